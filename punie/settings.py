@@ -7,6 +7,7 @@ __all__ = ['PunieError', 'GateFailed', 'find_root', 'Settings', 'load_settings']
 
 # %% ../nbs/00_settings.ipynb #6d7b564b
 import configparser
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class Settings:
 def load_settings(
     root: Path | None = None,  # a checkout; found from the working directory by default
 ) -> Settings:
-    """Read `settings.ini`. Raises `PunieError` where a key is missing or is no number.
+    """Read `settings.ini`; `PUNIE_DATA`, `PUNIE_RUNS` and `PUNIE_REPORTS` in the environment replace a path. Raises `PunieError` where a key is missing or is no number.
 
     >>> load_settings().free_disk_floor_gb > 0
     True
@@ -84,7 +85,7 @@ def load_settings(
         paths, machine = parser["paths"], parser["machine"]
         return Settings(
             root=root,
-            **{name: (root / paths[name]).resolve() for name in ("data", "runs", "reports")},
+            **{name: (root / os.environ.get(f"PUNIE_{name.upper()}", paths[name])).resolve() for name in ("data", "runs", "reports")},
             free_disk_floor_gb=machine.getfloat("free_disk_floor_gb"),
             blas=machine["blas"],
         )

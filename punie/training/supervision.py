@@ -34,7 +34,7 @@ def supervise(
     example: TrainingExample,
     tokenizer: "PreTrainedTokenizerBase",
 ) -> SupervisedRow:
-    """Tokenize a row and mark every assistant turn. Raises `GateFailed` where a served prompt is no prefix of the row."""
+    """Tokenize a row and mark every assistant turn. Raises `GateFailed` where the template serves or teaches something else than the row says."""
     messages = [{"role": message.role, "content": message.content} for message in example.messages]
     ids = tokenizer.encode(render(messages, tokenizer), add_special_tokens=False)
     supervised = [False] * len(ids)
@@ -48,5 +48,8 @@ def supervise(
             end = ids.index(tokenizer.eos_token_id, len(prompt)) + 1
         except ValueError:
             raise GateFailed(f"turn {turn + 1} of {example.question[:60]!r} does not end with {tokenizer.eos_token}; the model would never learn to stop") from None
+        learned = tokenizer.decode(ids[len(prompt) : end - 1])
+        if learned != message["content"]:
+            raise GateFailed(f"turn {turn + 1} of {example.question[:60]!r}: the template makes {learned[:40]!r} of {message['content'][:40]!r}; the model would learn another answer")
         supervised[len(prompt) : end] = [True] * (end - len(prompt))
     return SupervisedRow(tuple(ids), tuple(supervised))

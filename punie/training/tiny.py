@@ -24,7 +24,7 @@ import numpy as np
 from ..agent.prompt_utils import load_tokenizer, system_prompt
 from ..agent.typed_tools import TOOLS
 from ..blas import load_blas, mlx_core
-from ..files import write_json
+from ..files import write_json, write_jsonl
 from ..settings import PunieError
 from .dataset import TrainingExample
 from .names import Names
@@ -177,7 +177,7 @@ def train_rank(
     seed: int = 0,
     report: Callable[[dict], None] = print,
 ) -> None:
-    """Train the base model from scratch as one of several ranks; rank 0 reports and writes it."""
+    """Train the base model from scratch as one of several ranks; rank 0 reports and writes the model and `events.jsonl`."""
     mx = mlx_core()
     import mlx.nn as nn
     import mlx.optimizers as optim
@@ -189,7 +189,7 @@ def train_rank(
     optimizer = optim.AdamW(learning_rate=peak, betas=[0.9, 0.98], weight_decay=0.05)
     value_and_grad = nn.value_and_grad(model, batch_loss)
     reading = _reading(folder, batch_size // ranks, seed * 1_000 + rank + 1)
-    started, losses = time.perf_counter(), []
+    started, losses, events = time.perf_counter(), [], []
     for step in range(1, steps + 1):
         rows = next(reading)
         optimizer.learning_rate = _learning_rate(step - 1, steps, peak)
@@ -200,9 +200,11 @@ def train_rank(
         mx.eval(model.parameters(), optimizer.state, loss)
         losses.append(loss.item())
         if rank == 0 and (step % 50 == 0 or step == steps):
-            report({"step": step, "loss": sum(losses[-50:]) / len(losses[-50:]), "seconds": round(time.perf_counter() - started)})
+            events.append({"step": step, "loss": sum(losses[-50:]) / len(losses[-50:]), "seconds": round(time.perf_counter() - started)})
+            report(events[-1])
         if rank == 0 and (step % 500 == 0 or step == steps):
             save_model(model, folder, folder)
+            write_jsonl(folder / "events.jsonl", events)
 
 # %% ../../nbs/training/13_tiny.ipynb #27239f46
 def build(

@@ -28,7 +28,7 @@ def expand(
 ) -> str:
     """Choose one branch of every alternation.
 
-    >>> expand("show (me |)the (file|file) {path}", random.Random(1))
+    >>> expand("(show|show) the file {path}", random.Random(1))
     'show the file {path}'
     """
     return ALTERNATION.sub(lambda match: rng.choice(match[1].split("|")), template)

@@ -1,0 +1,42 @@
+"""Collect every notebook under nbs/ and run it with nbdev's own test runner, so that nbdev directives hold.
+
+Runs of phases go to a temporary folder, so that a test neither uses nor touches anybody's own runs.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ["PUNIE_RUNS"] = tempfile.mkdtemp(prefix="punie-runs-")
+
+
+def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> "NotebookFile | None":
+    if file_path.suffix == ".ipynb" and not file_path.name.startswith((".", "_")):
+        return NotebookFile.from_parent(parent, path=file_path)
+    return None
+
+
+class NotebookFile(pytest.File):
+    def collect(self) -> "list[Notebook]":
+        return [Notebook.from_parent(self, name="notebook")]
+
+
+class NotebookFailed(Exception):
+    """Say that a notebook did not run to its end; nbdev printed the cell and its error."""
+
+
+class Notebook(pytest.Item):
+    def runtest(self) -> None:
+        from nbdev.test import test_nb
+
+        passed, _ = test_nb(self.path, verbose=False, cell_timeout=300)[:2]
+        if not passed:
+            raise NotebookFailed(self.path)
+
+    def repr_failure(self, failure: pytest.ExceptionInfo) -> str:
+        return f"{self.path}: a cell failed, see the captured output" if isinstance(failure.value, NotebookFailed) else super().repr_failure(failure)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, str(self.path.relative_to(self.config.rootpath))
