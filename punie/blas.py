@@ -14,7 +14,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-from .settings import load_settings
+from .settings import PunieError, load_settings
 
 # %% ../nbs/02_blas.ipynb #dab9b5e5
 def _keep_freed_memory() -> None:
@@ -54,6 +54,8 @@ def load_blas() -> str:
     if "mlx.core" in sys.modules:
         warnings.warn("MLX was imported before punie.blas.load_blas(); matrix products on the CPU are slow", stacklevel=2)
         return "MLX's own"
+    if choice != "auto" and not Path(choice).exists():
+        raise PunieError(f"settings.ini says blas = {choice}, which does not exist; name a shared library, or say auto")
     os.environ.setdefault("MKL_INTERFACE_LAYER", "LP64")
     for name in blas_candidates() if choice == "auto" else [choice]:
         try:

@@ -9,7 +9,7 @@ __all__ = ['app', 'console', 'make_page', 'run', 'phases', 'examine', 'doctor', 
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,11 +17,14 @@ from rich.table import Table
 
 from .settings import PunieError, load_settings
 
+if TYPE_CHECKING:
+    from punie.phases.pipeline import Run
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help="A laboratory for tuning local models to call tools.")
 console = Console()
 
-# %% ../nbs/cli.ipynb #f12c7fd9
-def _advance_with_bars(run) -> None:
+# %% ../nbs/cli.ipynb #41a1509b
+def _advance_with_bars(run: "Run") -> None:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from punie.phases.pipeline import STAGES, advance
@@ -37,27 +40,33 @@ def _advance_with_bars(run) -> None:
         advance(run, notify=notify)
 
 
-def make_page(phase: str, seed: int) -> Path:
-    """Execute the phase notebook and write its page; return the page's path."""
+def make_page(run: "Run") -> Path:
+    """Execute the phase notebook in the run's folder, then publish it; return the page's path. Raises `PunieError` where a cell fails."""
     import logging
 
+    import nbformat
     import papermill
 
+    from punie.files import write_text
     from punie.phases.report import export_html
 
     settings = load_settings()
-    folder = settings.reports / (phase if seed == 0 else f"{phase}-seed{seed}")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = settings.reports / (run.spec.name if run.inputs.seed == 0 else f"{run.spec.name}-seed{run.inputs.seed}")
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    notebook = papermill.execute_notebook(
-        str(settings.root / "nbs" / "phase.ipynb"), str(folder / "report.ipynb"), parameters={"phase": phase, "seed": seed}, cwd=str(settings.root), kernel_name="python3", progress_bar=False,
-        extra_arguments=["--log-level=40"],  # the kernel warns about its loopback port at every start
-    )
-    export_html(notebook, folder / "index.html", phase)
+    try:
+        notebook = papermill.execute_notebook(
+            str(settings.root / "nbs" / "phase.ipynb"), str(run.path("report.ipynb")), parameters={"phase": run.spec.name, "seed": run.inputs.seed},
+            cwd=str(settings.root), kernel_name="python3", progress_bar=False, extra_arguments=["--log-level=40"],  # the kernel warns about its loopback port
+        )
+    except papermill.PapermillExecutionError as error:
+        raise PunieError(f"the page was not made: {error.ename}: {error.evalue}; look into {run.path('report.ipynb')}") from error
+    notebook.metadata.pop("papermill", None)  # it names paths of this machine
+    write_text(folder / "report.ipynb", nbformat.writes(notebook))
+    export_html(notebook, folder / "index.html", run.spec.name)
     return folder / "index.html"
 
-# %% ../nbs/cli.ipynb #d1a68cea
-def _show_results(run) -> None:
+# %% ../nbs/cli.ipynb #cc545a78
+def _show_results(run: "Run") -> None:
     from punie.phases.pipeline import load_results
 
     results = load_results(run)
@@ -76,7 +85,7 @@ def _show_results(run) -> None:
 @app.command()
 def run(
     phase: Annotated[str, typer.Argument(help="A phase: the stem of a file under data/phases.")],
-    seed: Annotated[int, typer.Option(help="Seed of data order and adapter; each seed is a run of its own.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of data order and adapter; each seed is a run of its own.")] = 0,
 ) -> None:
     """Run a phase from its data to its verdict and page, or continue it where it stopped.
 
@@ -88,11 +97,11 @@ def run(
     console.print(f"[bold]{opened.spec.title}[/] ({phase}, seed {seed})")
     try:
         _advance_with_bars(opened)
+        _show_results(opened)
+        with console.status("making the page"):
+            page = make_page(opened)
     except KeyboardInterrupt:
         raise PunieError("stopped; the same command continues with the stage that was under way") from None
-    _show_results(opened)
-    with console.status("making the page"):
-        page = make_page(phase, seed)
     console.print(f"Page: {page}", soft_wrap=True)
 
 

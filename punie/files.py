@@ -14,6 +14,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from .settings import PunieError
 
@@ -69,12 +70,12 @@ def read_text(path: Path) -> str:
         raise PunieError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def read_json(path: Path) -> dict:
-    """Read a JSON object. Raises `PunieError` that names file and line."""
+def read_json(path: Path) -> Any:
+    """Read a JSON value. Raises `PunieError` that names file and line."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise PunieError(f"{path}:{error.lineno}: {error.msg}") from error
+        raise PunieError(f"{path}:{error.lineno}: {error.msg}; restore the file, or remove it to have it made again") from error
 
 
 def read_toml(path: Path) -> dict:
@@ -95,8 +96,8 @@ def read_jsonl(
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise PunieError(f"{path}:{number}: not JSON ({getattr(error, 'msg', 'nested too deep')}); mend or remove the row") from error
+        except (ValueError, RecursionError) as error:  # malformed, a number too long, nested too deep
+            raise PunieError(f"{path}:{number}: not JSON ({getattr(error, 'msg', error)}); mend or remove the row") from error
         if not isinstance(row, dict):
             raise PunieError(f"{path}:{number}: a row must be a JSON object, this is a {type(row).__name__}")
         rows.append((number, row))

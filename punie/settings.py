@@ -86,7 +86,7 @@ def load_settings(
         return Settings(
             root=root,
             **{name: (root / os.environ.get(f"PUNIE_{name.upper()}", paths[name])).resolve() for name in ("data", "runs", "reports")},
-            free_disk_floor_gb=machine.getfloat("free_disk_floor_gb"),
+            free_disk_floor_gb=float(machine["free_disk_floor_gb"]),
             blas=machine["blas"],
         )
     except (KeyError, ValueError, configparser.Error) as error:

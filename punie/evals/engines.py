@@ -13,6 +13,7 @@ from pathlib import Path
 from ..agent.prompt_utils import format_prompt
 from ..blas import mlx_core
 from ..training.artifacts import artifact_id, load_model
+from ..training.objective import common_prefix
 
 # %% ../../nbs/evals/02_engines.ipynb #bef77665
 class InProcessEngine:
@@ -34,7 +35,7 @@ class InProcessEngine:
         from mlx_lm.generate import BatchGenerator
 
         prompts = [self.tokenizer.encode(format_prompt(question, self.folder), add_special_tokens=False) for question in questions]
-        shared = _common_prefix(prompts)
+        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)  # each keeps a token to begin with
         prefix = self._prefill(prompts[0][:shared])
         caches = [copy.deepcopy(prefix) for _ in prompts]
         generator = BatchGenerator(self.model, stop_tokens=[[token] for token in self.tokenizer.eos_token_ids])
@@ -61,10 +62,3 @@ class InProcessEngine:
             self.model(mx.array([prefix]), cache=cache)
             mx.eval([layer.state for layer in cache])
         return cache
-
-
-def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """Count the leading tokens that all prompts share, leaving each at least one."""
-    first, last = min(prompts), max(prompts)
-    limit = min(map(len, prompts)) - 1
-    return next((i for i in range(limit) if first[i] != last[i]), limit)

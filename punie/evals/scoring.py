@@ -51,9 +51,9 @@ def canonical(
     result = {name: posixpath.normpath(value) if name in PATHS and isinstance(value, str) and value else value for name, value in arguments.items()}
     if tool == "run_command":
         try:
-            words = shlex.split(str(result["command"]))
+            words = shlex.split(result["command"])
         except ValueError:  # an open quote
-            words = [str(result["command"])]
+            words = [result["command"]]
         result = {"command": [*words, *(result["args"] or [])], "cwd": result["cwd"] or "."}
     return result
 
@@ -64,7 +64,7 @@ def accepts(expected: ExpectedCall, made: MadeCall) -> bool:
         return False
     mine = canonical(made.tool, made.arguments)
     accepted = (canonical(expected.tool, TOOLS[expected.tool].bind(**arguments)) for arguments in expected.accept)
-    return any(repr(sorted(mine.items())) == repr(sorted(yours.items())) for yours in accepted)
+    return mine in accepted
 
 # %% ../../nbs/evals/01_scoring.ipynb #df1c8a8a
 def _match(expected: list[ExpectedCall], made: list[MadeCall]) -> Score:
@@ -98,9 +98,10 @@ def score_reply(
     reply: str,
 ) -> Score:
     """Score a reply strictly. Never raises, and never runs the code."""
-    _, blocks = parse_tool_calls(reply)
+    answer = reply.rpartition("</think>")[2].partition("<think>")[0]  # what a model thinks is not what it answers
+    _, blocks = parse_tool_calls(answer)
     if not blocks:
-        return Score(outcome="malformed", reason="bare_call") if _is_bare_call(reply[:20_000]) else Score(outcome="abstained", reason="prose")
+        return Score(outcome="malformed", reason="bare_call") if _is_bare_call(answer[:20_000]) else Score(outcome="abstained", reason="prose")
     made: list[MadeCall] = []
     for block in blocks:
         if block.malformed:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'TUNED', 'BASE', 'show', 'table', 'advance_live', 'loss_figure', 'category_figure', 'outcome_strip',
-           'scores_table', 'criteria_table', 'provenance_table', 'stages_table', 'gates_table', 'failures',
-           'require_parameters', 'export_html']
+           'scores_table', 'criteria_table', 'provenance_table', 'stages_table', 'gates_table', 'ledger_sentence',
+           'failures', 'require_parameters', 'export_html']
 
 # %% ../../nbs/phases/04_report.ipynb #d3c3a2df
 import base64
@@ -21,7 +21,7 @@ from ..settings import PunieError
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
-    from IPython.display import HTML
+    from IPython.display import HTML, Markdown
     from matplotlib.figure import Figure
     from nbformat import NotebookNode
 
@@ -167,6 +167,17 @@ def stages_table(results: Results) -> "HTML":
 def gates_table(results: Results) -> "HTML":
     """Tabulate the gates that the run passed before training."""
     return table(["gate", "", "what was seen"], [[g["check_name"], "pass" if g["passed"] else "FAIL", g["message"]] for g in results.gates])
+
+# %% ../../nbs/phases/04_report.ipynb #78bb23b0
+def ledger_sentence(results: Results) -> "Markdown":
+    """Say how much was trained on, and with which knobs."""
+    from IPython.display import Markdown
+
+    ledger, lora = results.ledger, results.registration.spec.lora
+    return Markdown(
+        f"{ledger['rows']:,} rows with {ledger['supervised']:,} supervised tokens of {ledger['tokens']:,}; {lora.updates} updates of {lora.batch_size} rows saw "
+        f"{ledger['rows_seen']:,} rows, {ledger['epochs']:.2f} epochs. Rank {lora.rank}, {lora.num_layers} layers, learning rate {lora.learning_rate:g}."
+    )
 
 # %% ../../nbs/phases/04_report.ipynb #7baf8dff
 def failures(records: list[Record], most: int = 12) -> "HTML":

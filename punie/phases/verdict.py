@@ -62,7 +62,7 @@ def decide(
         ]
     missed = [judged for judged in criteria if not judged.held]
     if errors:
-        verdict, sentence = "CANNOT TELL", f"{errors} prompts got no reply; run the same command again to ask them."
+        verdict, sentence = "CANNOT TELL", f"{errors} prompts got no reply, which says nothing about the model."
     elif missed:
         worst = min(missed, key=lambda judged: judged.measured.value - judged.least)
         verdict = "FAIL"

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..blas import mlx_core, on_cpu
-from ..files import read_json, sha256_files
+from ..files import sha256_files
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
     import mlx.nn as nn
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model", "generation_config.json")
 
 # %% ../../nbs/training/08a_artifacts.ipynb #12fb5792
 def find_model(
@@ -58,12 +58,12 @@ def load_model(
     from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 
     try:
-        model, _ = load_model(folder)
-        tokenizer = load_tokenizer(folder)
+        model, config = load_model(folder)
+        tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise PunieError(f"cannot load the model in {folder}: {str(error).splitlines()[0]}") from error
     if on_cpu():
-        if "quantization" in read_json(folder / "config.json"):
+        if "quantization" in config:
             model = dequantize_model(model)
         model.set_dtype(mx.float32)
     model.eval()
@@ -71,7 +71,7 @@ def load_model(
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy tokenizer and template byte for byte."""
+    """Copy tokenizer, template and stop tokens byte for byte."""
     for name in TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)

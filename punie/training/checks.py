@@ -7,9 +7,10 @@ __all__ = ['CheckResult', 'check_dataset_structural_validation', 'check_system_p
            'check_training_data_content', 'check_training_data_coverage', 'check_training_data_distribution',
            'check_leakage', 'run_pre_training_checks', 'summarize_checks', 'require_checks']
 
-# %% ../../nbs/training/06_checks.ipynb #fab453ee
+# %% ../../nbs/training/06_checks.ipynb #18d3492f
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,20 +65,44 @@ def row_calls(row: TrainingExample) -> tuple[list[ToolCall], list[MadeCall]]:
     return blocks, [call for block in blocks for call in calls_in_code(block.arguments.get("code", ""))]
 
 
-def check_training_data_content(dataset: TrainingDataset) -> CheckResult:
-    """Check that every block parses, every call fits the registry, and every text or number in it stands in the conversation before."""
-    faults = []
-    for split, index, row in _rows(dataset):
-        place = f"{split}[{index}]"
-        try:
-            blocks, calls = row_calls(row)
-        except UnreadableCode as error:
-            faults.append(f"{place} has code that is no Python ({error})")
+def _states(text: str, value: object) -> bool:
+    """Say whether a text states a value on its own, not as a part of a longer number or word."""
+    part = r"\d" if isinstance(value, int) else r"\w"
+    before, after = (rf"(?<!{part})", rf"(?!{part})")
+    written = str(value)
+    return re.search((before if re.match(part, written) else "") + re.escape(written) + (after if re.search(rf"{part}\Z", written) else ""), text) is not None
+
+
+def _content_faults(row: TrainingExample) -> Iterator[str]:
+    """Say what is wrong with the calls of one row."""
+    said = ""
+    for message in row.messages:
+        if message.role != "assistant":
+            said += f"{message.content}\n" if message.role == "user" else ""
             continue
-        faults += [f"{place} has a malformed call ({block.malformed})" for block in blocks if block.malformed]
-        faults += [f"{place} calls {call.tool}: {call.problem}" for call in calls if call.problem]
-        said = "\n".join(message.content for message in row.messages if message.role == "user")
-        faults += [f"{place} invents {value!r}" for call in calls for value in (call.arguments or {}).values() if type(value) in (str, int) and value not in (".", 10) and str(value) not in said]
+        for block in parse_tool_calls(message.content)[1]:
+            if block.malformed or block.name != "execute_code" or set(block.arguments) != {"code"}:
+                yield f"a block that is no execute_code call ({block.malformed or block.name})"
+                continue
+            try:
+                calls = calls_in_code(block.arguments["code"])
+            except UnreadableCode as error:
+                yield f"code that is no Python ({error})"
+                continue
+            for call in calls:
+                if call.problem:
+                    yield f"{call.tool}: {call.problem}"
+                    continue
+                parameters = TOOLS[call.tool].signature.parameters
+                yield from (
+                    f"{call.tool} with {name} = {value!r}, which nobody stated" for name, value in call.arguments.items()
+                    if value != parameters[name].default and value is not True and value != "." and not _states(said, value)
+                )
+
+
+def check_training_data_content(dataset: TrainingDataset) -> CheckResult:
+    """Check that every block is a sound Code Mode call, every call fits the registry, and every value in it was stated in an earlier user turn."""
+    faults = [f"{split}[{index}] has {fault}" for split, index, row in _rows(dataset) for fault in _content_faults(row)]
     return _verdict("content", faults, "every call fits the registry, no argument is invented")
 
 # %% ../../nbs/training/06_checks.ipynb #edc70c05

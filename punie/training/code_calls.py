@@ -7,13 +7,19 @@ __all__ = ['SANDBOX_NAMES', 'MAX_CODE', 'NOT_LITERAL', 'UnreadableCode', 'MadeCa
 
 # %% ../../nbs/training/03a_code_calls.ipynb #9dc5b131
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args, get_origin
+
+from pydantic import BaseModel
 
 from ..agent.typed_tools import TOOLS
 
-# %% ../../nbs/training/03a_code_calls.ipynb #502f1973
-SANDBOX_NAMES = frozenset("abs bool dict divmod enumerate filter float format int isinstance iter len list map max min next print range repr round set slice sorted str sum tuple type zip".split())
+# %% ../../nbs/training/03a_code_calls.ipynb #a6ebaa6f
+SANDBOX_NAMES = frozenset("abs bool dict divmod enumerate filter float format int isinstance iter len list map max min next print range repr round set slice sorted str sum tuple type zip json".split())
 MAX_CODE = 20_000  # characters; longer code is not read
+_REFUSED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.Raise, ast.Global, ast.Nonlocal, ast.Delete, ast.Return)
+_LOOPS = (ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class UnreadableCode(ValueError):
@@ -22,11 +28,15 @@ class UnreadableCode(ValueError):
 
 @dataclass(frozen=True)
 class MadeCall:
-    """Hold one call of a tool, or of a name that is none."""
+    """Hold one call of a tool, or of a name that is none, or what else is wrong with the code.
+
+    >>> MadeCall("git_status", {"path": "."}).problem is None
+    True
+    """
 
     tool: str
-    arguments: dict[str, object] | None  # by name with defaults filled; None where the call does not fit
-    problem: str | None = None  # unknown_tool, bad_arguments or not_literal
+    arguments: dict[str, object] | None  # by name with defaults filled; None where there is a problem
+    problem: str | None = None  # unknown_name, bad_arguments, not_literal, in_loop, unknown_field, refused_syntax or tool_as_value
 
 
 NOT_LITERAL = object()  # stands for a value that is only known when the code runs
@@ -43,21 +53,79 @@ def _value(node: ast.expr, constants: dict[str, object]) -> object:
 
 def _bind(node: ast.Call, constants: dict[str, object]) -> MadeCall:
     name = node.func.id
-    if name not in TOOLS:
-        return MadeCall(name, None, "unknown_tool")
     positional = [_value(argument, constants) for argument in node.args]
     keywords = {keyword.arg: _value(keyword.value, constants) for keyword in node.keywords if keyword.arg}
-    if len(keywords) < len(node.keywords) or NOT_LITERAL in [*positional, *keywords.values()]:
+    if len(keywords) < len(node.keywords) or any(value is NOT_LITERAL for value in (*positional, *keywords.values())):
         return MadeCall(name, None, "not_literal")
     try:
         return MadeCall(name, TOOLS[name].bind(*positional, **keywords))
     except TypeError:
         return MadeCall(name, None, "bad_arguments")
 
+# %% ../../nbs/training/03a_code_calls.ipynb #2fb285ed
+def _type(node: ast.expr, types: dict[str, object]) -> object:
+    """Infer the result model of an expression, or a list of one; None where it is neither."""
+    if isinstance(node, ast.Name):
+        return types.get(node.id)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TOOLS:
+        return TOOLS[node.func.id].returns
+    if isinstance(node, ast.Attribute):
+        owner = _type(node.value, types)
+        field = owner.model_fields.get(node.attr) if _is_model(owner) else None
+        return field.annotation if field else None
+    if isinstance(node, ast.Subscript):
+        owner = _type(node.value, types)
+        return owner if isinstance(node.slice, ast.Slice) else _item(owner)
+    return None
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _item(kind: object) -> object:
+    return get_args(kind)[0] if get_origin(kind) is list else None
+
+
+def _unknown_fields(nodes: list[ast.AST]) -> Iterator[str]:
+    """Name every attribute that the result model of its owner does not have."""
+    types: dict[str, object] = {}
+    for node in nodes:  # in the order of the text, so that a variable has the type that it has there
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            types[node.targets[0].id] = _type(node.value, types)
+        elif isinstance(node, _LOOPS):
+            for loop in [node] if isinstance(node, ast.For) else node.generators:
+                if isinstance(loop.target, ast.Name):
+                    types[loop.target.id] = _item(_type(loop.iter, types))
+        elif isinstance(node, ast.Attribute) and _is_model(owner := _type(node.value, types)) and node.attr not in owner.model_fields:
+            yield f"{owner.__name__}.{node.attr}"
+
+# %% ../../nbs/training/03a_code_calls.ipynb #117a4713
+def _problems(nodes: list[ast.AST]) -> Iterator[MadeCall]:
+    """Find what a straight program does not do."""
+    callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    for node in nodes:
+        if isinstance(node, _REFUSED) or isinstance(node, (ast.If, ast.IfExp)) and isinstance(node.test, ast.Constant):
+            yield MadeCall(type(node).__name__, None, "refused_syntax")
+        elif isinstance(node, ast.Name) and node.id in TOOLS and id(node) not in callees:
+            yield MadeCall(node.id, None, "tool_as_value")
+        elif isinstance(node, ast.Name) and node.id not in TOOLS and node.id not in SANDBOX_NAMES and node.id not in stored:
+            yield MadeCall(node.id, None, "unknown_name")
+        elif isinstance(node, _LOOPS):
+            repeated = [*node.body, *node.orelse] if isinstance(node, ast.For) else [node]
+            inside = (inner for part in repeated for inner in ast.walk(part))
+            yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner) and not (isinstance(node, _LOOPS[1:]) and inner is node.generators[0].iter))
+    yield from (MadeCall(name, None, "unknown_field") for name in _unknown_fields(nodes))
+
+
+def _is_tool_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TOOLS
+
 # %% ../../nbs/training/03a_code_calls.ipynb #048039ca
 def calls_in_code(
     code: str,
-) -> tuple[MadeCall, ...]:  # in the order of the text
+) -> tuple[MadeCall, ...]:  # the tool calls in the order of the text, and after them every problem
     """Find the tool calls in code. Raises `UnreadableCode` where it is no Python.
 
     >>> calls_in_code('print(git_log("src", count=3))')
@@ -66,16 +134,14 @@ def calls_in_code(
     if len(code) > MAX_CODE:
         raise UnreadableCode(f"code of {len(code)} characters")
     try:
-        tree = ast.parse(code)
-        nodes = sorted((node for node in ast.walk(tree) if hasattr(node, "lineno")), key=lambda node: (node.lineno, node.col_offset))
+        nodes = list(ast.walk(ast.parse(code)))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise UnreadableCode(getattr(error, "msg", None) or type(error).__name__) from error
-    bindings = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
-    stored = [node.id for node in bindings]
+    placed = sorted((node for node in nodes if hasattr(node, "lineno")), key=lambda node: (node.lineno, node.col_offset))
+    stored = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     constants = {
         node.targets[0].id: _value(node.value, {})
-        for node in nodes
+        for node in placed
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name) and stored.count(node.targets[0].id) == 1
     }
-    called = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in SANDBOX_NAMES]
-    return tuple(_bind(node, constants) for node in called)
+    return (*(_bind(node, constants) for node in placed if _is_tool_call(node)), *_problems(placed))

@@ -36,8 +36,8 @@ class TrainingExample:
 
     @property
     def question(self) -> str:
-        """The first user turn."""
-        return next(message.content for message in self.messages if message.role == "user")
+        """The first user turn, empty where there is none."""
+        return next((message.content for message in self.messages if message.role == "user"), "")
 
     def to_dict(self) -> dict:
         """The row as JSON lines hold it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..files import read_jsonl, sha256_files, write_jsonl
 from ..settings import PunieError
 from .dataset import ChatMessage, TrainingDataset, TrainingExample
+from .dataset_validation import validate_example
 
 # %% ../../nbs/training/01_dataset_io.ipynb #c19a1976
 def parse_row(
@@ -19,7 +20,7 @@ def parse_row(
 ) -> TrainingExample:
     """Turn a JSON object into an example. Raises `PunieError` that names the place.
 
-    >>> parse_row({"messages": [{"role": "user", "content": "Hi"}]}, "train.jsonl:1").question
+    >>> parse_row({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}, "train.jsonl:1").question
     'Hi'
     """
     if set(row) != {"messages"} or not isinstance(row["messages"], list):
@@ -29,7 +30,12 @@ def parse_row(
         if not isinstance(message, dict) or set(message) != {"role", "content"} or not all(isinstance(value, str) for value in message.values()):
             raise PunieError(f"{place}: message {number} must have a text 'role' and a text 'content'")
         messages.append(ChatMessage(message["role"], message["content"]))
-    return TrainingExample(tuple(messages))
+        if not message["content"].isascii() and any("\ud800" <= character <= "\udfff" for character in message["content"]):
+            raise PunieError(f"{place}: message {number} holds half a surrogate pair, which no tokenizer can read; mend or remove the row")
+    example = TrainingExample(tuple(messages))
+    if faults := validate_example(example):
+        raise PunieError(f"{place}: {faults[0]}; mend or remove the row")
+    return example
 
 
 def read_split(path: Path) -> tuple[TrainingExample, ...]:

@@ -7,8 +7,7 @@ __all__ = ['Report', 'supervise_rows', 'tune']
 
 # %% ../../nbs/training/10_lora.ipynb #b43ba223
 import contextlib
-import io
-import sys
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,20 +58,30 @@ class _Events:
     def __init__(self, report: Report) -> None:
         self.events: list[dict] = []
         self.report = report
-        self.stdout = sys.stdout
 
     def _add(self, event: dict) -> None:
+        if not math.isfinite(event["loss"]):
+            raise GateFailed(f"the {event['kind']} loss is {event['loss']} at update {event['update']}; lower the learning rate")
         self.events.append(event)
-        with contextlib.redirect_stdout(self.stdout):  # `tune` silences mlx-lm's screen, not the caller's
-            self.report(event)
+        self.report(event)
 
     def on_train_loss_report(self, info: dict) -> None:
-        if info["train_loss"] != info["train_loss"]:
-            raise GateFailed(f"the training loss is not a number at update {info['iteration']}; lower the learning rate")
         self._add({"kind": "train", "update": info["iteration"], "loss": info["train_loss"], "learning_rate": info["learning_rate"], "supervised_tokens_per_second": info["tokens_per_second"]})
 
     def on_val_loss_report(self, info: dict) -> None:
         self._add({"kind": "valid", "update": info["iteration"], "loss": info["val_loss"]})
+
+# %% ../../nbs/training/10_lora.ipynb #7c3831e9
+@contextlib.contextmanager
+def _silent_screen() -> Iterator[None]:
+    from mlx_lm.cli_ui import make_console
+
+    console = make_console()
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 # %% ../../nbs/training/10_lora.ipynb #c763a725
 def tune(
@@ -107,7 +116,7 @@ def tune(
         steps_per_save=config.updates, max_seq_length=config.max_tokens, adapter_file=str(folder / "adapters.safetensors"),
     )
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # mlx-lm's own screen; our reports carry the same figures
+        with _silent_screen():
             mlx_train(model, optim.Adam(learning_rate=schedule), train, valid, args, batch_loss, _batches(seed), events)
     except RuntimeError as error:  # MLX's word for memory that is not there and files that cannot be written
         raise PunieError(f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again") from error

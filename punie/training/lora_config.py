@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LoRAConfig']
 
-# %% ../../nbs/training/09_lora_config.ipynb #2fe9105d
-from pydantic import BaseModel, ConfigDict, Field
+# %% ../../nbs/training/09_lora_config.ipynb #8df41fe9
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # %% ../../nbs/training/09_lora_config.ipynb #bc9efa6a
 class LoRAConfig(BaseModel):
@@ -16,7 +16,7 @@ class LoRAConfig(BaseModel):
     1600
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     updates: int = Field(gt=0)  # optimizer steps
     batch_size: int = Field(gt=0)  # rows a step
@@ -28,6 +28,12 @@ class LoRAConfig(BaseModel):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     max_tokens: int = Field(default=2048, gt=0)  # longest row; a longer one is refused, never cut
     eval_every: int = Field(default=50, gt=0)  # steps between losses on the whole validation split
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "LoRAConfig":
+        if self.warmup >= self.updates:
+            raise ValueError(f"warmup = {self.warmup} leaves none of the {self.updates} updates; lower it")
+        return self
 
     @property
     def rows_seen(self) -> int:

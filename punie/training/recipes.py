@@ -15,9 +15,9 @@ from ..files import read_jsonl
 from ..settings import load_settings
 from .dataset import TrainingDataset, TrainingExample
 from .dataset_io import write_dataset
-from .names import Names
+from .names import WORDS, Names
 from .synthesis import ask, ask_several, call_row, direct_row
-from .wordings import Bank, load_direct_answers
+from .wordings import Bank, load_direct_answers, vocabulary
 
 # %% ../../nbs/training/05_recipes.ipynb #6e611162
 def _direct_rows(bank: Bank, rng: random.Random) -> Iterator[TrainingExample]:
@@ -53,7 +53,7 @@ def _several_rows(bank: Bank, names: Names) -> Iterator[TrainingExample]:
 def suite_questions() -> set[str]:
     """Collect the questions of every shipped suite; no row may repeat one."""
     suites = load_settings().suites.glob("*.jsonl")
-    return {message["content"] for suite in suites for _, row in read_jsonl(suite) for message in row["messages"] if message["role"] == "user"}
+    return {message["content"] for suite in suites for _, row in read_jsonl(suite) for message in row.get("messages", ()) if message.get("role") == "user"}
 
 
 def _take(rows: Iterator[TrainingExample], count: int, taken: set[str]) -> list[TrainingExample]:
@@ -70,7 +70,7 @@ def _take(rows: Iterator[TrainingExample], count: int, taken: set[str]) -> list[
 
 def _split(bank: Bank, seed: int, direct: int, several: int, single: int, taken: set[str]) -> tuple[TrainingExample, ...]:
     rng = random.Random(f"{bank} {seed}")
-    names = Names(rng)
+    names = Names(rng, lexicon=(*WORDS, *vocabulary()))
     rows = _take(_direct_rows(bank, rng), direct, taken)
     rows += _take(_several_rows(bank, names), several, taken)
     rows += _take(_call_rows(bank, names, follow_up=0.4), single, taken)

@@ -12,11 +12,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from punie.agent.typed_tools import (
-    TOOLS, CstAddImportResult, CstFindResult, CstMatch, CstRenameResult, DefinitionLocation, DiffFile, DocumentSymbolsResult, DomainValidationResult,
+from punie.agent.tool_results import (
+    CstAddImportResult, CstFindResult, CstMatch, CstRenameResult, DefinitionLocation, DiffFile, DocumentSymbolsResult, DomainValidationResult,
     FindReferencesResult, GitCommit, GitDiffResult, GitFileStatus, GitLogResult, GitStatusResult, GotoDefinitionResult, HoverResult, ReferenceLocation,
     RuffResult, RuffViolation, SymbolInfo, TestCase, TestResult, TypeCheckError, TypeCheckResult, ValidationIssue, WorkspaceSymbol, WorkspaceSymbolsResult,
 )
+from ..agent.typed_tools import TOOLS
 from .names import VERBS, Names
 
 # %% ../../nbs/training/04c_scenes.ipynb #8f3b7e0d

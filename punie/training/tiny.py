@@ -11,8 +11,6 @@ import math
 import multiprocessing
 import os
 import random
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,18 +18,20 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
+import typer
 
 from ..agent.prompt_utils import load_tokenizer, system_prompt
 from ..agent.typed_tools import TOOLS
 from ..blas import load_blas, mlx_core
 from ..files import write_json, write_jsonl
 from ..settings import PunieError
+from .artifacts import copy_tokenizer
 from .dataset import TrainingExample
-from .names import Names
+from .names import WORDS, Names
 from .objective import batch_loss, epoch, make_batch, shared_prefix
 from .supervision import SupervisedRow, supervise
-from .synthesis import ask, ask_several, call_row, direct_row
-from .wordings import Bank, load_direct_answers
+from .synthesis import ask, ask_by_name, ask_several, call_row, direct_row
+from .wordings import Bank, load_direct_answers, vocabulary
 
 # %% ../../nbs/training/13_tiny.ipynb #91be7263
 CODE_MODE_CUES = ("{} Use execute_code.", "{} Answer in Code Mode.", "In Code Mode: {}", "With execute_code: {}", "{} (Code Mode)", "Write execute_code for this: {}")
@@ -43,7 +43,7 @@ def base_row(rng: random.Random) -> TrainingExample:
     >>> base_row(random.Random(0)).messages[0].role
     'system'
     """
-    names = Names(rng, invented=rng.choice((0.2, 0.6, 0.9)))
+    names = Names(rng, invented=rng.choice((0.1, 0.4, 0.8)), lexicon=(*WORDS, *vocabulary()))
     bank: Bank = rng.choice(("base", "base", "base", "train"))
     kind = rng.random()
     if kind < 0.07:
@@ -53,6 +53,8 @@ def base_row(rng: random.Random) -> TrainingExample:
         return direct_row(rng.choice(direct.concepts), rng.choice(direct.questions[bank]))
     if kind < 0.17:
         request = ask_several(tuple(rng.sample(list(TOOLS), rng.choice((2, 2, 2, 3, 3, 4)))), bank, names)
+    elif kind < 0.22:
+        request = ask_by_name(rng.choice(list(TOOLS)), names)
     else:
         request = ask(rng.choice(list(TOOLS)), bank, names)
     if rng.random() < 0.88:
@@ -102,19 +104,15 @@ SHAPE = {
 }
 
 
-def save_model(model: object, folder: Path, tokenizer_folder: Path) -> None:
-    """Write weights as float16 with configuration and tokenizer: a folder that `mlx_lm.load` opens."""
+def save_model(model: object, folder: Path) -> None:
+    """Write weights as float16 with their configuration beside the tokenizer: a folder that `mlx_lm.load` opens."""
     from mlx.utils import tree_flatten
 
     mx = mlx_core()
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.astype(mx.float16) for name, value in tree_flatten(model.parameters())}
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
-    eos = load_tokenizer(str(tokenizer_folder)).eos_token_id
+    eos = load_tokenizer(str(folder)).eos_token_id
     write_json(folder / "config.json", {**SHAPE, "eos_token_id": eos})
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
-        if (tokenizer_folder / name).exists() and folder != tokenizer_folder:
-            shutil.copy(tokenizer_folder / name, folder / name)
 
 # %% ../../nbs/training/13_tiny.ipynb #220c5323
 LONGEST = 360  # tokens, system prompt included; the few longer rows would take a large share of the time
@@ -175,9 +173,10 @@ def train_rank(
     batch_size: int = 32,  # rows a step over all ranks
     peak: float = 3e-3,  # highest learning rate
     seed: int = 0,
+    start: Path | None = None,  # a model to go on from; from scratch by default
     report: Callable[[dict], None] = print,
 ) -> None:
-    """Train the base model from scratch as one of several ranks; rank 0 reports and writes the model and `events.jsonl`."""
+    """Train the base model as one of several ranks; rank 0 reports and writes the model and `events.jsonl`."""
     mx = mlx_core()
     import mlx.nn as nn
     import mlx.optimizers as optim
@@ -186,11 +185,16 @@ def train_rank(
     ranks = exchange.ranks if exchange else 1
     mx.random.seed(seed)
     model = qwen3.Model(qwen3.ModelArgs.from_dict(SHAPE))
+    if start:
+        model.load_weights(str(start / "model.safetensors"))
+        model.set_dtype(mx.float32)
     optimizer = optim.AdamW(learning_rate=peak, betas=[0.9, 0.98], weight_decay=0.05)
     value_and_grad = nn.value_and_grad(model, batch_loss)
     reading = _reading(folder, batch_size // ranks, seed * 1_000 + rank + 1)
     started, losses, events = time.perf_counter(), [], []
     for step in range(1, steps + 1):
+        if (parent := multiprocessing.parent_process()) and not parent.is_alive():
+            raise SystemExit("the process that started this one is gone")
         rows = next(reading)
         optimizer.learning_rate = _learning_rate(step - 1, steps, peak)
         (loss, _), gradients = value_and_grad(model, *make_batch(rows, shared_prefix(rows)))
@@ -203,26 +207,34 @@ def train_rank(
             events.append({"step": step, "loss": sum(losses[-50:]) / len(losses[-50:]), "seconds": round(time.perf_counter() - started)})
             report(events[-1])
         if rank == 0 and (step % 500 == 0 or step == steps):
-            save_model(model, folder, folder)
+            save_model(model, folder)
             write_jsonl(folder / "events.jsonl", events)
 
 # %% ../../nbs/training/13_tiny.ipynb #27239f46
 def build(
     folder: Path,  # an empty or new folder
     steps: int = 4_500,
+    start: Path | None = None,  # a model to go on from, with its tokenizer
+    seed: int = 0,
 ) -> None:
-    """Make the tokenizer and train the base model in `RANKS` processes. Raises `PunieError` if the folder holds a model or a rank dies."""
+    """Build the embedded base model: make the tokenizer and train in two processes, about an hour on two cores.
+
+    Raises `PunieError` if the folder holds a model or a rank dies."""
     from mlx.utils import tree_flatten
     from mlx_lm.models import qwen3
 
     if (folder / "model.safetensors").exists():
         raise PunieError(f"{folder} already holds a model; give another folder")
-    make_tokenizer(folder)
+    if start:
+        folder.mkdir(parents=True, exist_ok=True)
+        copy_tokenizer(start, folder)
+    else:
+        make_tokenizer(folder)
     size = sum(value.size for _, value in tree_flatten(qwen3.Model(qwen3.ModelArgs.from_dict(SHAPE)).parameters()))
     context = multiprocessing.get_context("spawn")
     exchange = GradientExchange(context, RANKS, size)
     os.environ["MKL_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // RANKS))
-    processes = [context.Process(target=train_rank, args=(folder, steps, rank, exchange), daemon=True) for rank in range(RANKS)]
+    processes = [context.Process(target=train_rank, args=(folder, steps, rank, exchange), kwargs={"start": start, "seed": seed}, daemon=True) for rank in range(RANKS)]
     for process in processes:
         process.start()
     for process in processes:
@@ -233,4 +245,4 @@ def build(
 
 if __name__ == "__main__":
     load_blas()
-    build(Path(sys.argv[1]), *map(int, sys.argv[2:3]))
+    typer.run(build)

@@ -22,10 +22,21 @@ class ToolCall:
     arguments: dict[str, str] = field(default_factory=dict)
     malformed: str | None = None  # why the call cannot be used, None if it can
 
-# %% ../../nbs/training/03_tool_call_parser.ipynb #e439da5d
-_BLOCK = re.compile(r"<tool_call>(?P<body>.*?</function>\s*|(?:(?!<tool_call>).)*?)(?P<end></tool_call>|\Z)", re.DOTALL)
+# %% ../../nbs/training/03_tool_call_parser.ipynb #7551ef0b
 _FUNCTION = re.compile(r"\s*<function=(?P<name>[\w.-]+)>(?P<rest>.*)", re.DOTALL)
 _PARAMETER = re.compile(r"\s*<parameter=(?P<name>[\w.-]+)>\n?(?P<value>.*?)\n?</parameter>(?=\s*(?:<parameter=|</function>|\Z))", re.DOTALL)
+
+
+def _split_block(piece: str) -> tuple[str, bool, str]:
+    """Split what follows a `<tool_call>` into the block's body, whether it is closed, and the text after it."""
+    close = piece.find("</tool_call>")
+    function_end = re.search(r"</function>\s*</tool_call>", piece)
+    if function_end:
+        body = piece[: function_end.start()] + "</function>"
+        return body, True, piece[function_end.end() :]
+    if close >= 0:
+        return piece[:close], True, piece[close + len("</tool_call>") :]
+    return piece, False, ""
 
 
 def _parse_block(body: str, closed: bool) -> ToolCall:
@@ -35,24 +46,28 @@ def _parse_block(body: str, closed: bool) -> ToolCall:
     name, rest, arguments = function["name"], function["rest"], {}
     position = 0
     while parameter := _PARAMETER.match(rest, position):
+        if parameter["name"] in arguments:
+            return ToolCall(name, arguments, f"two parameters are called {parameter['name']!r}")
         arguments[parameter["name"]] = parameter["value"]
         position = parameter.end()
     ending = rest[position:].strip()
-    if ending == "</function>" and closed:
-        return ToolCall(name, arguments)
-    if closed:
+    if not closed:
+        return ToolCall(name, arguments, "truncated: the block is not closed")
+    if ending != "</function>":
         return ToolCall(name, arguments, f"unexpected text in the function: {ending[:40]!r}")
-    return ToolCall(name, arguments, "truncated: the block is not closed")
+    return ToolCall(name, arguments)
 
 # %% ../../nbs/training/03_tool_call_parser.ipynb #91e16017
 def parse_tool_calls(
     text: str,  # a model's reply
 ) -> tuple[str, list[ToolCall]]:  # the reply without its blocks, and the calls in order
-    """Find every call in a reply. Never raises.
+    """Find every call in a reply, one for each `<tool_call>`. Never raises.
 
     >>> rest, calls = parse_tool_calls("Sure. <tool_call><function=execute_code>\\n<parameter=code>\\npass\\n</parameter>\\n</function></tool_call>")
     >>> rest, calls[0].arguments
     ('Sure.', {'code': 'pass'})
     """
-    calls = [_parse_block(block["body"], bool(block["end"])) for block in _BLOCK.finditer(text)]
-    return _BLOCK.sub("", text).strip(), calls
+    first, *pieces = text.split("<tool_call>")
+    blocks = [_split_block(piece) for piece in pieces]
+    calls = [_parse_block(body, closed) for body, closed, _ in blocks]
+    return "".join([first, *(after for _, _, after in blocks)]).strip(), calls
