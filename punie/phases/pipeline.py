@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..evals.engines import InProcessEngine
-from ..evals.runner import Record, evaluate, read_records, summarize, write_records
+from ..evals.runner import Record, Summary, evaluate, read_records, summarize, write_records
 from ..evals.suites import load_suite
 from ..files import read_json, read_jsonl, sha256_files, sha256_text, write_json, write_jsonl
 from .registration import Inputs, Registration, gather_inputs, read_registration, register, require_registered
@@ -128,6 +128,7 @@ def _evaluate(run: Run, notify: Notify) -> list[Path]:
         for suite in suites:
             records += evaluate(engine, suite, run.spec.evaluation.max_tokens, lambda count: notify("evaluate", (done + count) / total, f"{role} on {suite.name}"))
             done += len(suite.samples)
+        del engine  # one model in memory at a time
     write_records(records, run.path("outcomes.jsonl"))
     return [run.path("outcomes.jsonl")]
 
@@ -168,6 +169,8 @@ def _require_disk(run: Run) -> None:
     free, floor = shutil.disk_usage(run.folder).free / 1e9, max(load_settings().free_disk_floor_gb, run.spec.disk_gb)
     if free < floor:
         raise PunieError(f"{run.folder} has {free:.1f} GB free, the run needs {floor:.1f} GB; free some disk, then run the same command again")
+
+# %% ../../nbs/phases/02_pipeline.ipynb #7d91f3b5
 @contextmanager
 def _alone(run: Run) -> Iterator[None]:
     """Hold the run's folder for this process; the kernel releases it even after a crash."""
@@ -232,7 +235,7 @@ class Results:
     verdict: Verdict
     seconds: dict[str, float]  # by stage
 
-    def summary(self, role: str, suite: str):
+    def summary(self, role: str, suite: str) -> Summary:
         """Summarize the records of `base` or `tuned` on one suite."""
         return summarize([record for record in getattr(self, role) if record.suite == suite])
 

@@ -213,7 +213,7 @@ def train_rank(
 # %% ../../nbs/training/13_tiny.ipynb #27239f46
 def build(
     folder: Path,  # an empty or new folder
-    steps: int = 4_500,
+    steps: int = 5_000,
     start: Path | None = None,  # a model to go on from, with its tokenizer
     seed: int = 0,
 ) -> None:
