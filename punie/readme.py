@@ -25,6 +25,6 @@ def render_readme(
     text, _ = MarkdownExporter().from_notebook_node(content)
     return text.strip() + "\n"
 
-
+# %% ../nbs/03_readme.ipynb #1917aa12
 if __name__ == "__main__":
     write_text(find_root() / "README.md", render_readme(find_root() / "nbs" / "index.ipynb"))

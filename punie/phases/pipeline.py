@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import punie
 from ..evals.engines import InProcessEngine
 from ..evals.runner import Record, Summary, evaluate, read_records, summarize, write_records
 from ..evals.suites import load_suite
@@ -150,7 +151,7 @@ JUDGING = ("evaluate", "verdict")  # stages that are done again when the code ch
 @lru_cache
 def code_hash() -> str:
     """Hash the package's own source, so that a changed scorer never leaves old scores standing."""
-    package = Path(__file__).parent.parent
+    package = Path(punie.__file__).parent
     return sha256_text(" ".join(f"{path.relative_to(package)} {sha256_files([path])}" for path in sorted(package.rglob("*.py"))))
 
 # %% ../../nbs/phases/02_pipeline.ipynb #4192a9a9

@@ -242,7 +242,7 @@ def build(
         if process.exitcode:
             raise PunieError(f"training the base model failed in process {process.pid}; its error stands above")
 
-
+# %% ../../nbs/training/13_tiny.ipynb #1917aa12
 if __name__ == "__main__":
     load_blas()
     typer.run(build)
