@@ -21,7 +21,7 @@ from punie.training.dataset_io import read_dataset
 from punie.training.lora import supervise_rows, tune
 from punie.training.lora_config import LoRAConfig
 
-BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 10
+BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4
 
 
 def punie_rate(base: Path, data: Path) -> float:
@@ -43,6 +43,7 @@ def stock_rate(base: Path, data: Path) -> float:
             "--batch-size", str(BATCH), "--num-layers", str(LAYERS), "--mask-prompt", "--steps-per-report", str(STOCK_UPDATES), "--val-batches", "1",
         ]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        output = re.sub(r"\x1b\[[0-9;]*m", "", output)
     found = re.search(rf"^\s*{STOCK_UPDATES}\s+[\d.]+ [▼▲]\s+([\d,]+)", output, re.MULTILINE)  # update, loss, supervised tokens a second
     if not found:
         raise SystemExit(f"no rate in mlx_lm's output:\n{output}")
