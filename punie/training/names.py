@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'VERBS', 'MODULES', 'ROOTS', 'ONSETS', 'CLUSTERS', 'VOWELS', 'CODAS', 'LETTERS', 'syllable', 'invented_word',
-           'Names']
+           'Words', 'Paths', 'Names']
 
 # %% ../../nbs/training/04a_names.ipynb #6f2d228f
 import random
@@ -76,10 +76,10 @@ def invented_word(rng: random.Random) -> str:
 
 # %% ../../nbs/training/04a_names.ipynb #e739a9dc
 @dataclass(frozen=True)
-class Names:
-    """Draw names, paths, numbers and texts from a seeded generator.
+class Words:
+    """Draw words and identifiers from a seeded generator.
 
-    >>> Names(random.Random(1)).file().endswith(".py")
+    >>> Words(random.Random(1)).snake().isidentifier()
     True
     """
 
@@ -106,6 +106,15 @@ class Names:
     def symbol(self) -> str:
         kind = self.rng.random()
         return self.camel() if kind < 0.5 else self.snake().upper() if kind < 0.56 else self.snake()
+
+# %% ../../nbs/training/04a_names.ipynb #e739a901
+@dataclass(frozen=True)
+class Paths(Words):
+    """Draw files and folders.
+
+    >>> Paths(random.Random(1)).file().endswith(".py")
+    True
+    """
 
     def stem(self) -> str:
         """A file or folder name without its ending."""
@@ -147,6 +156,15 @@ class Names:
     def test_path(self) -> str:
         """What pytest takes: a file, a folder, or one test of a file."""
         return f"{self.file()}::test_{self.snake()}" if self.rng.random() < 0.1 else self.path()
+
+# %% ../../nbs/training/04a_names.ipynb #e739a902
+@dataclass(frozen=True)
+class Names(Paths):
+    """Draw every kind of value that a question mentions.
+
+    >>> 1 <= Names(random.Random(1)).column() <= 80
+    True
+    """
 
     def line(self) -> int:
         return self.rng.randint(1, 40) if self.rng.random() < 0.3 else self.rng.randint(1, 450)

@@ -17,7 +17,7 @@ from ..agent.typed_tools import TOOLS
 from .dataset import ChatMessage, TrainingExample
 from .names import Names
 from .scenes import Scene, call_text, make_scene
-from .wordings import Bank, Wording, expand, load_direct_answers, load_wordings, phrase
+from .wordings import Bank, Wording, expand, load_wordings, phrase
 
 # %% ../../nbs/training/04d_synthesis.ipynb #e739a9dc
 @dataclass(frozen=True)
