@@ -46,7 +46,7 @@ def judge(sample: Sample, reply: str, suite: Suite, artifact: str) -> Record:
     return Record(
         artifact=artifact, suite=suite.name, suite_sha256=suite.sha256, sample=sample.id, category=sample.category, question=sample.question, reply=reply,
         outcome=score.outcome, reason=score.reason, keyword=keyword_score(sample, reply),
-        code_mode=any(block.name == "execute_code" and not block.malformed for block in blocks),
+        code_mode=any(block.code is not None for block in blocks),
         names_tools=all(call.tool in reply for call in sample.expected),
     )
 

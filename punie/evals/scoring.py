@@ -106,10 +106,10 @@ def score_reply(
     for block in blocks:
         if block.malformed:
             return Score(outcome="malformed", reason=block.malformed)
-        if block.name != "execute_code" or set(block.arguments) != {"code"}:
-            return Score(outcome="malformed", reason="not execute_code(code)")
+        if block.code is None:
+            return Score(outcome="malformed", reason="not execute_code(code) in XML")
         try:
-            made += calls_in_code(block.arguments["code"])
+            made += calls_in_code(block.code)
         except UnreadableCode as error:
             return Score(outcome="malformed", reason=f"syntax_error: {error}")
     return _match(sample.expected, made)
@@ -124,7 +124,7 @@ def keyword_score(
 ) -> float:  # 0 to 1
     """Score a reply by the keywords of earlier published figures, for comparison with them and for nothing else."""
     _, blocks = parse_tool_calls(reply)
-    code = blocks[0].arguments.get("code", "") if blocks else ""
+    code = str(blocks[0].arguments.get("code", "")) if blocks else ""
     searched = code or reply
     found = [any(word in searched for word in (call.tool, *KEYWORDS.get(call.tool, ()))) for call in sample.expected]
     if len(found) > 1:
