@@ -7,8 +7,10 @@ __all__ = ['SANDBOX_NAMES', 'MAX_CODE', 'NOT_LITERAL', 'UnreadableCode', 'MadeCa
 
 # %% ../../nbs/training/03a_code_calls.ipynb #9dc5b131
 import ast
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import get_args, get_origin
 
 from pydantic import BaseModel
@@ -104,7 +106,7 @@ def _unknown_fields(nodes: list[ast.AST]) -> Iterator[str]:
 def _problems(nodes: list[ast.AST]) -> Iterator[MadeCall]:
     """Find what a straight program does not do."""
     callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {node.arg for node in nodes if isinstance(node, ast.arg)}
     for node in nodes:
         if isinstance(node, _REFUSED) or isinstance(node, (ast.If, ast.IfExp)) and isinstance(node.test, ast.Constant):
             yield MadeCall(type(node).__name__, None, "refused_syntax")
@@ -122,6 +124,34 @@ def _problems(nodes: list[ast.AST]) -> Iterator[MadeCall]:
 def _is_tool_call(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TOOLS
 
+# %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
+_LITERAL = re.compile(r'''"""(?s:.*?)"""|\'\'\'(?s:.*?)\'\'\'|\w+"(?:[^"\\\n]|\\.)*"|\w*\'(?:[^\'\\\n]|\\.)*\'|\#[^\n]*|(?P<text>"[^"\\\n\ue000\ue001]*")|"(?:[^"\\\n]|\\.)*"|(?<=[(, =])(?P<number>0|[1-9]\d{0,8})(?=[,)])''')
+_MARK = re.compile("\ue000(\\d+)\ue001")
+_FIRST_NUMBER = 7_000_000_000  # longer than any number that is set aside
+
+
+def _set_aside(code: str) -> tuple[str, list[str | int]]:
+    """Split code into its shape and the plain literals in it."""
+    values: list[str | int] = []
+
+    def mark(found: re.Match) -> str:
+        if found["text"] is None and found["number"] is None:
+            return found[0]
+        values.append(found["text"][1:-1] if found["text"] is not None else int(found["number"]))
+        return f'"\ue000{len(values) - 1}\ue001"' if found["text"] is not None else str(_FIRST_NUMBER + len(values) - 1)
+
+    return _LITERAL.sub(mark, code), values
+
+
+def _put_back(value: object, values: list[str | int]) -> object:
+    if isinstance(value, str):
+        return _MARK.sub(lambda found: str(values[int(found[1])]), value)
+    if isinstance(value, list):
+        return [_put_back(item, values) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and value >= _FIRST_NUMBER and value - _FIRST_NUMBER < len(values):
+        return values[value - _FIRST_NUMBER]
+    return value
+
 # %% ../../nbs/training/03a_code_calls.ipynb #048039ca
 def calls_in_code(
     code: str,
@@ -133,6 +163,12 @@ def calls_in_code(
     """
     if len(code) > MAX_CODE:
         raise UnreadableCode(f"code of {len(code)} characters")
+    shape, values = _set_aside(code)
+    return tuple(replace(call, arguments={name: _put_back(value, values) for name, value in call.arguments.items()}) if call.arguments else call for call in _calls_of_shape(shape))
+
+
+@lru_cache(maxsize=4096)
+def _calls_of_shape(code: str) -> tuple[MadeCall, ...]:
     try:
         nodes = list(ast.walk(ast.parse(code)))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
