@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..files import read_jsonl, sha256_files, write_jsonl
 from ..settings import PunieError
+from .conversions import text_to_messages
 from .dataset import ChatMessage, TrainingDataset, TrainingExample
 from .dataset_validation import validate_example
 
@@ -23,41 +24,53 @@ def parse_row(
     >>> parse_row({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}, "train.jsonl:1").question
     'Hi'
     """
-    if set(row) != {"messages"} or not isinstance(row["messages"], list):
-        raise PunieError(f"{place}: a row is an object with the one key 'messages', this one has {sorted(row)}")
-    messages = []
+    if isinstance(row.get("text"), str) and "messages" not in row:
+        try:
+            return TrainingExample(text_to_messages(row["text"]), tuple(sorted(row.keys() - {"text"})))
+        except PunieError as error:
+            raise PunieError(f"{place}: {error}") from error
+    if not isinstance(row.get("messages"), list):
+        raise PunieError(f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', this one has {sorted(row)}")
+    messages, ignored = [], sorted(row.keys() - {"messages"})
     for number, message in enumerate(row["messages"], 1):
-        if not isinstance(message, dict) or set(message) != {"role", "content"} or not all(isinstance(value, str) for value in message.values()):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
             raise PunieError(f"{place}: message {number} must have a text 'role' and a text 'content'")
-        messages.append(ChatMessage(message["role"], message["content"]))
         if not message["content"].isascii() and any("\ud800" <= character <= "\udfff" for character in message["content"]):
             raise PunieError(f"{place}: message {number} holds half a surrogate pair, which no tokenizer can read; mend or remove the row")
-    example = TrainingExample(tuple(messages))
-    if faults := validate_example(example):
-        raise PunieError(f"{place}: {faults[0]}; mend or remove the row")
-    return example
+        messages.append(ChatMessage(message["role"], message["content"]))
+        ignored += [f"{key} of message {number}" for key in message.keys() - {"role", "content"}]
+    return TrainingExample(tuple(messages), tuple(ignored))
 
 
 def read_split(path: Path) -> tuple[TrainingExample, ...]:
-    """Read one JSONL file. Raises `PunieError` that names file and line."""
-    return tuple(parse_row(row, f"{path}:{number}") for number, row in read_jsonl(path))
+    """Read one JSONL file of sound rows. Raises `PunieError` that names file and line of the first that is not."""
+    examples = []
+    for number, row in read_jsonl(path):
+        examples.append(parse_row(row, f"{path}:{number}"))
+        if faults := validate_example(examples[-1]):
+            raise PunieError(f"{path}:{number}: {faults[0]}; mend or remove the row")
+    return tuple(examples)
 
 # %% ../../nbs/training/01_dataset_io.ipynb #c9b69ba0
 def data_files(folder: Path) -> list[Path]:
-    """Name the files of a data set. Raises `PunieError` where one is missing."""
-    files = [folder / f"{split}.jsonl" for split in ("train", "valid")]
-    for path in files:
-        if not path.exists():
-            raise PunieError(f"{path} does not exist; build the data set, or name another folder in the phase file")
+    """Name the files of a data set: `train` and `valid`, and `test` where there is one, each `.jsonl` or `.jsonl.gz`. Raises `PunieError` where one is missing."""
+    files = []
+    for split in ("train", "valid", "test"):
+        found = [path for path in (folder / f"{split}.jsonl", folder / f"{split}.jsonl.gz") if path.exists()]
+        if len(found) > 1:
+            raise PunieError(f"{folder} holds both {found[0].name} and {found[1].name}; keep one")
+        if not found and split != "test":
+            raise PunieError(f"{folder / f'{split}.jsonl'} does not exist; build the data set with `punie data build`, or name another folder")
+        files += found
     return files
 
 
 def read_dataset(folder: Path) -> TrainingDataset:
     """Read a data set folder. Raises `PunieError` where a file is missing, empty or malformed."""
-    train, valid = (read_split(path) for path in data_files(folder))
-    if not train or not valid:
+    splits = [read_split(path) for path in data_files(folder)]
+    if not all(splits):
         raise PunieError(f"{folder}: a split is empty; training needs rows in train.jsonl and valid.jsonl")
-    return TrainingDataset(folder.name, train, valid)
+    return TrainingDataset(folder.name, *splits)
 
 
 def write_dataset(dataset: TrainingDataset, folder: Path) -> None:

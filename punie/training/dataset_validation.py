@@ -20,11 +20,14 @@ def validate_example(example: TrainingExample) -> list[str]:
     messages = example.messages
     if len(messages) < 2:
         return ["has fewer than two messages"]
-    faults = [f"message {n} has the unknown role {m.role!r}" for n, m in enumerate(messages, 1) if m.role not in get_args(Role)]
+    faults = [f"holds what no trainer reads: {', '.join(example.ignored)}"] if example.ignored else []
+    faults += [f"message {n} has the unknown role {m.role!r}" for n, m in enumerate(messages, 1) if m.role not in get_args(Role)]
     faults += [f"message {n} is blank" for n, m in enumerate(messages, 1) if not m.content.strip()]
     roles = [message.role for message in messages]
     turns = roles[1:] if roles[0] == "system" else roles
-    if turns != ["user", "assistant"] * (len(turns) // 2):
+    if turns[-1] != "assistant":
+        faults.append("the last turn is not the assistant's, so there is nothing to learn from it")
+    if turns[: len(turns) // 2 * 2] != ["user", "assistant"] * (len(turns) // 2):
         faults.append(f"turns must alternate from user to assistant after an optional system prompt, these are {roles}")
     faults += [f"message {n} holds a literal </think>, at which some templates cut the turn" for n, m in enumerate(messages, 1) if m.role == "assistant" and "</think>" in m.content]
     return faults
