@@ -190,10 +190,21 @@ class Names(Paths):
         if kind < 0.3:
             return f"import {module}"
         if kind < 0.36:
-            return f"import {module} as {self.word()}"
+            return f"import {module} as {self.rng.choice((self.word(), self.rng.choice(LETTERS) + self.rng.choice(LETTERS)))}"
         module = "." + module if kind > 0.95 else module
-        names = ", ".join(self.symbol() for _ in range(self.rng.choice((1, 1, 1, 2))))
-        return f"from {module} import {names}"
+        names = ", ".join(self.symbol() for _ in range(self.rng.choice((1, 1, 1, 2, 3))))
+        return f"from {module} import {names}" + (f" as {self.word()}" if self.rng.random() < 0.05 else "")
+
+    def aside(self) -> str:
+        """Something said beside the request, with names and numbers that belong in no call."""
+        rng, word = self.rng, self.word
+        forms = (
+            f"{word().capitalize()} {rng.choice(VERBS)}s before {word()} for some reason;", f"I get a {rng.randint(100, 599)} for /{word()}/{word()};", f"{word().capitalize()} complained about the {word()}.",
+            f"This worked in {word()} {rng.randint(1, 9)}.{rng.randint(0, 20)}.", f"Ticket {rng.randint(10, 9_999)}:", f"The {word()} {word()} is {rng.choice(('slow', 'late', 'wrong', 'odd', 'new', 'gone'))};",
+            f"About the {word()}:", f"{rng.randint(2, 90)} {word()}s failed last {rng.choice(('night', 'week', 'Friday'))}.", f"My {word()} says {word()},", f"I can't remember how the {word()} {rng.choice(VERBS)}s the {word()},",
+            f"We moved {word()} to {word()} {rng.choice(('today', 'yesterday'))};", f"Is the {word()} a {word()} or a {word()}?", f"Since the {word()} {word()}:", f"{word().capitalize()} and {word()} don't agree,",
+        )
+        return rng.choice(forms)
 
     def command(self) -> str:
         """A shell command line."""
@@ -206,14 +217,20 @@ class Names(Paths):
             f"git checkout -b {self.word()}-{self.word()}", f"head -n {self.count()} {self.text_file()}", f"echo {self.word()}", f"tree {self.folder()}",
             f"{self.word()} --{self.word()} {target}", f"./{self.stem()}.sh --{self.word()}", f"touch {self.text_file()}", "uv lock", "pwd", "env", "ls",
             f"{self.word()} {self.word()}", f"{self.word()} {self.word()} {self.word()}", f"{self.word()} --{self.word()}", f"{self.word()} -{self.rng.choice(LETTERS)} {target}",
-            f"docker compose {self.word()}", f"npm {self.word()}", f"git {self.word()} {self.word()}", f"sort {self.text_file()} | uniq -c", f"cargo {self.word()} --{self.word()}",
+            f"docker compose {self.word()}", f"npm {self.word()}", f"{self.word()} --version", f"python -c 'print({self.count()})'", f"{self.word()} {self.word()} --{self.word()}={self.word()}", f"make {self.word()} {self.word().upper()}={self.count()}", f"git {self.word()} {self.word()}", f"sort {self.text_file()} | uniq -c", f"cargo {self.word()} --{self.word()}",
         )
         return self.rng.choice(forms)
 
     def content(self) -> str:
-        """One short line of prose or code."""
+        """One short line of prose, code or configuration."""
         rng, word = self.rng, self.word
+        prose = " ".join(word() for _ in range(rng.randint(2, 6)))
+        value = rng.choice((word(), str(rng.randint(0, 9_999)), "true", "false", f"{rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}{rng.choice(('', 'rc1', 'b2', '-beta'))}", f"/{word()}/{word()}"))
         forms = (
+            prose, prose, f"{prose}, {word()}", f"{prose}{rng.choice('.!?')}", f"{prose}: {word()}", f"{word()}-{word()} {prose}", value, f"{word().upper()}={value}", f"{word()}_{word()} = {value}",
+            f"print('{word()} {word()}')", f'print("{prose}")', f"{self.snake()}('{word()}')", f'{word()} = "{value}"', f"{word()}: '{value}'", f"return {self.snake()}({word()})", f"def {self.snake()}(): pass",
+            f"class {self.camel()}: pass", f"{word().upper()}_{word().upper()} = {rng.randint(0, 999)}", f"[{word()}]", f"- {prose}", f"* {word()} @{word()}", f"{word()},{word()},{word()}", f"http://{word()}.{word()}",
+            self.import_stmt(), self.import_stmt(), f"{word()}=={value}", f"{word()}>={rng.randint(0, 9)}.{rng.randint(0, 30)}", f"export {word().upper()}={value}", f'{{"{word()}": {rng.randint(0, 99)}}}',
             f"{self.stem().upper()} = {rng.randint(0, 999)}", f"{word()}={word()}", f"import {word()}", f"# {word()} {word()} {word()}", f"{word()}: {word()}",
             f"{word().capitalize()} {word()} {word()}", f"{word().capitalize()} the {word()} before the {word()}", f"{word()} {word()}",
             f"TODO: {rng.choice(VERBS)} the {word()} {word()}", f"version {rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}",
