@@ -28,9 +28,11 @@ from ..training.artifacts import artifact_id, find_model, load_model
 from ..training.checks import require_checks, run_pre_training_checks
 from ..training.dataset_io import read_dataset
 from ..training.fusion import check_quantized, fuse, quantize
-from ..training.lora import supervise_rows, tune
+from ..training.budget import check_budget, plan_budget
+from ..training.ledger import check_ledger, make_ledger
+from ..training.lora import prepare_rows, tune
+from ..training.supervision import supervise_rows
 from ..training.preflight import run_preflight
-from ..training.recipes import suite_questions
 
 Notify = Callable[[str, float, str], None]  # stage, share done, a short note
 
@@ -74,11 +76,18 @@ def _preflight(run: Run, notify: Notify) -> list[Path]:
 
 
 def _check(run: Run, notify: Notify) -> list[Path]:
-    data = run.spec.data
-    results = run_pre_training_checks(load_settings().data / data.name, suite_questions(), data.min_rows, data.min_direct, data.max_direct)
+    from punie.agent.prompt_utils import load_tokenizer
+
+    spec, folder = run.spec, load_settings().data / run.spec.data.name
+    results = run_pre_training_checks(folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask)
+    rows, tokenizer = read_dataset(folder).train, load_tokenizer(str(find_model(spec.base.model)))
+    ledger = make_ledger(rows, tokenizer, spec.lora.mask, spec.lora.max_tokens)
+    budget = plan_budget(supervise_rows(rows, tokenizer, spec.lora.mask), spec.lora, run.inputs.seed)
+    results += [check_ledger(ledger), check_budget(budget, spec.gates.unseen)]
     write_json(run.path("checks.json"), [asdict(result) for result in results])
+    write_json(run.path("ledger.json"), {**ledger.summary(), "budget": budget.to_dict()})
     require_checks(results)
-    return [run.path("checks.json")]
+    return [run.path("checks.json"), run.path("ledger.json")]
 
 
 def _register(run: Run, notify: Notify) -> list[Path]:
@@ -92,16 +101,14 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     config = run.spec.lora
     dataset = read_dataset(load_settings().data / run.spec.data.name)
     model, tokenizer = load_model(find_model(run.spec.base.model))
-    train, valid = (supervise_rows(rows, tokenizer, config.max_tokens) for rows in (dataset.train, dataset.valid))
-    ledger = {"rows": len(train), "rows_seen": config.rows_seen, "epochs": config.rows_seen / len(train), "tokens": sum(len(row.ids) for row in train), "supervised": sum(row.targets for row in train)}
-    write_json(run.path("ledger.json"), ledger)
+    train, valid = (prepare_rows(rows, tokenizer, config.max_tokens, config.mask) for rows in (dataset.train, dataset.valid))
 
     def report(event: dict) -> None:
         notify("train", event["update"] / config.updates, f"{event['kind']} loss {event['loss']:.3f}")
 
     events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report)
     write_jsonl(run.path("events.jsonl"), events)
-    return [run.path("ledger.json"), run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
+    return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 
 
 def _fuse(run: Run, notify: Notify) -> list[Path]:

@@ -173,10 +173,10 @@ def ledger_sentence(results: Results) -> "Markdown":
     """Say how much was trained on, and with which knobs."""
     from IPython.display import Markdown
 
-    ledger, lora = results.ledger, results.registration.spec.lora
+    ledger, budget, lora = results.ledger, results.ledger["budget"], results.registration.spec.lora
     return Markdown(
-        f"{ledger['rows']:,} rows with {ledger['supervised']:,} supervised tokens of {ledger['tokens']:,}; {lora.updates} updates of {lora.batch_size} rows saw "
-        f"{ledger['rows_seen']:,} rows, {ledger['epochs']:.2f} epochs. Rank {lora.rank}, {lora.num_layers} layers, learning rate {lora.learning_rate:g}."
+        f"{ledger['rows']:,} rows of {ledger['rendered']:,} tokens; under the mask `{ledger['mask']}` the loss sees {ledger['call']:,} tokens of calls and {ledger['prose']:,} of prose. "
+        f"{lora.updates} updates of {lora.batch_size} rows saw {budget['rows_seen']:,} rows, {budget['epochs']:.2f} epochs; {budget['never_seen']:,} rows were never seen. Rank {lora.rank}, {lora.num_layers} layers, learning rate {lora.learning_rate:g}."
     )
 
 # %% ../../nbs/phases/04_report.ipynb #7baf8dff

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..evals.suites import load_suite
 from ..files import read_toml, sha256_text
 from ..settings import PunieError, load_settings
+from ..training.data_checks import Thresholds
 from ..training.lora_config import LoRAConfig
 
 # %% ../../nbs/phases/00_spec.ipynb #f58d251f
@@ -35,18 +36,10 @@ class Base(Part):
 
 
 class Data(Part):
-    """Name the data set and the thresholds of its checks."""
+    """Name the data set, and what its rows' code must hold."""
 
     name: str  # a folder under data/
-    min_rows: int = Field(default=25, ge=0)  # training rows that call each tool
-    min_direct: float = Field(default=0.10, ge=0, le=1)  # share of rows without a call
-    max_direct: float = Field(default=0.20, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _range(self) -> "Data":
-        if self.min_direct > self.max_direct:
-            raise ValueError(f"min_direct = {self.min_direct} is greater than max_direct = {self.max_direct}")
-        return self
+    patterns: list[str] = []  # regular expressions, each to be found in the code of some row
 
 
 class Export(Part):
@@ -82,6 +75,7 @@ class Spec(Part):
     hypothesis: str
     base: Base
     data: Data
+    gates: Thresholds = Thresholds()  # what the data has to hold to
     lora: LoRAConfig
     export: Export = Export()
     evaluation: Evaluation

@@ -8,12 +8,14 @@ __all__ = ['LoRAConfig']
 # %% ../../nbs/training/09_lora_config.ipynb #8df41fe9
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .supervision import Mask
+
 # %% ../../nbs/training/09_lora_config.ipynb #bc9efa6a
 class LoRAConfig(BaseModel):
     """Hold the knobs of a tuning run.
 
-    >>> LoRAConfig(updates=200, batch_size=8).rows_seen
-    1600
+    >>> LoRAConfig(updates=200, batch_size=8).mask
+    'assistant_turns'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -26,6 +28,7 @@ class LoRAConfig(BaseModel):
     rank: int = Field(default=8, gt=0)
     scale: float = Field(default=20.0, gt=0)  # factor on the learned change
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    mask: Mask = "assistant_turns"  # what the loss sees
     max_tokens: int = Field(default=2048, gt=0)  # longest row; a longer one is refused, never cut
     eval_every: int = Field(default=50, gt=0)  # steps between losses on the whole validation split
 
@@ -34,8 +37,3 @@ class LoRAConfig(BaseModel):
         if self.warmup >= self.updates:
             raise ValueError(f"warmup = {self.warmup} leaves none of the {self.updates} updates; lower it")
         return self
-
-    @property
-    def rows_seen(self) -> int:
-        """How many rows the run trains on, counting repeats."""
-        return self.updates * self.batch_size
