@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['console', 'data_app', 'find_data', 'list_data', 'build_data', 'show_data', 'known_mask', 'check']
 
-# %% ../nbs/cli_data.ipynb #493edd75
+# %% ../nbs/cli_data.ipynb #958ecbd9
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from rich.text import Text
 from .settings import PunieError, load_settings
 
 if TYPE_CHECKING:
+    from punie.phases.spec import Spec
     from punie.training.check_results import CheckResult
     from punie.training.dataset import TrainingDataset
     from punie.training.ledger import Ledger
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 console = Console()
 data_app = typer.Typer(no_args_is_help=True, help="Build, list and show data sets.", rich_markup_mode="markdown")
 
-# %% ../nbs/cli_data.ipynb #0cd91145
+# %% ../nbs/cli_data.ipynb #5d7ac033
 def find_data(
     name: str,  # a recipe, a data set under data/, or a folder
 ) -> Path:
@@ -34,10 +35,12 @@ def find_data(
     >>> find_data("phase33_merged").name
     'phase33_merged'
     """
+    from punie.training.dataset_io import split_files
+
     for folder in (load_settings().data / name, Path(name)):
-        if (folder / "train.jsonl").exists() or (folder / "train.jsonl.gz").exists():
+        if split_files(folder, "train"):
             return folder
-    raise PunieError(f"no data set {name!r}: build it with `punie data build {name}`, or name a folder that holds train.jsonl; `punie data list` names the recipes")
+    raise PunieError(f"no data set {name!r}: name a folder that holds train.jsonl, or build one with `punie data build`; `punie data list` names the recipes")
 
 
 def _load(name: str) -> "TrainingDataset":
@@ -92,14 +95,16 @@ def show_data(
     import random
 
     from punie.agent.prompt_utils import load_tokenizer
-    from punie.training.dataset import TrainingExample
+    from punie.training.dataset import DatasetStats, TrainingExample
     from punie.training.ledger import colour_row
 
     mask = known_mask(mask)
     dataset = _load(name)
     if split not in dataset.splits:
         raise PunieError(f"{name} has no split {split!r}; it has {', '.join(dataset.splits)}")
-    tokenizer = load_tokenizer(str(load_settings().data / "models" / "tiny"))
+    stats, tokenizer = DatasetStats.of(dataset), load_tokenizer(str(load_settings().data / "models" / "tiny"))
+    sizes = ", ".join(f"{count:,} {name}" for name, count in stats.rows.items())
+    console.print(f"{dataset.name}: {sizes} rows; {stats.messages:,} messages, {stats.characters:,} characters; {stats.several_answers:,} rows with several answers")
     examples = dataset.splits[split]
     for index in sorted(random.Random(seed).sample(range(len(examples)), min(rows, len(examples)))):
         messages = examples[index].messages
@@ -122,7 +127,7 @@ def known_mask(name: str) -> str:
         raise PunieError(f"no mask {name!r}; masks are {', '.join(get_args(Mask))}")
     return name
 
-# %% ../nbs/cli_data.ipynb #c5d69656
+# %% ../nbs/cli_data.ipynb #842a4bd8
 def _gates_table(name: str, results: "list[CheckResult]") -> Table:
     grid = Table("gate", "verdict", "figure", "where", title=name, show_lines=True)
     for result in sorted(results, key=lambda result: result.passed):
@@ -131,14 +136,21 @@ def _gates_table(name: str, results: "list[CheckResult]") -> Table:
     return grid
 
 
-def _ledger(folder: Path, mask: str, limit: int, model: str, bars: Progress) -> "Ledger":
+def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) -> "tuple[Ledger, list[CheckResult]]":
+    """Make the ledger of the training rows, and check it; with a phase, check the phase's budget too."""
     from punie.agent.prompt_utils import load_tokenizer
+    from punie.training.artifacts import find_model
+    from punie.training.budget import check_budget, plan_budget
     from punie.training.dataset_io import read_dataset
-    from punie.training.ledger import make_ledger
+    from punie.training.ledger import check_ledger, make_ledger
+    from punie.training.supervision import supervise_rows
 
     rows = read_dataset(folder).train
     task = bars.add_task("tokens", total=len(rows))
-    return make_ledger(rows, load_tokenizer(model), mask, limit, lambda done: bars.update(task, completed=done))
+    tokenizer = load_tokenizer(str(find_model(spec.base.model if spec else "data/models/tiny")))
+    ledger = make_ledger(rows, tokenizer, mask, spec.lora.max_tokens if spec else 2048, lambda done: bars.update(task, completed=done))
+    budget = [check_budget(plan_budget(supervise_rows(rows, tokenizer, mask), spec.lora, seed=0), spec.gates.unseen)] if spec else []
+    return ledger, [check_ledger(ledger), *budget]
 
 
 def check(
@@ -158,7 +170,6 @@ def check(
     from punie.phases.spec import load_spec
     from punie.training.audit import audit_folder
     from punie.training.checks import Thresholds, check_audit
-    from punie.training.ledger import check_ledger
 
     settings, folder = load_settings(), find_data(data)
     spec = load_spec(phase) if phase else None
@@ -173,11 +184,8 @@ def check(
         results = check_audit(audit, thresholds, chosen, "messages", patterns, lambda done, total: bars.update(twins, completed=done, total=total))
         sound = next(result.passed for result in results if result.check_name == "structure")
         if tokens and sound:
-            from punie.phases.pipeline import find_model
-
-            model = str(find_model(spec.base.model)) if spec else str(settings.data / "models" / "tiny")
-            ledger = _ledger(folder, chosen, spec.lora.max_tokens if spec else 2048, model, bars)
-            results.append(check_ledger(ledger))
+            ledger, counted = _count_tokens(folder, chosen, spec, bars)
+            results += counted
     console.print(_gates_table(f"{folder.name}: {audit.rows:,} rows", results))
     kept = settings.runs / "checks" / folder.resolve().name
     write_json(kept / "checks.json", [asdict(result) for result in results])

@@ -51,17 +51,35 @@ def write_text(
 
 # %% ../nbs/01_files.ipynb #4aac7612
 def write_json(path: Path, value: object) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(path := Path(folder) / "stages.json", {"data": "done"})
+    ...     path.read_text()
+    '{\\n  "data": "done"\\n}\\n'
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> None:
-    """Write one JSON value a line, whole or not at all."""
+    """Write one JSON value a line, whole or not at all.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_jsonl(path := Path(folder) / "train.jsonl", [{"id": 1}, {"id": 2}])
+    ...     path.read_text()
+    '{"id": 1}\\n{"id": 2}\\n'
+    """
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 # %% ../nbs/01_files.ipynb #03b0d1fd
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file. Raises `PunieError` where it is missing, unreadable or no UTF-8."""
+    """Read a UTF-8 file. Raises `PunieError` where it is missing, unreadable or no UTF-8.
+
+    >>> read_text(Path("data/phases/tny.toml"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: data/phases/tny.toml does not exist; check the name, or restore the file
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -73,7 +91,13 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON value. Raises `PunieError` that names file and line."""
+    """Read a JSON value. Raises `PunieError` that names file and line.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(path := Path(folder) / "stages.json", {"data": "done"})
+    ...     read_json(path)
+    {'data': 'done'}
+    """
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -81,20 +105,30 @@ def read_json(path: Path) -> Any:
 
 
 def read_toml(path: Path) -> dict:
-    """Read a TOML file. Raises `PunieError` that names file and line."""
+    """Read a TOML file. Raises `PunieError` that names file and line.
+
+    >>> read_toml(Path("data/phases/tiny.toml"))["base"]["model"]
+    'data/models/tiny'
+    """
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise PunieError(f"{path}: {error}") from error
 
-# %% ../nbs/01_files.ipynb #8cc74b62
+# %% ../nbs/01_files.ipynb #af48b6a5
 MAX_LINE = 16 * 2**20  # bytes; a longer line is no row
 
 
 def read_lines(
     path: Path,  # a text file; `.gz` is unpacked on the way
 ) -> Iterator[tuple[int, bytes]]:
-    """Read a file line by line, numbered from 1, blank lines left out. Raises `PunieError` that names the line where the file breaks off or a line is too long."""
+    """Read a file line by line, numbered from 1, blank lines left out. Raises `PunieError` that names the line where the file breaks off or a line is too long.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(path := Path(folder) / "notes.txt", "one\\n\\nthree\\n")
+    ...     list(read_lines(path))
+    [(1, b'one\\n'), (3, b'three\\n')]
+    """
     number = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -145,7 +179,13 @@ def parse_line(
 def read_jsonl(
     path: Path,
 ) -> list[tuple[int, dict]]:  # line number and object of each row; blank lines are skipped
-    """Read JSON lines whole. Raises `PunieError` that names file and line of the first malformed row."""
+    """Read JSON lines whole. Raises `PunieError` that names file and line of the first malformed row.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(path := Path(folder) / "train.jsonl", '{"id": 1}\\n\\n{"id": 2}\\n')
+    ...     read_jsonl(path)
+    [(1, {'id': 1}), (3, {'id': 2})]
+    """
     return [(number, parse_line(line, f"{path}:{number}")) for number, line in read_lines(path)]
 
 # %% ../nbs/01_files.ipynb #ba917761
@@ -161,7 +201,12 @@ def sha256_text(text: str) -> str:
 def sha256_files(
     files: Iterable[Path],  # in any order
 ) -> str:
-    """Hash files by name and content; the order in which they are given does not matter."""
+    """Hash files by name and content; the order in which they are given does not matter.
+
+    >>> files = [Path("settings.ini"), Path("pyproject.toml")]
+    >>> sha256_files(files) == sha256_files(reversed(files)) != sha256_files(files[:1])
+    True
+    """
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):
         with path.open("rb") as file:

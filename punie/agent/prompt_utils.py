@@ -57,7 +57,11 @@ def tool_response(
 def load_tokenizer(
     model_path: str,  # a model folder, or a hub id that is in the local cache
 ) -> "PreTrainedTokenizerBase":
-    """Load a model's tokenizer without touching the network. Raises `PunieError` where there is none."""
+    """Load a model's tokenizer without touching the network. Raises `PunieError` where there is none.
+
+    >>> load_tokenizer("data/models/tiny").eos_token
+    '<|im_end|>'
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -71,7 +75,11 @@ def render(
     tokenizer: "PreTrainedTokenizerBase",
     generate: bool = False,  # end with the opening of an assistant turn
 ) -> str:
-    """Render a conversation through the tokenizer's own chat template."""
+    """Render a conversation through the tokenizer's own chat template.
+
+    >>> render([{"role": "user", "content": "Hi"}], load_tokenizer("data/models/tiny"), generate=True)
+    '<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n'
+    """
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
 
 
@@ -80,6 +88,10 @@ def format_prompt(
     model_path: str | Path,  # whose chat template to use
     system_message: str | None = None,  # the one system prompt by default
 ) -> str:
-    """Render a question as the prompt that a model is trained on, judged on and served."""
+    """Render a question as the prompt that a model is trained on, judged on and served.
+
+    >>> format_prompt("What changed?", "data/models/tiny").endswith("<|im_start|>user\\nWhat changed?<|im_end|>\\n<|im_start|>assistant\\n")
+    True
+    """
     messages = [{"role": "system", "content": system_prompt() if system_message is None else system_message}, {"role": "user", "content": query}]
     return render(messages, load_tokenizer(str(model_path)), generate=True)

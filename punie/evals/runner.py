@@ -21,7 +21,13 @@ from ..training.tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/evals/03_runner.ipynb #3543006a
 class Record(BaseModel):
-    """Hold one answered prompt."""
+    """Hold one answered prompt.
+
+    >>> from punie.evals.suites import load_suite
+    >>> suite = load_suite("phase33_27")
+    >>> judge(suite.samples[0], "I would call read_file.", suite, "a1b2").model_dump(include={"outcome", "names_tools"})
+    {'outcome': 'abstained', 'names_tools': True}
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +46,13 @@ class Record(BaseModel):
 
 # %% ../../nbs/evals/03_runner.ipynb #dd57cadb
 def judge(sample: Sample, reply: str, suite: Suite, artifact: str) -> Record:
-    """Score one reply and keep it."""
+    """Score one reply and keep it.
+
+    >>> from punie.evals.suites import load_suite
+    >>> suite = load_suite("phase33_27")
+    >>> judge(suite.samples[0], 'read_file("src/larder/config.py")', suite, "a1b2").reason
+    'bare_call'
+    """
     score = score_reply(sample, reply)
     _, blocks = parse_tool_calls(reply)
     return Record(
@@ -68,7 +80,13 @@ def write_records(records: list[Record], path: Path) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Read records back. Raises `PunieError` that names file and line."""
+    """Read records back. Raises `PunieError` that names file and line.
+
+    >>> read_records(Path("data/suites/phase33_27.jsonl"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: data/suites/phase33_27.jsonl:1: not a record of an evaluation (Field required); remove the file to evaluate again
+    """
     records = []
     for number, row in read_jsonl(path):
         try:
@@ -79,7 +97,13 @@ def read_records(path: Path) -> list[Record]:
 
 
 def require_artifact(records: list[Record], artifact: str, suite: Suite) -> None:
-    """Check that records are of this artifact and cover this suite. Raises `GateFailed`."""
+    """Check that records are of this artifact and cover this suite. Raises `GateFailed`.
+
+    >>> require_artifact([Record.model_construct(artifact="c3d4")], "a1b2", Suite(name="dev", samples=(), sha256="9f"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.GateFailed: the scores belong to artifact c3d4, not to a1b2; evaluate again
+    """
     others = {record.artifact for record in records} - {artifact}
     if others:
         raise GateFailed(f"the scores belong to artifact {min(others)[:12]}, not to {artifact[:12]}; evaluate again")
@@ -88,7 +112,13 @@ def require_artifact(records: list[Record], artifact: str, suite: Suite) -> None
 
 # %% ../../nbs/evals/03_runner.ipynb #7fb52ba8
 class Summary(BaseModel):
-    """Hold the strict scores of one artifact on one suite."""
+    """Hold the strict scores of one artifact on one suite.
+
+    >>> from punie.evals.suites import load_suite
+    >>> suite = load_suite("phase33_27")
+    >>> summarize([judge(sample, "I do not know.", suite, "a1b2") for sample in suite.samples]).outcomes
+    {'correct': 0, 'wrong_call': 0, 'abstained': 27, 'malformed': 0, 'error': 0}
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -103,7 +133,13 @@ class Summary(BaseModel):
 
 
 def summarize(records: list[Record]) -> Summary:
-    """Count outcomes by category. Raises `PunieError` without records."""
+    """Count outcomes by category. Raises `PunieError` without records.
+
+    >>> from punie.evals.suites import load_suite
+    >>> suite = load_suite("phase33_27")
+    >>> str(summarize([judge(sample, "I do not know.", suite, "a1b2") for sample in suite.samples]).overall)
+    '0.0% (0/27)'
+    """
     if not records:
         raise PunieError("no records to summarize")
 

@@ -59,7 +59,12 @@ def canonical(
 
 
 def accepts(expected: ExpectedCall, made: MadeCall) -> bool:
-    """Say whether a made call is one of the accepted readings of an expected one."""
+    """Say whether a made call is one of the accepted readings of an expected one.
+
+    >>> expected = ExpectedCall(tool="read_file", accept=[{"path": "src/app.py"}])
+    >>> accepts(expected, MadeCall("read_file", {"path": "./src/app.py"})), accepts(expected, MadeCall("read_file", {"path": "app.py"}))
+    (True, False)
+    """
     if made.tool != expected.tool or made.arguments is None:
         return False
     mine = canonical(made.tool, made.arguments)
@@ -97,7 +102,12 @@ def score_reply(
     sample: Sample,
     reply: str,
 ) -> Score:
-    """Score a reply strictly. Never raises, and never runs the code."""
+    """Score a reply strictly. Never raises, and never runs the code.
+
+    >>> from punie.evals.suites import load_suite
+    >>> score_reply(load_suite("phase33_27").samples[0], 'read_file("src/larder/config.py")')
+    Score(outcome='malformed', reason='bare_call')
+    """
     answer = reply.rpartition("</think>")[2].partition("<think>")[0]  # what a model thinks is not what it answers
     _, blocks = parse_tool_calls(answer)
     if not blocks:
@@ -122,7 +132,12 @@ def keyword_score(
     sample: Sample,
     reply: str,
 ) -> float:  # 0 to 1
-    """Score a reply by the keywords of earlier published figures, for comparison with them and for nothing else."""
+    """Score a reply by the keywords of earlier published figures, for comparison with them and for nothing else.
+
+    >>> from punie.evals.suites import load_suite
+    >>> keyword_score(load_suite("phase33_27").samples[0], "I would call read_file.")
+    0.5
+    """
     _, blocks = parse_tool_calls(reply)
     code = str(blocks[0].arguments.get("code", "")) if blocks else ""
     searched = code or reply

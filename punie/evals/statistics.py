@@ -35,7 +35,13 @@ def share(
     hits: int,
     n: int,
 ) -> Share:
-    """Compute a share with its 95% Wilson interval; without observations it is the whole unit interval."""
+    """Compute a share with its 95% Wilson interval; without observations it is the whole unit interval.
+
+    >>> share(27, 27)
+    Share(hits=27, n=27, low=0.875..., high=1.0)
+    >>> share(0, 0)
+    Share(hits=0, n=0, low=0.0, high=1.0)
+    """
     if n == 0:
         return Share(0, 0, 0.0, 1.0)
     from scipy.stats import binomtest

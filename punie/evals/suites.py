@@ -20,13 +20,23 @@ CATEGORIES = (*get_args(Category), "multi_tool")  # the bars of a report
 
 # %% ../../nbs/evals/00_suites.ipynb #d6827bce
 class Strict(BaseModel):
-    """Be frozen, and refuse unknown keys."""
+    """Be frozen, and refuse unknown keys.
+
+    >>> Question(role="user", content="What changed?", weight=2)
+    Traceback (most recent call last):
+        ...
+    pydantic_core._pydantic_core.ValidationError: 1 validation error for Question...
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Question(Strict):
-    """Hold the user turn that a sample consists of."""
+    """Hold the user turn that a sample consists of.
+
+    >>> Question(role="user", content="What changed?").content
+    'What changed?'
+    """
 
     role: Literal["user"]
     content: str = Field(min_length=1)
@@ -55,7 +65,11 @@ class ExpectedCall(Strict):
 
 # %% ../../nbs/evals/00_suites.ipynb #15510b43
 class Sample(Strict):
-    """Hold one prompt and the calls that answer it, in any order."""
+    """Hold one prompt and the calls that answer it, in any order.
+
+    >>> load_suite("phase33_27").samples[3].expected
+    [ExpectedCall(tool='typecheck', accept=[{'path': 'src'}])]
+    """
 
     id: str = Field(min_length=1)
     category: str
@@ -78,7 +92,11 @@ class Sample(Strict):
 
 # %% ../../nbs/evals/00_suites.ipynb #d590eff8
 class Suite(BaseModel):
-    """Hold a named list of samples and the hash of its file."""
+    """Hold a named list of samples and the hash of its file.
+
+    >>> load_suite("phase33_27").categories
+    ('text_tools', 'validation', 'lsp', 'git', 'cst', 'domain', 'multi_tool')
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -25,9 +25,9 @@ from .spec import Spec, load_spec
 from .verdict import Verdict, decide
 from ..settings import GateFailed, PunieError, load_settings
 from ..training.artifacts import artifact_id, find_model, load_model
-from ..training.checks import require_checks, run_pre_training_checks
+from ..training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks, run_post_training_checks, run_pre_training_checks
 from ..training.dataset_io import read_dataset
-from ..training.fusion import check_quantized, fuse, quantize
+from ..training.fusion import fuse, quantize
 from ..training.budget import check_budget, plan_budget
 from ..training.ledger import check_ledger, make_ledger
 from ..training.lora import prepare_rows, tune
@@ -107,12 +107,14 @@ def _train(run: Run, notify: Notify) -> list[Path]:
         notify("train", event["update"] / config.updates, f"{event['kind']} loss {event['loss']:.3f}")
 
     events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report)
+    require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     write_jsonl(run.path("events.jsonl"), events)
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 
 
 def _fuse(run: Run, notify: Notify) -> list[Path]:
     fuse(find_model(run.spec.base.model), run.path("adapters"), run.path("fused_f16"))
+    require_checks(run_post_fusion_checks(run.path("fused_f16")))
     return []  # the fused model is an intermediate; quantizing removes it
 
 
@@ -122,7 +124,7 @@ def _quantize(run: Run, notify: Notify) -> list[Path]:
         _fuse(run, notify)
     card = f"# {run.spec.name}, seed {run.inputs.seed}\n\n{run.spec.hypothesis}\n\nBase: {run.spec.base.model} ({run.inputs.base[:12]}). Data: {run.spec.data.name} ({run.inputs.data[:12]}). Quantized to {export.bits} bits in groups of {export.group_size}.\n"
     quantize(fused, run.model, export.bits, export.group_size, card)
-    check_quantized(run.model, sum(path.stat().st_size for path in fused.glob("*.safetensors")), export.bits, export.group_size)
+    require_checks(run_post_quantization_checks(run.model, export.bits, export.group_size))
     shutil.rmtree(fused)
     return sorted(path for path in run.model.iterdir() if path.is_file())
 

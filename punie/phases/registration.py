@@ -41,7 +41,13 @@ class Inputs(BaseModel):
 
 
 class Registration(BaseModel):
-    """Hold what was promised before the run."""
+    """Hold what was promised before the run.
+
+    >>> from punie.phases.spec import load_spec
+    >>> promised = {"phase": "tiny", "registered": "2025-06-01T08:00:00+00:00", "commit": "unknown", "versions": {}, "machine": machine()}
+    >>> Registration(**promised, inputs=Inputs(spec="a", data="b", suites={}, base="c", seed=0), spec=load_spec("tiny")).spec.criteria["routing_260"]
+    {'overall': 0.85}
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +61,12 @@ class Registration(BaseModel):
 
 # %% ../../nbs/phases/01_registration.ipynb #703f58b2
 def gather_inputs(spec: Spec, seed: int) -> Inputs:
-    """Hash what a run depends on. Raises `PunieError` where a part is missing."""
+    """Hash what a run depends on. Raises `PunieError` where a part is missing.
+
+    >>> from punie.phases.spec import load_spec
+    >>> list(gather_inputs(load_spec("tiny"), 0).suites)
+    ['phase33_27', 'routing_260']
+    """
     settings = load_settings()
     return Inputs(
         spec=spec.sha256,
@@ -67,7 +78,11 @@ def gather_inputs(spec: Spec, seed: int) -> Inputs:
 
 
 def git_commit(root: Path) -> str:
-    """Name the commit of a checkout, with `+changes` where it is dirty; `unknown` without git."""
+    """Name the commit of a checkout, with `+changes` where it is dirty; `unknown` without git.
+
+    >>> git_commit(Path("no-such-folder"))
+    'unknown'
+    """
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -78,7 +93,11 @@ def git_commit(root: Path) -> str:
 
 
 def machine() -> str:
-    """Describe the machine in a few words."""
+    """Describe the machine in a few words.
+
+    >>> machine()
+    '... cores, Python 3...'
+    """
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 # %% ../../nbs/phases/01_registration.ipynb #5925f1af
@@ -98,7 +117,13 @@ def register(spec: Spec, inputs: Inputs, path: Path) -> Registration:
 
 
 def read_registration(path: Path) -> Registration:
-    """Read a registration back. Raises `PunieError` where it is broken, `GateFailed` where its spec was edited."""
+    """Read a registration back. Raises `PunieError` where it is broken, `GateFailed` where its spec was edited.
+
+    >>> read_registration(Path("data/models/tiny/config.json"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: data/models/tiny/config.json is no registration (Field required); move the run folder away and run again
+    """
     try:
         registration = Registration.model_validate(read_json(path))
     except ValidationError as error:
@@ -109,7 +134,14 @@ def read_registration(path: Path) -> Registration:
 
 
 def require_registered(registration: Registration, inputs: Inputs, folder: Path) -> None:
-    """Check that nothing has changed since a run was registered. Raises `GateFailed` that names what did."""
+    """Check that nothing has changed since a run was registered. Raises `GateFailed` that names what did.
+
+    >>> then = Inputs(spec="a", data="b", suites={}, base="c", seed=0)
+    >>> require_registered(Registration.model_construct(registered="2025-06-01", inputs=then), then.model_copy(update={"data": "d"}), Path("runs/tiny"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.GateFailed: runs/tiny was registered on 2025-06-01 with another data; undo the change, or move that folder away to start a new run
+    """
     then, now = registration.inputs.model_dump(), inputs.model_dump()
     changed = [name for name in then if then[name] != now[name]]
     if changed:

@@ -48,7 +48,11 @@ def table(
     header: list[str],
     rows: list[list[object]],
 ) -> "HTML":
-    """Make an HTML table; every cell is escaped."""
+    """Make an HTML table; every cell is escaped.
+
+    >>> "a &lt; b</td>" in table(["fault"], [["a < b"]]).data
+    True
+    """
     from IPython.display import HTML
 
     def line(tag: str, cells: list[object]) -> str:
@@ -196,7 +200,14 @@ def require_parameters(
     shell: "InteractiveShell",  # the notebook's own, before its first import
     known: set[str],  # names that the notebook has
 ) -> None:
-    """Refuse unknown notebook parameters: plain values that the notebook does not know. Raises `PunieError`."""
+    """Refuse unknown notebook parameters: plain values that the notebook does not know. Raises `PunieError`.
+
+    >>> from types import SimpleNamespace
+    >>> require_parameters(SimpleNamespace(user_ns={"sede": 1}, user_ns_hidden=set()), {"seed"})
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: the notebook has no parameter sede; it has seed
+    """
     plain = (str, int, float, bool, list, dict, type(None))
     given = {name for name, value in shell.user_ns.items() if isinstance(value, plain) and not name.startswith("_") and name not in shell.user_ns_hidden}
     if unknown := given - known:

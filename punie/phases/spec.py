@@ -23,34 +23,56 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")  # of phases and suites: the stem of a file
 
 
 class Part(BaseModel):
-    """Be frozen, and refuse unknown keys and figures that are not finite."""
+    """Be frozen, and refuse unknown keys and figures that are not finite.
+
+    >>> Export(bits=5, groupsize=64)
+    Traceback (most recent call last):
+        ...
+    pydantic_core._pydantic_core.ValidationError: 1 validation error for Export...
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Base(Part):
-    """Name the base model, and the ids of its format's tokens where they are not Qwen3's."""
+    """Name the base model, and the ids of its format's tokens where they are not Qwen3's.
+
+    >>> load_spec("tiny").base.tokens["<|im_end|>"]
+    2
+    """
 
     model: str  # a folder in the checkout, or a hub id
     tokens: dict[str, int] | None = None
 
 
 class Data(Part):
-    """Name the data set, and what its rows' code must hold."""
+    """Name the data set, and what its rows' code must hold.
+
+    >>> load_spec("tiny").data
+    Data(name='phase33_merged', patterns=[])
+    """
 
     name: str  # a folder under data/
     patterns: list[str] = []  # regular expressions, each to be found in the code of some row
 
 
 class Export(Part):
-    """Say how the fused model is quantized."""
+    """Say how the fused model is quantized.
+
+    >>> Export(bits=4)
+    Export(bits=4, group_size=64)
+    """
 
     bits: Literal[2, 3, 4, 5, 6, 8] = 5  # what MLX can quantize to
     group_size: Literal[32, 64, 128] = 64  # weights that share a scale
 
 
 class Evaluation(Part):
-    """Name the suites and the limit of a reply."""
+    """Name the suites and the limit of a reply.
+
+    >>> Evaluation(suites=["phase33_27"]).max_tokens
+    512
+    """
 
     suites: list[str] = Field(min_length=1)  # the first is the one that the page draws
     max_tokens: int = Field(default=512, gt=0)
@@ -104,14 +126,24 @@ class Spec(Part):
 
 # %% ../../nbs/phases/00_spec.ipynb #3e3eb69d
 def phase_names() -> list[str]:
-    """Name the phases that have a file."""
+    """Name the phases that have a file.
+
+    >>> "tiny" in phase_names()
+    True
+    """
     return sorted(path.stem for path in load_settings().phases.glob("*.toml"))
 
 
 def load_spec(
     name: str,  # a phase's name, the stem of its file
 ) -> Spec:
-    """Load a phase. Raises `PunieError` that names the file and the key."""
+    """Load a phase. Raises `PunieError` that names the file and the key.
+
+    >>> load_spec("tny")
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: no phase 'tny'; did you mean 'tiny'?
+    """
     path = load_settings().phases / f"{name}.toml"
     if not NAME.fullmatch(name) or not path.exists():
         close = difflib.get_close_matches(name, phase_names(), 1)

@@ -17,7 +17,11 @@ from .registration import Registration
 
 # %% ../../nbs/phases/03_verdict.ipynb #93e33957
 class Judged(BaseModel):
-    """Hold one criterion with the share that was measured."""
+    """Hold one criterion with the share that was measured.
+
+    >>> Judged(suite="phase33_27", category="overall", least=0.85, measured=Share(hits=23, n=27, low=0.68, high=0.94)).held
+    True
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +36,13 @@ class Judged(BaseModel):
 
 
 class Verdict(BaseModel):
-    """Hold the answer to a phase's question."""
+    """Hold the answer to a phase's question.
+
+    >>> Verdict(phase="tiny", seed=0, artifact="a1b2", verdict="ALMOST", criteria=[], sentence="Close.")
+    Traceback (most recent call last):
+        ...
+    pydantic_core._pydantic_core.ValidationError: ...Input should be 'PASS', 'FAIL' or 'CANNOT TELL'...
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +59,14 @@ def decide(
     records: list[Record],  # of the judged artifact, all suites
     artifact: str,  # id of the model folder that is there now
 ) -> Verdict:
-    """Hold the registered criteria against the records. Raises `GateFailed` where they are of another artifact or suite."""
+    """Hold the registered criteria against the records. Raises `GateFailed` where they are of another artifact or suite.
+
+    >>> from punie.phases.spec import load_spec
+    >>> decide(Registration.model_construct(spec=load_spec("tiny")), [], "a1b2")
+    Traceback (most recent call last):
+        ...
+    punie.settings.GateFailed: the scores do not cover the suite phase33_27 as it is now; evaluate again
+    """
     criteria = []
     errors = sum(record.outcome == "error" for record in records)
     for name, shares in registration.spec.criteria.items():

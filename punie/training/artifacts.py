@@ -24,7 +24,11 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 def find_model(
     name: str,  # a folder, relative to the checkout or absolute, or a hub id
 ) -> Path:
-    """Find a model's folder. Raises `PunieError` that says how to get it."""
+    """Find a model's folder. Raises `PunieError` that says how to get it.
+
+    >>> find_model("data/models/tiny").name
+    'tiny'
+    """
     folder = load_settings().root / name
     if (folder / "config.json").exists():
         return folder
@@ -42,7 +46,13 @@ def find_model(
 def artifact_id(
     folder: Path,
 ) -> str:  # 64 hexadecimal digits
-    """Hash a model's weights, configuration, tokenizer and template (SHA-256). Raises `GateFailed` where the weights are missing."""
+    """Hash a model's weights, configuration, tokenizer and template (SHA-256). Raises `GateFailed` where the weights are missing.
+
+    >>> artifact_id(Path("data/suites"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.GateFailed: data/suites holds no weights (*.safetensors)
+    """
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise GateFailed(f"{folder} holds no weights (*.safetensors)")
@@ -71,7 +81,14 @@ def load_model(
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy tokenizer, template and stop tokens byte for byte."""
+    """Copy tokenizer, template and stop tokens byte for byte.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     copy_tokenizer(find_model("data/models/tiny"), Path(folder))
+    ...     (Path(folder) / "chat_template.jinja").exists(), (Path(folder) / "config.json").exists()
+    (True, False)
+    """
     for name in TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)

@@ -55,10 +55,16 @@ class Faults:
         self.kinds += later.kinds
         self.worst += later.worst[: KEPT - len(self.worst)]
 
-# %% ../../nbs/training/06c_audit.ipynb #8ff2a222
+# %% ../../nbs/training/06c_audit.ipynb #9bdaf9a1
 @dataclass
 class Tally:
-    """Hold what was counted in one split, or in a part of it."""
+    """Hold what was counted in one split, or in a part of it.
+
+    >>> tally = Tally()
+    >>> tally.add(read_row(TrainingExample(())), "messages", "train.jsonl", 3)
+    >>> tally.rows, tally.faults["structure"].worst
+    (1, ['train.jsonl:3: has fewer than two messages'])
+    """
 
     rows: int = 0
     layouts: Counter = field(default_factory=Counter)  # rows by the key that holds them: messages or text
@@ -120,13 +126,18 @@ def row_hash(example: TrainingExample) -> int:
     text = "\0".join(f"{message.role}\0{message.content}" for message in example.messages)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
-# %% ../../nbs/training/06c_audit.ipynb #93feddd2
+# %% ../../nbs/training/06c_audit.ipynb #ab7a8caf
 PART = 1_000  # lines that travel together
 ALONE = 30_000_000  # bytes; a smaller data set is not worth the start of processes
 
 
 def tally_lines(path: Path, lines: list[tuple[int, bytes]], patterns: Sequence[str] = ()) -> Tally:
-    """Count a part of a file. Raises `PunieError` that names the first line that is no row."""
+    """Count a part of a file. Raises `PunieError` that names the first line that is no row.
+
+    >>> line = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}'
+    >>> tally_lines(Path("train.jsonl"), [(7, line)]).questions
+    ['Hi']
+    """
     tally = Tally()
     for number, line in lines:
         place = f"{path}:{number}"
@@ -143,7 +154,11 @@ def _parts(path: Path) -> Iterator[list[tuple[int, bytes]]]:
 
 @dataclass(frozen=True)
 class Audit:
-    """Hold a data set as it was counted."""
+    """Hold a data set as it was counted.
+
+    >>> Audit("ten rows", {"train": Tally(rows=8), "valid": Tally(rows=2)}).rows
+    10
+    """
 
     name: str
     splits: dict[str, Tally]
@@ -163,7 +178,13 @@ def audit_folder(
     patterns: Sequence[str] = (),  # regular expressions to look for in the rows' code
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes of rows so far, and bytes of the files
 ) -> Audit:
-    """Read and count every split of a data set. Raises `PunieError` that names the line of the first thing that is no row, or the split that is empty."""
+    """Read and count every split of a data set. Raises `PunieError` that names the line of the first thing that is no row, or the split that is empty.
+
+    >>> audit_folder(Path("data/suites"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: data/suites/train.jsonl does not exist; build the data set with `punie data build`, or name another folder
+    """
     files = data_files(folder)
     total, done = sum(path.stat().st_size for path in files), 0
     splits: dict[str, Tally] = {}

@@ -16,7 +16,7 @@ from .lora_config import LoRAConfig
 from .objective import row_batches
 from .supervision import SupervisedRow
 
-# %% ../../nbs/training/07b_budget.ipynb #720a384a
+# %% ../../nbs/training/07b_budget.ipynb #6c886754
 @dataclass(frozen=True)
 class Budget:
     """Hold what a run will see of its training rows.
@@ -42,13 +42,23 @@ def plan_budget(
     config: LoRAConfig,
     seed: int,
 ) -> Budget:
-    """Walk through the batches of a run and count. Raises `PunieError` without rows."""
+    """Walk through the batches of a run and count. Raises `PunieError` without rows.
+
+    >>> rows = [SupervisedRow((1, 2, 3), (False, True, True)) for _ in range(10)]
+    >>> plan_budget(rows, LoRAConfig(updates=4, batch_size=5), seed=0)
+    Budget(updates=4, rows=10, rows_seen=20, never_seen=0, epochs=2.0, supervised_tokens=40)
+    """
     times = Counter(id(row) for batch in islice(row_batches(rows, config.batch_size, seed), config.updates) for row in batch)
     seen = sum(times.values())
     return Budget(config.updates, len(rows), seen, sum(id(row) not in times for row in rows), round(seen / len(rows), 3), sum(row.targets * times[id(row)] for row in rows))
 
 
 def check_budget(budget: Budget, unseen: float = 0.0) -> CheckResult:
-    """Check the share of training rows that the run never sees."""
+    """Check the share of training rows that the run never sees.
+
+    >>> budget = Budget(updates=2, rows=10, rows_seen=8, never_seen=2, epochs=0.8, supervised_tokens=300)
+    >>> check_budget(budget).passed, check_budget(budget, unseen=0.2).passed
+    (False, True)
+    """
     message = f"{budget.updates} updates see {budget.rows_seen} rows, {budget.epochs:.2f} epochs of {budget.rows}; {budget.never_seen} rows are never seen, {unseen:.1%} allowed"
     return CheckResult("budget", budget.never_seen <= unseen * budget.rows, message)

@@ -10,9 +10,9 @@ __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks',
            'check_leakage', 'check_prompt_independence', 'check_quantized_model_config',
            'check_quantized_model_smoke_test', 'check_repetition', 'check_supervision',
            'check_system_prompt_consistency', 'check_training_data_content', 'check_training_data_coverage',
-           'check_training_data_distribution', 'check_training_loss', 'check_twins']
+           'check_training_data_distribution', 'check_training_loss', 'check_twins', 'check_variety']
 
-# %% ../../nbs/training/06g_checks.ipynb #f2c64cb9
+# %% ../../nbs/training/06g_checks.ipynb #e5bec15a
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .audit import Audit, audit_folder
 from .check_results import CheckResult, require_checks, summarize_checks
 from punie.training.data_checks import (
     Thresholds, check_contradictions, check_data, check_dataset_structural_validation, check_format_consistency, check_leakage, check_prompt_independence, check_repetition,
-    check_supervision, check_system_prompt_consistency, check_training_data_content, check_training_data_coverage, check_training_data_distribution, check_twins,
+    check_supervision, check_system_prompt_consistency, check_training_data_content, check_training_data_coverage, check_training_data_distribution, check_twins, check_variety,
 )
 from .recipes import suite_places
 from .supervision import Mask
@@ -33,10 +33,10 @@ _all_ = [
     "CheckResult", "Thresholds", "require_checks", "summarize_checks", "check_adapter_files", "check_contradictions", "check_dataset_structural_validation",
     "check_eval_parser_matches_training_format", "check_format_consistency", "check_fused_model_config", "check_leakage", "check_prompt_independence", "check_quantized_model_config",
     "check_quantized_model_smoke_test", "check_repetition", "check_supervision", "check_system_prompt_consistency", "check_training_data_content", "check_training_data_coverage",
-    "check_training_data_distribution", "check_training_loss", "check_twins",
+    "check_training_data_distribution", "check_training_loss", "check_twins", "check_variety",
 ]
 
-# %% ../../nbs/training/06g_checks.ipynb #7817f2c6
+# %% ../../nbs/training/06g_checks.ipynb #bf4530a9
 def check_audit(
     audit: Audit,
     thresholds: Thresholds = Thresholds(),
@@ -47,8 +47,8 @@ def check_audit(
 ) -> list[CheckResult]:
     """Run every data check on an audit, against the system prompt that is served and the suites that phases are judged on."""
     suites = suite_places()
-    twins = check_twins(audit, suites, thresholds.twin, thresholds.twins, progress)
-    return [*check_data(audit, system_prompt(), suites, thresholds, mask, expected_format, expected_patterns), twins]
+    twins = [check_twins(audit, suites, thresholds.twin, thresholds.twins, progress), check_variety(audit, thresholds.twin, thresholds.resembling, progress)]
+    return [*check_data(audit, system_prompt(), suites, thresholds, mask, expected_format, expected_patterns), *twins]
 
 
 def run_pre_training_checks(
@@ -66,18 +66,26 @@ def run_pre_training_checks(
 def run_post_training_checks(
     events: Sequence[dict],  # as `tune` returned them
     adapter_directory: Path,
-    max_final: float = 2.0,  # nats a token
-    min_decrease: float = 0.1,  # nats a token
+    thresholds: Thresholds = Thresholds(),
 ) -> list[CheckResult]:
-    """Check that the loss fell and that the adapter holds what was learned."""
-    return [check_training_loss(events, max_final, min_decrease), check_adapter_files(adapter_directory)]
+    """Check that the loss fell and that the adapter holds what was learned.
+
+    >>> events = [{"kind": "valid", "update": 0, "loss": 3.0}, {"kind": "valid", "update": 400, "loss": 0.4}]
+    >>> [result.passed for result in run_post_training_checks(events, Path("no-such-folder"))]
+    [True, False]
+    """
+    return [check_training_loss(events, thresholds.max_loss, thresholds.min_fall), check_adapter_files(adapter_directory)]
 
 
 def run_post_fusion_checks(
     fused_directory: Path,
     eos_token_id: int | None = None,  # 151645 for Qwen3; the tokenizer's own by default
 ) -> list[CheckResult]:
-    """Check that the fused model is whole and ends its turns."""
+    """Check that the fused model is whole and ends its turns.
+
+    >>> [result.passed for result in run_post_fusion_checks(Path("data/models/tiny"))]
+    [True]
+    """
     return [check_fused_model_config(fused_directory, eos_token_id)]
 
 
@@ -88,6 +96,10 @@ def run_post_quantization_checks(
     reply: str | None = None,  # what the model said to a question that needs a tool
     expected: Sequence[str] = (),  # texts that the reply must hold
 ) -> list[CheckResult]:
-    """Check that the quantized model is whole, and that its reply, if one is given, is a sound call."""
+    """Check that the quantized model is whole, and that its reply, if one is given, is a sound call.
+
+    >>> [result.worst for result in run_post_quantization_checks(Path("data/models/tiny"), bits=5)]
+    [('config.json has no quantization',)]
+    """
     config = check_quantized_model_config(model_directory, bits, group_size)
     return [config] if reply is None else [config, check_quantized_model_smoke_test(reply, expected)]

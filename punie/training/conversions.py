@@ -99,7 +99,13 @@ def to_code_mode(
 def row_to_code_mode(
     row: TrainingExample,
 ) -> TrainingExample:
-    """Rewrite the calls of the assistant turns as Format A. Raises `PunieError` for a call that no tool takes."""
+    """Rewrite the calls of the assistant turns as Format A. Raises `PunieError` for a call that no tool takes.
+
+    >>> call = '<tool_call>{"name": "typecheck", "arguments": {"path": "a.py"}}</tool_call>'
+    >>> row = row_to_code_mode(TrainingExample((ChatMessage("user", "Types of a.py?"), ChatMessage("assistant", call))))
+    >>> row.messages[1].content == code_mode('print(typecheck("a.py"))')
+    True
+    """
     return TrainingExample(tuple(replace(turn, content=to_code_mode(turn.content)) if turn.role == "assistant" else turn for turn in row.messages))
 
 # %% ../../nbs/training/03b_conversions.ipynb #a50cb184

@@ -7,9 +7,9 @@ __all__ = ['FINE', 'Questions', 'Thresholds', 'check_row_gate', 'check_dataset_s
            'check_training_data_content', 'check_format_consistency', 'check_training_data_distribution',
            'check_training_data_coverage', 'check_supervision', 'check_system_prompt_consistency',
            'check_prompt_independence', 'check_contradictions', 'check_repetition', 'check_leakage', 'check_twins',
-           'check_data']
+           'check_variety', 'check_data']
 
-# %% ../../nbs/training/06e_data_checks.ipynb #92fb4a0e
+# %% ../../nbs/training/06e_data_checks.ipynb #9ecd68d7
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..agent.typed_tools import TOOLS
 from .audit import Audit, Faults, Tally
 from .check_results import CheckResult
-from .near_duplicates import mask_names, twins_in
+from .near_duplicates import mask_names, twins_in, twins_within
 from .row_faults import GATES
 from .supervision import Mask
 
-# %% ../../nbs/training/06e_data_checks.ipynb #cd50c8f5
+# %% ../../nbs/training/06e_data_checks.ipynb #384f627c
 class Thresholds(BaseModel):
-    """Hold what a phase demands of its data.
+    """Hold what a phase demands of its data and of its training.
 
     >>> Thresholds(faulty={"invented": 0.01}).faulty["code"]
     0.0
@@ -41,7 +41,10 @@ class Thresholds(BaseModel):
     twin: float = Field(default=0.9, gt=0, le=1)  # similarity from which two questions count as twins
     twins: float = Field(default=0.0, ge=0, le=1)  # greatest share of validation or suite questions with a twin in training
     templates: float = Field(default=0.0, ge=0, le=1)  # the same, of questions that equal a training question but for their names
+    resembling: float = Field(default=0.25, ge=0, le=1)  # greatest share of training questions with a twin earlier in training
     unseen: float = Field(default=0.0, ge=0, le=1)  # greatest share of training rows that the run never sees
+    max_loss: float = Field(default=2.0, gt=0)  # highest final loss, in nats a token
+    min_fall: float = Field(default=0.1, ge=0)  # least fall of the loss, in nats a token
 
     @model_validator(mode="after")
     def _complete(self) -> "Thresholds":
@@ -54,7 +57,7 @@ class Thresholds(BaseModel):
         object.__setattr__(self, "faulty", dict.fromkeys(GATES, 0.0) | self.faulty)
         return self
 
-# %% ../../nbs/training/06e_data_checks.ipynb #835a9613
+# %% ../../nbs/training/06e_data_checks.ipynb #ffea6f71
 FINE = {
     "structure": "every row is a sound conversation", "code": "all code is Python within the registry and the sandbox", "fields": "every field that code reads exists",
     "scorable": "every call can be judged by reading it", "invented": "every argument was stated by the user", "promises": "no answer promises a call that it does not make",
@@ -97,22 +100,34 @@ def check_training_data_content(audit: Audit, most: float = 0.0) -> CheckResult:
 
 
 def check_format_consistency(audit: Audit, expected_format: str = "messages", most: float = 0.0) -> CheckResult:
-    """Check that all rows have one layout, `messages` or `text`, and that every call in them is Format A."""
+    """Check that all rows have one layout, `messages` or `text`, and that every call in them is Format A.
+
+    >>> check_format_consistency(Audit("four rows", {"train": Tally(rows=4, layouts=Counter(messages=3, text=1))})).message
+    'rows have the layout messages (3) and text (1), wanted is messages'
+    """
     layouts = sum((tally.layouts for tally in audit.splits.values()), Counter())
     if set(layouts) != {expected_format}:
         return CheckResult("format", False, f"rows have the layout {' and '.join(f'{layout} ({count})' for layout, count in layouts.items())}, wanted is {expected_format}")
     return _check_faults(audit, "format", "format", most, f"{audit.rows} rows in the layout {expected_format}, every call in Format A")
 
-# %% ../../nbs/training/06e_data_checks.ipynb #ea684083
+# %% ../../nbs/training/06e_data_checks.ipynb #9701cd1b
 def check_training_data_distribution(audit: Audit, min_direct: float, max_direct: float) -> CheckResult:
-    """Check the share of training rows that answer without a call."""
+    """Check the share of training rows that answer without a call.
+
+    >>> check_training_data_distribution(Audit("calls only", {"train": Tally(rows=100, call_rows=98)}), 0.1, 0.2).message
+    '2.0% of 100 training rows answer without a call, wanted are 10% to 20%'
+    """
     direct = 1 - audit.train.call_rows / audit.train.rows
     message = f"{direct:.1%} of {audit.train.rows} training rows answer without a call, wanted are {min_direct:.0%} to {max_direct:.0%}"
     return CheckResult("distribution", min_direct <= direct <= max_direct, message)
 
 
 def check_training_data_coverage(audit: Audit, min_rows: int, expected_patterns: Sequence[str] = ()) -> CheckResult:
-    """Check that at least `min_rows` training rows call each tool, and that code in some row holds each expected pattern."""
+    """Check that at least `min_rows` training rows call each tool, and that code in some row holds each expected pattern.
+
+    >>> check_training_data_coverage(Audit("little hover", {"train": Tally(tools=Counter(dict.fromkeys(TOOLS, 30) | {"hover": 3}))}), 25).worst
+    ('hover: 3 rows',)
+    """
     rows = audit.train.tools
     rare = sorted((tool for tool in TOOLS if rows[tool] < min_rows), key=lambda tool: rows[tool])
     absent = [pattern for pattern in expected_patterns if not audit.train.patterns[pattern]]
@@ -123,7 +138,11 @@ def check_training_data_coverage(audit: Audit, min_rows: int, expected_patterns:
 
 
 def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
-    """Check that every tool that training rows call is called where the loss sees it. The message also says what mlx-lm's own mask would hide."""
+    """Check that every tool that training rows call is called where the loss sees it. The message also says what mlx-lm's own mask would hide.
+
+    >>> check_supervision(Audit("calls in first turns", {"train": Tally(tools=Counter(hover=30), call_rows=30)}), "final_turn").worst
+    ('hover: 30 rows / 0 supervised',)
+    """
     train = audit.train
     seen = train.final_tools if mask == "final_turn" else train.tools
     blind = [tool for tool in TOOLS if train.tools[tool] and not seen[tool]]
@@ -134,9 +153,13 @@ def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
         message += f"; final_turn would hide {hidden['final_turn']}{f' ({chr(44).join(lost)})'.replace(',', ', ') if lost else ''}"
     return CheckResult("supervision", not blind, message, tuple(f"{tool}: {train.tools[tool]} rows / {seen[tool]} supervised" for tool in blind))
 
-# %% ../../nbs/training/06e_data_checks.ipynb #1c2dfde5
+# %% ../../nbs/training/06e_data_checks.ipynb #46fb4e98
 def check_system_prompt_consistency(audit: Audit, expected: str) -> CheckResult:
-    """Check that every row begins with the prompt that suites and servers use; show how the most frequent other one differs."""
+    """Check that every row begins with the prompt that suites and servers use; show how the most frequent other one differs.
+
+    >>> check_system_prompt_consistency(Audit("one row", {"train": Tally(prompts=Counter(["You are a poet."]))}), "You are Punie.").worst
+    ('- You are Punie.', '+ You are a poet.')
+    """
     prompts = sum((tally.prompts for tally in audit.splits.values()), Counter())
     others = [prompt for prompt, _ in prompts.most_common() if prompt != expected]
     served = "one is the served one" if expected in prompts and others else "it is the served one" if not others else "none is the served one"
@@ -146,7 +169,12 @@ def check_system_prompt_consistency(audit: Audit, expected: str) -> CheckResult:
 
 
 def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
-    """Check that no system prompt predicts the tool: a tool with `least` training rows or more must not stand under one of several prompts alone."""
+    """Check that no system prompt predicts the tool: a tool with `least` training rows or more must not stand under one of several prompts alone.
+
+    >>> train = Tally(rows=20, prompts=Counter(A=10, B=10), tools=Counter(hover=10), prompt_tools=Counter({("A", "hover"): 10}))
+    >>> check_prompt_independence(Audit("two prompts", {"train": train})).worst
+    ("the prompt 'A' (50.0% of rows) alone: hover",)
+    """
     train = audit.train
     under: dict[str, list[str]] = {}
     for (prompt, tool), rows in sorted(train.prompt_tools.items()):
@@ -156,7 +184,7 @@ def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
     worst = (f"the prompt {prompt[:40]!r} ({train.prompts[prompt] / train.rows:.1%} of rows) alone: {', '.join(tools)}" for prompt, tools in under.items())
     return CheckResult("prompt and tools", not under, message, tuple(worst))
 
-# %% ../../nbs/training/06e_data_checks.ipynb #5c10b0bf
+# %% ../../nbs/training/06e_data_checks.ipynb #f991182e
 def _first_places(tally: Tally) -> dict[str, int]:
     """Map each question to the row where it stands first."""
     places: dict[str, int] = {}
@@ -166,7 +194,11 @@ def _first_places(tally: Tally) -> dict[str, int]:
 
 
 def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
-    """Check that no training question is answered with a call in one row and in prose in another."""
+    """Check that no training question is answered with a call in one row and in prose in another.
+
+    >>> check_contradictions(Audit("two rows", {"train": Tally(questions=["What changed?"] * 2, calls_first=bytearray([1, 0]), places=range(3, 5))})).worst
+    ("'What changed?' calls in train:3, answers in prose in train:4",)
+    """
     train = audit.train
     first: dict[str, dict[int, int]] = {}
     for row, (question, calls) in enumerate(zip(train.questions, train.calls_first)):
@@ -177,7 +209,11 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
 
 
 def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
-    """Check that no row stands twice in its split."""
+    """Check that no row stands twice in its split.
+
+    >>> check_repetition(Audit("two rows", {"train": Tally(rows=2, hashes=[51, 51], places=range(3, 5))})).worst
+    ('train:4 repeats train:3',)
+    """
     worst, repeated = [], 0
     for split, tally in audit.splits.items():
         seen: dict[int, int] = {}
@@ -188,7 +224,7 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     questions = audit.train.rows - len(set(audit.train.questions))
     return CheckResult("repetition", repeated <= most * audit.rows, f"{repeated} rows repeat another of their split; {questions} training rows repeat a question", tuple(worst))
 
-# %% ../../nbs/training/06e_data_checks.ipynb #d07a8019
+# %% ../../nbs/training/06e_data_checks.ipynb #be65ab5f
 Questions = Sequence[tuple[str, str]]  # where a question stands, and the question
 
 
@@ -207,7 +243,12 @@ def _leak(name: str, what: str, found: Iterable[str], of: Questions, most: float
 
 
 def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> list[CheckResult]:
-    """Check that no later question stands in training, word for word or with other names; and that no suite question stands in another split."""
+    """Check that no later question stands in training, word for word or with other names; and that no suite question stands in another split.
+
+    >>> train = Tally(questions=["Check the types of src/app.py"], places=range(3, 4))
+    >>> [result.worst for result in check_leakage(Audit("one row", {"train": train}), [("suite dev:1", "Check the types of lib/mail.py")])]
+    [(), ('suite dev:1 is train:3 with other names',)]
+    """
     train, later = _first_places(audit.train), _later_questions(audit, suites)
     exact = [f"{place} stands in train:{audit.train.places[train[question]]}" for place, question in later if question in train]
     others = {question for split, tally in audit.splits.items() if split != "train" for question in tally.questions}
@@ -220,14 +261,28 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
 
 
 def check_twins(audit: Audit, suites: Questions, least: float = 0.9, most: float = 0.0, progress: Callable[[int, int], None] = lambda done, total: None) -> CheckResult:
-    """Check that no later question has a near duplicate in training."""
+    """Check that no later question has a near duplicate in training.
+
+    >>> check_twins(Audit("one row", {"train": Tally(questions=["check the types of app.py for me"])}), [("suite dev:1", "check the types of app.py for us")]).worst
+    ("suite dev:1 is 0.94 similar to 'check the types of app.py for me'",)
+    """
     later, train = _later_questions(audit, suites), list(_first_places(audit.train))
     total = len(later) + len(train)
     twins = sorted(twins_in([question for _, question in later], train, least, lambda done: progress(done, total)), key=lambda twin: -twin.similarity)
     found = [f"{later[twin.text][0]} is {twin.similarity:.2f} similar to {train[twin.other][:60]!r}" for twin in twins]
     return _leak("twins", f"have a twin in training (similarity {least:g} or more)", found, later, most)
 
-# %% ../../nbs/training/06e_data_checks.ipynb #a0e25f81
+# %% ../../nbs/training/06e_data_checks.ipynb #3700ddc1
+def check_variety(audit: Audit, least: float = 0.9, most: float = 0.25, progress: Callable[[int, int], None] = lambda done, total: None) -> CheckResult:
+    """Check the share of training questions that resemble an earlier one; the message says how many templates remain once names are masked."""
+    questions = audit.train.questions
+    twins = list(twins_within(questions, least, lambda done: progress(done, len(questions))))
+    templates = len(set(map(mask_names, questions)))
+    message = f"{len(twins)} of {len(questions)} training questions resemble an earlier one (similarity {least:g} or more), {most:.0%} allowed; {templates} differ in more than their names"
+    worst = tuple(f"train:{audit.train.places[twin.text]} is {twin.similarity:.2f} similar to train:{audit.train.places[twin.other]}" for twin in twins[:5])
+    return CheckResult("variety", len(twins) <= most * len(questions), message, worst)
+
+# %% ../../nbs/training/06e_data_checks.ipynb #dcc5830c
 def check_data(
     audit: Audit,
     system_prompt: str,  # the one that suites and servers use
@@ -237,7 +292,7 @@ def check_data(
     expected_format: str = "messages",
     expected_patterns: Sequence[str] = (),  # as the audit looked for them
 ) -> list[CheckResult]:
-    """Run every check on an audit but the search for twins, which takes longer than all others together."""
+    """Run every check on an audit but the two that search for twins, which take longer than all others together."""
     limits = thresholds.faulty
     return [
         check_format_consistency(audit, expected_format, limits["format"]),

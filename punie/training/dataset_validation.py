@@ -34,5 +34,9 @@ def validate_example(example: TrainingExample) -> list[str]:
 
 
 def validate_dataset(dataset: TrainingDataset) -> list[str]:
-    """List the structural faults of every row, each with its split and index."""
+    """List the structural faults of every row, each with its split and index.
+
+    >>> validate_dataset(TrainingDataset("one row", (TrainingExample(()),), ()))
+    ['train[0] has fewer than two messages']
+    """
     return [f"{split}[{index}] {fault}" for split, rows in dataset.splits.items() for index, row in enumerate(rows) for fault in validate_example(row)]

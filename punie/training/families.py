@@ -22,7 +22,13 @@ FOLLOW_UP = 0.4  # share of rows with one call that go on with the tool's respon
 
 # %% ../../nbs/training/04f_families.ipynb #e4e2bf18
 def direct_rows(bank: Bank, names: Names) -> Iterator[TrainingExample]:
-    """Draw rows that need no tool, for ever."""
+    """Draw rows that need no tool, for ever.
+
+    >>> import random
+    >>> row = next(direct_rows("train", Names(random.Random(1))))
+    >>> "<tool_call>" in row.messages[-1].content
+    False
+    """
     direct = load_direct_answers()
     kept = slice(-15, None) if bank == "valid" else slice(0, -15)
     concepts, smalltalk = list(direct.concepts[kept]), list(direct.smalltalk[kept])
@@ -36,7 +42,13 @@ def direct_rows(bank: Bank, names: Names) -> Iterator[TrainingExample]:
 
 # %% ../../nbs/training/04f_families.ipynb #f91e3db8
 def call_rows(bank: Bank, names: Names, tools: tuple[str, ...] = tuple(TOOLS)) -> Iterator[TrainingExample]:
-    """Draw rows for one tool each, all tools in turn, for ever."""
+    """Draw rows for one tool each, all tools in turn, for ever.
+
+    >>> import random
+    >>> rows = call_rows("train", Names(random.Random(1)), ("hover", "git_log"))
+    >>> sorted("hover(" in next(rows).messages[2].content for _ in range(4))
+    [False, False, True, True]
+    """
     while True:
         order = list(tools)
         names.rng.shuffle(order)
@@ -45,7 +57,13 @@ def call_rows(bank: Bank, names: Names, tools: tuple[str, ...] = tuple(TOOLS)) -
 
 
 def workflow_rows(bank: Bank, names: Names, tools: tuple[str, ...] = tuple(TOOLS)) -> Iterator[TrainingExample]:
-    """Draw rows that need two to four different tools, for ever."""
+    """Draw rows that need two to four different tools, for ever.
+
+    >>> import random
+    >>> row = next(workflow_rows("train", Names(random.Random(1)), ("hover", "git_log")))
+    >>> "hover(" in row.messages[2].content and "git_log(" in row.messages[2].content
+    True
+    """
     while True:
         several = names.rng.sample(tools, min(len(tools), names.rng.choice((2, 2, 2, 3, 3, 4))))
         yield call_row(ask_several(tuple(several), bank, names), names)

@@ -54,7 +54,11 @@ class Shape:
 
 @lru_cache
 def load_shapes(pattern: Pattern) -> tuple[Shape, ...]:
-    """Read the shapes of a pattern."""
+    """Read the shapes of a pattern.
+
+    >>> print(load_shapes("conditional")[0].code.split("\\n")[1])
+    if result.success:
+    """
     tables = read_toml(load_settings().data / "fields" / f"{pattern}.toml")["shape"]
     return tuple(
         Shape(table["code"].strip(), table["answer"], table.get("empty", table["answer"]), tuple(table["train"]), tuple(table["valid"])) for table in tables
@@ -145,7 +149,13 @@ def find(
     arguments: dict[str, object],  # by name
     names: Names,
 ) -> object:  # text, or a result model
-    """Invent what a call finds."""
+    """Invent what a call finds.
+
+    >>> import random
+    >>> result = find("pytest_run", {"path": "tests"}, Names(random.Random(1)))
+    >>> result.success == (result.failed + result.errors == 0)
+    True
+    """
     result, _ = invent(tool, arguments, names)
     return mix(result, str(arguments.get("path", "")), names)
 
@@ -179,7 +189,13 @@ def field_row(
     names: Names,
     follow_up: bool = False,  # go on with the tool's response and a closing answer
 ) -> TrainingExample:
-    """Make a row of a shape. Raises `KeyError` where the code has a slot that the question has not."""
+    """Make a row of a shape. Raises `KeyError` where the code has a slot that the question has not.
+
+    >>> import random
+    >>> row = field_row(load_shapes("access")[0], "train", Names(random.Random(1)))
+    >>> "print(result.error_count)" in row.messages[-1].content
+    True
+    """
     question = phrase(names.rng.choice(shape.templates(bank)), names.rng)
     values = {slot: _draw(slot, names) for slot in dict.fromkeys(_SLOT.findall(question))}
     code = _SLOT.sub(lambda slot: json.dumps(values[slot[1]], ensure_ascii=False), shape.code)
@@ -200,7 +216,13 @@ def field_rows(
     names: Names,  # its generator is the seed of the rows
     follow_up: float = 0.4,  # share that goes on with the tool's response
 ) -> Iterator[TrainingExample]:
-    """Draw rows of one pattern, for ever."""
+    """Draw rows of one pattern, for ever.
+
+    >>> import random
+    >>> row = next(field_rows("iteration", "train", Names(random.Random(1)), follow_up=1.0))
+    >>> [message.role for message in row.messages]
+    ['system', 'user', 'assistant', 'user', 'assistant']
+    """
     shapes = list(load_shapes(pattern))
     while True:
         names.rng.shuffle(shapes)

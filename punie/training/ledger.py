@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from rich.text import Text
     from transformers import PreTrainedTokenizerBase
 
-# %% ../../nbs/training/07a_ledger.ipynb #71475d63
+# %% ../../nbs/training/07a_ledger.ipynb #33e30d36
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """Hold the tokens of one row."""
+    """Hold the tokens of one row.
+
+    >>> row = LedgerRow(("hover",), rendered=2100, call=40, prose=12, hidden=0, truncated=52)
+    >>> Ledger("assistant_turns", (row, row)).totals["truncated"]
+    104
+    """
 
     tools: tuple[str, ...]  # that the row calls
     rendered: int  # tokens of the whole row
@@ -64,7 +69,7 @@ class Ledger:
         """Everything that a run keeps of its ledger."""
         return {"mask": self.mask, "rows": len(self.rows), **self.totals, "tools": self.tools}
 
-# %% ../../nbs/training/07a_ledger.ipynb #9157f2b2
+# %% ../../nbs/training/07a_ledger.ipynb #11315f6d
 TOGETHER = 512  # rows that are tokenized in one batch
 
 
@@ -81,7 +86,14 @@ def make_ledger(
     limit: int = 2048,  # tokens of a row that a trainer keeps
     progress: Callable[[int], None] = lambda done: None,  # rows so far
 ) -> Ledger:
-    """Count the tokens of every row. Raises `GateFailed` where the template serves or teaches something else than a row says."""
+    """Count the tokens of every row. Raises `GateFailed` where the template serves or teaches something else than a row says.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> from punie.training.synthesis import conversation
+    >>> totals = make_ledger([conversation("Hi", "Hello.")], load_tokenizer("data/models/tiny")).totals
+    >>> totals["call"], totals["prose"] > 0
+    (0, True)
+    """
 
     def entries() -> Iterator[LedgerRow]:
         for start in range(0, len(examples), TOGETHER):
@@ -105,7 +117,7 @@ def check_ledger(ledger: Ledger) -> CheckResult:
     message = f"{seen} of {totals['rendered']} tokens supervised, {totals['call'] / max(1, seen):.1%} of them in calls; {totals['hidden']} tokens of calls hidden; {cut} rows cut off"
     return CheckResult("ledger", not blind and not cut, message, (*blind, *([f"{totals['truncated']} tokens lie beyond the limit"] if cut else [])))
 
-# %% ../../nbs/training/07a_ledger.ipynb #c038d938
+# %% ../../nbs/training/07a_ledger.ipynb #72dd8964
 COLOURS: dict[Part, str] = {"call": "#0072B2", "prose": "#D55E00"}  # of supervised tokens; readable on white and on black
 PALE = "#888888"
 
@@ -137,7 +149,14 @@ def colour_row(
     tokenizer: "PreTrainedTokenizerBase",
     mask: Mask = "assistant_turns",
 ) -> ColouredRow:
-    """Colour a row by what the loss sees of it. Raises `GateFailed` as `supervise` does."""
+    """Colour a row by what the loss sees of it. Raises `GateFailed` as `supervise` does.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> from punie.training.synthesis import conversation
+    >>> row = colour_row(conversation("Hi", "Hello."), load_tokenizer("data/models/tiny"))
+    >>> [text for text, colour in row.pieces if colour != PALE]
+    ['Hello.<|im_end|>']
+    """
     row = supervise(example, tokenizer, mask)
     colours = [COLOURS.get(part, PALE) if seen else PALE for part, seen in zip(row.parts, row.supervised)]
     starts = [0, *(place for place in range(1, len(colours)) if colours[place] != colours[place - 1]), len(colours)]

@@ -21,7 +21,11 @@ from ..settings import PunieError
 
 # %% ../../nbs/training/08b_model_files.ipynb #dbd4d619
 class LoRAParameters(BaseModel):
-    """Hold what scales an adapter."""
+    """Hold what scales an adapter.
+
+    >>> LoRAParameters(rank=8, scale=10, dropout=0)
+    LoRAParameters(rank=8, scale=10.0, dropout=0.0)
+    """
 
     rank: PositiveInt
     scale: PositiveFloat
@@ -41,7 +45,13 @@ class AdapterConfig(BaseModel):
 
 # %% ../../nbs/training/08b_model_files.ipynb #2a6844c9
 class Packing(BaseModel):
-    """Hold how a matrix is packed."""
+    """Hold how a matrix is packed.
+
+    >>> Packing(bits=0, group_size=64)
+    Traceback (most recent call last):
+        ...
+    pydantic_core._pydantic_core.ValidationError: ...Input should be greater than 0...
+    """
 
     bits: PositiveInt
     group_size: PositiveInt  # weights that share a scale
@@ -90,7 +100,13 @@ Form = TypeVar("Form", bound=BaseModel)
 
 
 def read_as(form: type[Form], path: Path) -> Form:
-    """Read a JSON file of a known form. Raises `PunieError` that names the file and every key that does not fit."""
+    """Read a JSON file of a known form. Raises `PunieError` that names the file and every key that does not fit.
+
+    >>> read_as(LoRAParameters, Path("data/models/tiny/config.json"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: config.json is not as mlx-lm reads it: rank: Field required; scale: Field required; dropout: Field required
+    """
     try:
         return form.model_validate(read_json(path))
     except ValidationError as error:
@@ -149,7 +165,11 @@ def stop_faults(
     folder: Path,
     expected: int | None = None,  # the id that must end a turn, where it is known
 ) -> Iterator[str]:
-    """Say where the stop tokens of a model's files differ. Raises `PunieError` for a file that is missing or of another form."""
+    """Say where the stop tokens of a model's files differ. Raises `PunieError` for a file that is missing or of another form.
+
+    >>> list(stop_faults(Path("data/models/tiny"), expected=151645))
+    ['the tokenizer stops at 2 (<|im_end|>), not at 151645']
+    """
     named = read_as(_TokenizerConfig, folder / "tokenizer_config.json").eos_token
     stop = named if isinstance(named, str) else named.content
     number = next((token.id for token in read_as(_Tokenizer, folder / "tokenizer.json").added_tokens if token.content == stop), None)
@@ -184,6 +204,10 @@ def read_model_files(
     folder: Path,
     stop: int | None = None,  # the id that must end a turn, where it is known
 ) -> ModelFiles:
-    """Read the files of a model without loading it. Raises `PunieError` for a file that cannot be read."""
+    """Read the files of a model without loading it. Raises `PunieError` for a file that cannot be read.
+
+    >>> read_model_files(Path("data/models/tiny")).faults
+    ()
+    """
     tensors, faults = read_weights(folder)
     return ModelFiles(tensors, read_as(_ModelConfig, folder / "config.json").quantization, (*faults, *stop_faults(folder, stop)))

@@ -54,6 +54,11 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def syllable(rng: random.Random) -> str:
+    """Draw a consonant or two, a vowel, and now and then a closing consonant.
+
+    >>> syllable(random.Random(3)), syllable(random.Random(4))
+    ('zund', 'foul')
+    """
     onset = rng.choice(ONSETS if rng.random() < 0.75 else CLUSTERS)
     return onset + rng.choice(VOWELS) + (rng.choice(CODAS) if rng.random() < 0.4 else "")
 

@@ -93,7 +93,12 @@ def epoch(
     batch_size: int,
     rng: random.Random | None = None,  # None keeps a fixed order, for validation
 ) -> list[list[SupervisedRow]]:
-    """Split rows into batches of like length, each row in exactly one."""
+    """Split rows into batches of like length, each row in exactly one.
+
+    >>> rows = [SupervisedRow((0,) * length, (False,) * length) for length in (9, 3, 8, 2)]
+    >>> [[len(row.ids) for row in batch] for batch in epoch(rows, 2)]
+    [[2, 3], [8, 9]]
+    """
     order = list(range(len(rows)))
     if rng:
         rng.shuffle(order)
@@ -109,7 +114,12 @@ def row_batches(
     batch_size: int,
     seed: int,
 ) -> Iterator[list[SupervisedRow]]:
-    """Yield the rows of each update, epoch after epoch; the order depends on nothing but the seed. Raises `PunieError` without rows."""
+    """Yield the rows of each update, epoch after epoch; the order depends on nothing but the seed. Raises `PunieError` without rows.
+
+    >>> batches = row_batches([SupervisedRow((number,), (False,)) for number in range(5)], 2, seed=0)
+    >>> sorted(row.ids[0] for _ in range(3) for row in next(batches))
+    [0, 1, 2, 3, 4]
+    """
     if not rows:
         raise PunieError("no rows to train on; check the data set")
     rng = random.Random(seed)

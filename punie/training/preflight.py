@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from ..agent.prompt_utils import code_mode, render, system_prompt
 from ..agent.typed_tools import TOOLS
 from ..settings import GateFailed
-from .checks import CheckResult
+from .check_results import CheckResult
 from .dataset import TrainingExample
-from .supervision import supervise
+from .supervision import supervise_rows
 from .tool_call_parser import parse_tool_calls
 
 if TYPE_CHECKING:
@@ -28,30 +28,50 @@ QWEN3_TOKENS = {
 
 
 def check_special_tokens(tokenizer: "PreTrainedTokenizerBase", expected: dict[str, int]) -> CheckResult:
-    """Check that each token of the format is one token with the stated id."""
+    """Check that each token of the format is one token with the stated id.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> check_special_tokens(load_tokenizer("data/models/tiny"), {"<|im_end|>": 151645}).message
+    '<|im_end|> is [2], not [151645]'
+    """
     faults = [f"{token} is {ids}, not [{number}]" for token, number in expected.items() if (ids := tokenizer.encode(token, add_special_tokens=False)) != [number]]
     return CheckResult("special tokens", not faults, "; ".join(faults) or f"{len(expected)} tokens have their ids")
 
 # %% ../../nbs/training/08_preflight.ipynb #0acbb2bd
 def check_end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> CheckResult:
-    """Check that generation stops at the token with which the template ends a turn."""
+    """Check that generation stops at the token with which the template ends a turn.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> check_end_of_turn(load_tokenizer("data/models/tiny")).message
+    'a turn ends with <|im_end|>'
+    """
     text = render([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], tokenizer)
     ends = text.rstrip().endswith(tokenizer.eos_token or "\0")
     return CheckResult("end of turn", ends, f"a turn ends with {tokenizer.eos_token}" if ends else f"a turn does not end with the stop token {tokenizer.eos_token}: {text[-30:]!r}")
 
 
 def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[TrainingExample]) -> CheckResult:
-    """Check that in whole conversations every served prompt is a prefix of the training row."""
-    for row in rows:
-        try:
-            supervise(row, tokenizer)
-        except GateFailed as error:
-            return CheckResult("served prompts", False, str(error))
+    """Check that in whole conversations every served prompt is a prefix of the training row.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> from punie.training.synthesis import conversation
+    >>> check_served_prompts(load_tokenizer("data/models/tiny"), [conversation("Hi", "Hello.", "Bye", "Goodbye.")]).passed
+    True
+    """
+    try:
+        supervise_rows(rows, tokenizer)
+    except GateFailed as error:
+        return CheckResult("served prompts", False, str(error))
     return CheckResult("served prompts", True, f"in {len(rows)} conversations every served prompt is a prefix of its row")
 
 
 def check_round_trip(tokenizer: "PreTrainedTokenizerBase") -> CheckResult:
-    """Check that a call for each tool survives template, tokens and parser unchanged."""
+    """Check that a call for each tool survives template, tokens and parser unchanged.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> check_round_trip(load_tokenizer("data/models/tiny")).message
+    'a call of each of 26 tools survives template, tokens and parser'
+    """
     faults = []
     for tool in TOOLS.values():
         code = f"result = {tool.usage}\nif result:\n    print(result)"
@@ -70,5 +90,11 @@ def run_preflight(
     rows: Sequence[TrainingExample],  # conversations from the training data
     tokens: dict[str, int] | None = None,  # token names and ids; Qwen3's by default
 ) -> list[CheckResult]:
-    """Run every preflight check."""
+    """Run every preflight check.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> results = run_preflight(load_tokenizer("data/models/tiny"), rows=[])
+    >>> [result.check_name for result in results if not result.passed]
+    ['special tokens']
+    """
     return [check_special_tokens(tokenizer, tokens or QWEN3_TOKENS), check_end_of_turn(tokenizer), check_served_prompts(tokenizer, rows), check_round_trip(tokenizer)]

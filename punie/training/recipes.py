@@ -55,7 +55,11 @@ RECIPES: dict[str, Recipe] = {
 
 # %% ../../nbs/training/05_recipes.ipynb #89209661
 def suite_places() -> list[tuple[str, str]]:
-    """List the questions of every shipped suite, each with the place where it stands; no row may repeat one."""
+    """List the questions of every shipped suite, each with the place where it stands; no row may repeat one.
+
+    >>> dict(suite_places())["suite phase33_27:4"]
+    'Please type check src and tell me about any errors.'
+    """
     suites = sorted(load_settings().suites.glob("*.jsonl"))
     return [(f"suite {suite.stem}:{number}", message["content"]) for suite in suites for number, row in read_jsonl(suite) for message in row.get("messages", ()) if message.get("role") == "user"]
 
@@ -84,7 +88,13 @@ def _split(recipe: Recipe, bank: Bank, taken: set[str]) -> tuple[TrainingExample
 
 
 def make(name: str) -> TrainingDataset:
-    """Make a data set from its recipe. Raises `PunieError` for an unknown name."""
+    """Make a data set from its recipe. Raises `PunieError` for an unknown name.
+
+    >>> make("phase33")
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: no recipe 'phase33'; did you mean 'phase23'?
+    """
     if name not in RECIPES:
         close = difflib.get_close_matches(name, RECIPES, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"recipes are: {', '.join(RECIPES)}"

@@ -17,10 +17,14 @@ from .dataset import TrainingExample
 from .dataset_validation import validate_example
 from .tool_call_parser import ToolCall, parse_tool_calls
 
-# %% ../../nbs/training/06b_row_faults.ipynb #e88782a5
+# %% ../../nbs/training/06b_row_faults.ipynb #e0334482
 @dataclass(frozen=True)
 class Turn:
-    """Hold one assistant turn as it was read."""
+    """Hold one assistant turn as it was read.
+
+    >>> Turn(2, "I look.", (), (MadeCall("git_status", {"path": "."}),)).tools
+    {'git_status'}
+    """
 
     message: int  # its place in the row
     prose: str  # what stands beside the calls
@@ -36,7 +40,12 @@ class Turn:
 
 @dataclass(frozen=True)
 class Reading:
-    """Hold a row with its assistant turns read."""
+    """Hold a row with its assistant turns read.
+
+    >>> turns = Turn(2, "", (), (MadeCall("git_status", {"path": "."}),)), Turn(4, "Nothing changed.", (), ())
+    >>> Reading(TrainingExample(()), turns).tools
+    {'git_status'}
+    """
 
     example: TrainingExample
     turns: tuple[Turn, ...]

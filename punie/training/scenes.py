@@ -176,7 +176,13 @@ def invent(
     arguments: dict[str, object],
     names: Names,
 ) -> tuple[object, list[View]]:
-    """Invent what a call finds, and the views on it: text, or a result model."""
+    """Invent what a call finds, and the views on it: text, or a result model.
+
+    >>> import random
+    >>> result, views = invent("git_status", {"path": "."}, Names(random.Random(1)))
+    >>> result.file_count == len(result.files), result.clean == (not result.files)
+    (True, True)
+    """
     if tool in _FINDERS:
         return _FINDERS[tool](arguments, names)
     return (_domain if TOOLS[tool].category == "domain" else _text)(tool, arguments, names)
@@ -184,7 +190,12 @@ def invent(
 
 @dataclass(frozen=True)
 class Scene:
-    """Hold one call as a row needs it."""
+    """Hold one call as a row needs it.
+
+    >>> import random
+    >>> make_scene("cst_add_import", {"file_path": "src/app.py", "import_stmt": "import os"}, Names(random.Random(1))).answer
+    'The import is in src/app.py now.'
+    """
 
     code: str  # Python that makes the call and prints what matters
     stdout: str  # what that code printed
@@ -196,7 +207,12 @@ def make_scene(
     arguments: dict[str, object],
     names: Names,
 ) -> Scene:
-    """Invent a result for a call, run the code against it, and keep what was printed."""
+    """Invent a result for a call, run the code against it, and keep what was printed.
+
+    >>> import random
+    >>> make_scene("write_file", {"path": "notes.txt", "content": "buy milk"}, Names(random.Random(1))).stdout
+    'wrote 8 characters to notes.txt'
+    """
     result, views = invent(tool, arguments, names)
     code, answer = names.rng.choice(views)
     code = code.replace("{call}", call_text(tool, arguments))

@@ -26,7 +26,11 @@ Part = Literal["prompt", "prose", "call"]
 # %% ../../nbs/training/07_supervision.ipynb #e739a9dc
 @dataclass(frozen=True)
 class SupervisedRow:
-    """Hold a row as token ids, with the tokens that the loss sees."""
+    """Hold a row as token ids, with the tokens that the loss sees.
+
+    >>> SupervisedRow((1, 7, 8, 2), (False, False, True, True)).targets
+    2
+    """
 
     ids: tuple[int, ...]
     supervised: tuple[bool, ...]  # one for each id; True where the token is a target of the loss
@@ -68,7 +72,14 @@ def supervise_rows(
     tokenizer: "PreTrainedTokenizerBase",  # a fast one, which knows where its tokens stand
     mask: Mask = "assistant_turns",
 ) -> list[SupervisedRow]:
-    """Tokenize rows, in one batch, and mark what the loss sees. Raises `GateFailed` where the template serves or teaches something else than a row says."""
+    """Tokenize rows, in one batch, and mark what the loss sees. Raises `GateFailed` where the template serves or teaches something else than a row says.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> from punie.training.synthesis import conversation
+    >>> row = supervise_rows([conversation("Hi", "Hello.")], load_tokenizer("data/models/tiny"), "none")[0]
+    >>> row.targets == len(row.ids) - 1
+    True
+    """
     texts = [render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer) for example in examples]
     if not texts:
         return []
@@ -101,5 +112,12 @@ def supervise(
     tokenizer: "PreTrainedTokenizerBase",
     mask: Mask = "assistant_turns",
 ) -> SupervisedRow:
-    """Tokenize one row and mark what the loss sees. Raises `GateFailed` as `supervise_rows` does."""
+    """Tokenize one row and mark what the loss sees. Raises `GateFailed` as `supervise_rows` does.
+
+    >>> from punie.agent.prompt_utils import load_tokenizer
+    >>> from punie.training.synthesis import conversation
+    >>> row = supervise(conversation("Hi", "Hello."), load_tokenizer("data/models/tiny"))
+    >>> {part for part, seen in zip(row.parts, row.supervised) if seen}
+    {'prose'}
+    """
     return supervise_rows([example], tokenizer, mask)[0]

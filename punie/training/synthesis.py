@@ -22,7 +22,11 @@ from .wordings import Bank, Wording, expand, load_wordings, phrase
 # %% ../../nbs/training/04d_synthesis.ipynb #e739a9dc
 @dataclass(frozen=True)
 class Request:
-    """Hold a question and the calls that answer it."""
+    """Hold a question and the calls that answer it.
+
+    >>> Request("Is src/app.py well typed?", (("typecheck", {"path": "src/app.py"}),)).calls[0][0]
+    'typecheck'
+    """
 
     question: str
     calls: tuple[tuple[str, dict[str, object]], ...]  # tool name and arguments
@@ -67,7 +71,12 @@ def fill(
     wording: Wording,
     names: Names,
 ) -> Request:
-    """Fill the slots of a phrase and say which call it asks for."""
+    """Fill the slots of a phrase and say which call it asks for.
+
+    >>> request = fill("Is {path} well typed?", wordings_of("typecheck")[0], Names(random.Random(1)))
+    >>> request.calls[0][1]["path"] in request.question
+    True
+    """
     slots = [slot for slot in ("path", "content", "command", "cwd", "line", "column", "symbol", "Class", "func", "query", "count", "pattern", "old", "new", "stmt") if "{%s}" % slot in text]
     arguments: dict[str, object] = {}
     for slot in slots:
@@ -88,7 +97,11 @@ def fill(
 # %% ../../nbs/training/04d_synthesis.ipynb #ab4aa2cb
 @lru_cache
 def wordings_of(tool: str) -> tuple[Wording, ...]:
-    """The wordings of a tool: the plain ones and its variants."""
+    """The wordings of a tool: the plain ones and its variants.
+
+    >>> [wording.variant for wording in wordings_of("git_diff")]
+    ['', 'here', 'staged', 'staged_here']
+    """
     return tuple(wording for wording in load_wordings() if wording.tool == tool)
 
 
@@ -140,7 +153,12 @@ def ask_several(
     bank: Bank,
     names: Names,
 ) -> Request:
-    """Ask for several calls in one sentence, in the order of the tools."""
+    """Ask for several calls in one sentence, in the order of the tools.
+
+    >>> request = ask_several(("typecheck", "git_status"), "train", Names(random.Random(1)))
+    >>> [tool for tool, _ in request.calls]
+    ['typecheck', 'git_status']
+    """
     parts, calls = [], []
     for tool in tools:
         options = [(w, t) for w in wordings_of(tool) for t in w.templates(bank) if t[0].islower()]
@@ -155,17 +173,31 @@ def ask_several(
 
 # %% ../../nbs/training/04d_synthesis.ipynb #28800319
 def code_reply(scenes: list[Scene]) -> str:
-    """Reply with one Code Mode call that makes every call in order."""
+    """Reply with one Code Mode call that makes every call in order.
+
+    >>> first, second = Scene("print(git_status())", "clean", "The tree is clean."), Scene("print(git_log())", "a1 Fix", "The newest is a1.")
+    >>> code_reply([first, second]) == code_mode("print(git_status())\\nprint(git_log())")
+    True
+    """
     return code_mode("\n".join(scene.code for scene in scenes))
 
 
 def bare_reply(request: Request) -> str:
-    """Reply with bare calls, one a line."""
+    """Reply with bare calls, one a line.
+
+    >>> print(bare_reply(Request("What changed in src?", (("git_status", {"path": "src"}), ("git_log", {"path": "src", "count": 3})))))
+    git_status("src")
+    git_log("src", count=3)
+    """
     return "\n".join(call_text(tool, arguments) for tool, arguments in request.calls)
 
 # %% ../../nbs/training/04d_synthesis.ipynb #d8023853
 def conversation(*turns: str) -> TrainingExample:
-    """Put turns under the one system prompt: user and assistant in turn, user first."""
+    """Put turns under the one system prompt: user and assistant in turn, user first.
+
+    >>> [message.role for message in conversation("Hi", "Hello.").messages]
+    ['system', 'user', 'assistant']
+    """
     roles = ("user", "assistant")
     messages = [ChatMessage(roles[index % 2], turn) for index, turn in enumerate(turns)]
     return TrainingExample((ChatMessage("system", system_prompt()), *messages))
@@ -177,7 +209,12 @@ def call_row(
     follow_up: bool = False,  # go on with the tool's response and a closing answer
     bare: bool = False,  # bare calls instead of Code Mode
 ) -> TrainingExample:
-    """Make a row that calls tools."""
+    """Make a row that calls tools.
+
+    >>> request = Request("Is src/app.py well typed?", (("typecheck", {"path": "src/app.py"}),))
+    >>> call_row(request, Names(random.Random(1)), bare=True).messages[-1].content
+    'typecheck("src/app.py")'
+    """
     scenes = [make_scene(tool, arguments, names) for tool, arguments in request.calls]
     turns = [request.question, bare_reply(request) if bare else code_reply(scenes)]
     if follow_up:
@@ -189,5 +226,9 @@ def direct_row(
     entry: tuple[str, str],  # a term with its explanation, or small talk with its answer
     question: str,  # a template with the slot {name}, or "{name}" to ask as it stands
 ) -> TrainingExample:
-    """Make a row that answers in prose."""
+    """Make a row that answers in prose.
+
+    >>> direct_row(("a generator", "A function that yields its values one by one."), "What is {name}?").question
+    'What is a generator?'
+    """
     return conversation(question.replace("{name}", entry[0]), entry[1])

@@ -92,7 +92,11 @@ class Wording:
 # %% ../../nbs/training/04b_wordings.ipynb #ab4aa2cb
 @lru_cache
 def load_wordings() -> tuple[Wording, ...]:
-    """Read every tool's wordings."""
+    """Read every tool's wordings.
+
+    >>> len({wording.tool for wording in load_wordings()})
+    26
+    """
     tables = read_toml(load_settings().data / "wordings" / "tools.toml")
     wordings = []
     for key, lists in tables.items():
@@ -114,7 +118,11 @@ def vocabulary() -> tuple[str, ...]:
 # %% ../../nbs/training/04b_wordings.ipynb #e739a901
 @dataclass(frozen=True)
 class DirectAnswers:
-    """Hold questions to answer in prose: terms with definitions, the forms of the question, and small talk."""
+    """Hold questions to answer in prose: terms with definitions, the forms of the question, and small talk.
+
+    >>> all("{name}" in form for form in load_direct_answers().questions["train"])
+    True
+    """
 
     concepts: tuple[tuple[str, str], ...]  # a term and its explanation
     questions: dict[Bank, tuple[str, ...]]  # templates with the slot {name}
