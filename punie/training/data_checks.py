@@ -110,14 +110,14 @@ def check_format_consistency(audit: Audit, expected_format: str = "messages", mo
         return CheckResult("format", False, f"rows have the layout {' and '.join(f'{layout} ({count})' for layout, count in layouts.items())}, wanted is {expected_format}")
     return _check_faults(audit, "format", "format", most, f"{audit.rows} rows in the layout {expected_format}, every call in Format A")
 
-# %% ../../nbs/training/06e_data_checks.ipynb #9701cd1b
+# %% ../../nbs/training/06e_data_checks.ipynb #e0a5f833
 def check_training_data_distribution(audit: Audit, min_direct: float, max_direct: float) -> CheckResult:
     """Check the share of training rows that answer without a call.
 
     >>> check_training_data_distribution(Audit("calls only", {"train": Tally(rows=100, call_rows=98)}), 0.1, 0.2).message
     '2.0% of 100 training rows answer without a call, wanted are 10% to 20%'
     """
-    direct = 1 - audit.train.call_rows / audit.train.rows
+    direct = (audit.train.rows - audit.train.call_rows) / audit.train.rows
     message = f"{direct:.1%} of {audit.train.rows} training rows answer without a call, wanted are {min_direct:.0%} to {max_direct:.0%}"
     return CheckResult("distribution", min_direct <= direct <= max_direct, message)
 
