@@ -83,8 +83,8 @@ def supervise_rows(
     texts = [render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer) for example in examples]
     if not texts:
         return []
-    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-    return [_mark(example, text, ids, offsets, tokenizer, mask) for example, text, ids, offsets in zip(examples, texts, encoded["input_ids"], encoded["offset_mapping"])]
+    encoded = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+    return [_mark(example, text, encoding.ids, encoding.offsets, tokenizer, mask) for example, text, encoding in zip(examples, texts, encoded)]
 
 
 def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tuple[int, int]], tokenizer: "PreTrainedTokenizerBase", mask: Mask) -> SupervisedRow:
