@@ -219,7 +219,7 @@ def build(
     start: Path | None = None,  # a model to go on from, with its tokenizer
     seed: int = 0,
 ) -> None:
-    """Build the embedded base model: make the tokenizer and train in two processes, about an hour on two cores.
+    """Build the embedded base model: make the tokenizer and train in two processes, one to two hours on two cores.
 
     Raises `PunieError` if the folder holds a model or a rank dies."""
     from mlx.utils import tree_flatten
