@@ -9,7 +9,7 @@ __all__ = ['SANDBOX_NAMES', 'MAX_CODE', 'NOT_LITERAL', 'UnreadableCode', 'MadeCa
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import get_args, get_origin
 
@@ -164,7 +164,7 @@ def calls_in_code(
     if len(code) > MAX_CODE:
         raise UnreadableCode(f"code of {len(code)} characters")
     shape, values = _set_aside(code)
-    return tuple(replace(call, arguments={name: _put_back(value, values) for name, value in call.arguments.items()}) if call.arguments else call for call in _calls_of_shape(shape))
+    return tuple(MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}) if call.arguments else call for call in _calls_of_shape(shape))
 
 
 @lru_cache(maxsize=4096)
