@@ -66,8 +66,8 @@ def supervision_figure(ledger: Ledger) -> "HTML":
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=2, fontsize=9)
     return show(figure, "; ".join(f"{name}: {tokens} tokens" for name, tokens in parts.items()))
 
-# %% ../../nbs/phases/05_data_page.ipynb #4663b7e0
-STYLE = "body{font-family:system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;line-height:1.4}table{border-collapse:collapse}td,th{padding:.35rem .6rem;border-bottom:1px solid #ddd;vertical-align:top;white-space:pre-line;overflow-wrap:anywhere}"
+# %% ../../nbs/phases/05_data_page.ipynb #32c131eb
+STYLE = "body{font-family:system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;line-height:1.4}table{border-collapse:collapse}td,th{padding:.35rem .6rem;border-bottom:1px solid #ddd;vertical-align:top;white-space:pre-line}td:nth-child(-n+2){white-space:nowrap}td:last-child{overflow-wrap:anywhere}"
 
 
 def write_data_page(

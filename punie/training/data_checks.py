@@ -153,19 +153,19 @@ def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
         message += f"; final_turn would hide {hidden['final_turn']}{f' ({chr(44).join(lost)})'.replace(',', ', ') if lost else ''}"
     return CheckResult("supervision", not blind, message, tuple(f"{tool}: {train.tools[tool]} rows / {seen[tool]} supervised" for tool in blind))
 
-# %% ../../nbs/training/06e_data_checks.ipynb #46fb4e98
+# %% ../../nbs/training/06e_data_checks.ipynb #322620c9
 def check_system_prompt_consistency(audit: Audit, expected: str) -> CheckResult:
     """Check that every row begins with the prompt that suites and servers use; show how the most frequent other one differs.
 
     >>> check_system_prompt_consistency(Audit("one row", {"train": Tally(prompts=Counter(["You are a poet."]))}), "You are Punie.").worst
-    ('- You are Punie.', '+ You are a poet.')
+    ('+ You are a poet.', '- You are Punie.')
     """
     prompts = sum((tally.prompts for tally in audit.splits.values()), Counter())
     others = [prompt for prompt, _ in prompts.most_common() if prompt != expected]
     served = "one is the served one" if expected in prompts and others else "it is the served one" if not others else "none is the served one"
     message = f"{len(prompts)} system prompt{'s' if len(prompts) > 1 else ''} ({', '.join(f'{count} rows' for _, count in prompts.most_common(5))}), {served}"
     diff = [line for line in difflib.unified_diff(expected.splitlines(), others[0].splitlines(), n=0, lineterm="") if line[:2] not in ("--", "++", "@@")] if others else []
-    return CheckResult("system prompt", not others, message, tuple(f"{line[0]} {line[1:]}"[:160] for line in diff[:6]))
+    return CheckResult("system prompt", not others, message, tuple(f"{line[0]} {line[1:]}"[:160] for line in sorted(diff, key=lambda line: line[0] != "+")[:6]))
 
 
 def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
