@@ -73,7 +73,7 @@ def build_data(
 ) -> None:
     """Build a data set from its recipe. The same recipe gives the same rows.
 
-    Examples: `punie data build phase26`, `punie data build phase22 --folder /tmp/phase22`
+    Examples: `punie data build phase26`, `punie data build phase22 --folder rows/phase22`
     """
     from punie.training.recipes import build
 

@@ -107,8 +107,8 @@ def _train(run: Run, notify: Notify) -> list[Path]:
         notify("train", event["update"] / config.updates, f"{event['kind']} loss {event['loss']:.3f}")
 
     events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report)
-    require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     write_jsonl(run.path("events.jsonl"), events)
+    require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 
 

@@ -149,8 +149,8 @@ def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
     hidden = {"final_turn": train.call_rows - train.final_call_rows}
     message = f"the mask {mask} hides the calls of {hidden.get(mask, 0)} of {train.call_rows} training rows that call"
     if mask != "final_turn":
-        lost = [f"{tool} {train.tools[tool]} rows / {train.final_tools[tool]} supervised" for tool in TOOLS if train.tools[tool] and not train.final_tools[tool]]
-        message += f"; final_turn would hide {hidden['final_turn']}{f' ({chr(44).join(lost)})'.replace(',', ', ') if lost else ''}"
+        lost = ", ".join(f"{tool} {train.tools[tool]} rows / {train.final_tools[tool]} supervised" for tool in TOOLS if train.tools[tool] and not train.final_tools[tool])
+        message += f"; final_turn would hide {hidden['final_turn']}{f' ({lost})' if lost else ''}"
     return CheckResult("supervision", not blind, message, tuple(f"{tool}: {train.tools[tool]} rows / {seen[tool]} supervised" for tool in blind))
 
 # %% ../../nbs/training/06e_data_checks.ipynb #322620c9

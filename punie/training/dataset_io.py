@@ -29,6 +29,8 @@ def parse_row(
     'Hi'
     """
     if isinstance(row.get("text"), str) and "messages" not in row:
+        if HALF_PAIR.search(row["text"]):
+            raise PunieError(f"{place}: the text holds half a surrogate pair, which no tokenizer can read; mend or remove the row")
         try:
             return TrainingExample(text_to_messages(row["text"]), tuple(sorted(row.keys() - {"text"})))
         except PunieError as error:
@@ -39,7 +41,7 @@ def parse_row(
     for number, message in enumerate(row["messages"], 1):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
             raise PunieError(f"{place}: message {number} must have a text 'role' and a text 'content'")
-        if not message["content"].isascii() and HALF_PAIR.search(message["content"]):
+        if any(not text.isascii() and HALF_PAIR.search(text) for text in (message["role"], message["content"])):
             raise PunieError(f"{place}: message {number} holds half a surrogate pair, which no tokenizer can read; mend or remove the row")
         messages.append(ChatMessage(message["role"], message["content"]))
         if len(message) > 2:

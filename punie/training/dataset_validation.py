@@ -30,7 +30,7 @@ def validate_example(example: TrainingExample) -> list[str]:
     turns = roles[1:] if roles[0] == "system" else roles
     if turns[-1] != "assistant":
         faults.append("the last turn is not the assistant's, so there is nothing to learn from it")
-    if turns[: len(turns) // 2 * 2] != ["user", "assistant"] * (len(turns) // 2):
+    if turns != (["user", "assistant"] * len(turns))[: len(turns)]:
         faults.append(f"turns must alternate from user to assistant after an optional system prompt, these are {roles}")
     faults += [f"message {n} holds a literal </think>, at which some templates cut the turn" for n, m in enumerate(messages, 1) if m.role == "assistant" and "</think>" in m.content]
     return faults
