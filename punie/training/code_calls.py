@@ -128,11 +128,14 @@ def _is_tool_call(node: ast.AST) -> bool:
 _LITERAL = re.compile(r'''"""(?s:.*?)"""|\'\'\'(?s:.*?)\'\'\'|\w+"(?:[^"\\\n]|\\.)*"|\w*\'(?:[^\'\\\n]|\\.)*\'|\#[^\n]*|(?P<text>"[^"\\\n\ue000\ue001]*")|"(?:[^"\\\n]|\\.)*"|(?<=[(, =])(?P<number>0|[1-9]\d{0,8})(?=[,)])''')
 _MARK = re.compile("\ue000(\\d+)\ue001")
 _FIRST_NUMBER = 7_000_000_000  # longer than any number that is set aside
+_UNSAFE = re.compile(r"\\|\ue000|\d{10}|\d_\d|0[xXoObB]")  # could write a mark or a mark's number itself; such code is read whole
 
 
 def _set_aside(code: str) -> tuple[str, list[str | int]]:
     """Split code into its shape and the plain literals in it."""
     values: list[str | int] = []
+    if _UNSAFE.search(code):
+        return code, values
 
     def mark(found: re.Match) -> str:
         if found["text"] is None and found["number"] is None:
@@ -164,6 +167,8 @@ def calls_in_code(
     if len(code) > MAX_CODE:
         raise UnreadableCode(f"code of {len(code)} characters")
     shape, values = _set_aside(code)
+    if not values:
+        return _calls_of_shape(shape)
     return tuple(MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}) if call.arguments else call for call in _calls_of_shape(shape))
 
 
