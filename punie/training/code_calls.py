@@ -7,6 +7,7 @@ __all__ = ['SANDBOX_NAMES', 'MAX_CODE', 'NOT_LITERAL', 'UnreadableCode', 'MadeCa
 
 # %% ../../nbs/training/03a_code_calls.ipynb #9dc5b131
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,33 +126,45 @@ def _is_tool_call(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TOOLS
 
 # %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
-_LITERAL = re.compile(r'''"""(?s:.*?)"""|\'\'\'(?s:.*?)\'\'\'|\w+"(?:[^"\\\n]|\\.)*"|\w*\'(?:[^\'\\\n]|\\.)*\'|\#[^\n]*|(?P<text>"[^"\\\n\ue000\ue001]*")|"(?:[^"\\\n]|\\.)*"|(?<=[(, =])(?P<number>0|[1-9]\d{0,8})(?=[,)])''')
-_MARK = re.compile("\ue000(\\d+)\ue001")
+_DIGITS = re.compile(r"\d+")
+_NO_NUMBER = re.compile(r"(?<![(, =])#|#(?![,)])")  # digits that are part of a name, a fraction, a hexadecimal number
 _FIRST_NUMBER = 7_000_000_000  # longer than any number that is set aside
-_UNSAFE = re.compile(r"\\|\ue000|\d{10}|\d_\d|0[xXoObB]")  # could write a mark or a mark's number itself; such code is read whole
+_MARK = re.compile("\ue000(\\d+)\ue001")
+_PLACES = {f"\ue000{index}\ue001": index for index in range(64)}
 
 
-def _set_aside(code: str) -> tuple[str, list[str | int]]:
-    """Split code into its shape and the plain literals in it."""
-    values: list[str | int] = []
-    if _UNSAFE.search(code):
-        return code, values
+def _set_aside(code: str) -> tuple[str, list[str | int]] | None:
+    """Split code into its shape, with `""` for each string and `#` for each number, and the values; None for code that leaves a doubt."""
+    quote, other = ('"', "'") if '"' in code else ("'", '"')
+    pieces = code.split(quote)
+    outside, texts = quote.join(pieces[::2]), pieces[1::2]
+    if len(pieces) % 2 == 0 or "\\" in code or "#" in outside or other in outside or not all(map(str.isprintable, texts)):
+        return None
+    numbers = _DIGITS.findall(outside)
+    if any(len(number) > 9 or number != str(int(number)) for number in numbers):
+        return None
+    return _DIGITS.sub("#", outside), [*texts, *map(int, numbers)]
 
-    def mark(found: re.Match) -> str:
-        if found["text"] is None and found["number"] is None:
-            return found[0]
-        values.append(found["text"][1:-1] if found["text"] is not None else int(found["number"]))
-        return f'"\ue000{len(values) - 1}\ue001"' if found["text"] is not None else str(_FIRST_NUMBER + len(values) - 1)
 
-    return _LITERAL.sub(mark, code), values
+def _marked(shape: str) -> str | None:
+    """Write code of this shape with a mark for each value; None where a string may not be what it seems."""
+    quote = '"' if '"' in shape else "'"
+    pieces = shape.split(quote)
+    texts = len(pieces) - 1
+    if "" in pieces[1:-1] or any(piece[-1:].isalnum() for piece in pieces[:-1]) or "\ue000" in shape or _NO_NUMBER.search(shape):
+        return None
+    code = pieces[0] + "".join(f"{quote}\ue000{index}\ue001{quote}{piece}" for index, piece in enumerate(pieces[1:]))
+    numbers = itertools.count(_FIRST_NUMBER + texts)
+    return re.sub("#", lambda _: str(next(numbers)), code)
 
 
 def _put_back(value: object, values: list[str | int]) -> object:
     if isinstance(value, str):
-        return _MARK.sub(lambda found: str(values[int(found[1])]), value)
+        place = _PLACES.get(value)
+        return values[place] if place is not None else _MARK.sub(lambda found: values[int(found[1])], value)
     if isinstance(value, list):
         return [_put_back(item, values) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and value >= _FIRST_NUMBER and value - _FIRST_NUMBER < len(values):
+    if isinstance(value, int) and _FIRST_NUMBER <= value < _FIRST_NUMBER + len(values):
         return values[value - _FIRST_NUMBER]
     return value
 
@@ -166,14 +179,20 @@ def calls_in_code(
     """
     if len(code) > MAX_CODE:
         raise UnreadableCode(f"code of {len(code)} characters")
-    shape, values = _set_aside(code)
-    if not values:
-        return _calls_of_shape(shape)
-    return tuple(MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}) if call.arguments else call for call in _calls_of_shape(shape))
+    if (aside := _set_aside(code)) and (calls := _calls_of_shape(aside[0])) is not None:
+        values = aside[1]
+        return tuple([MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}) if call.arguments else call for call in calls])
+    return _calls_of_text(code)
 
 
 @lru_cache(maxsize=4096)
-def _calls_of_shape(code: str) -> tuple[MadeCall, ...]:
+def _calls_of_shape(shape: str) -> tuple[MadeCall, ...] | None:
+    marked = _marked(shape)
+    return None if marked is None else _calls_of_text(marked)
+
+
+@lru_cache(maxsize=4096)
+def _calls_of_text(code: str) -> tuple[MadeCall, ...]:
     try:
         nodes = list(ast.walk(ast.parse(code)))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:

@@ -25,7 +25,7 @@ def validate_example(example: TrainingExample) -> list[str]:
         return ["has fewer than two messages"]
     faults = [f"holds what no trainer reads: {', '.join(example.ignored)}"] if example.ignored else []
     faults += [f"message {n} has the unknown role {m.role!r}" for n, m in enumerate(messages, 1) if m.role not in ROLES]
-    faults += [f"message {n} is blank" for n, m in enumerate(messages, 1) if not m.content.strip()]
+    faults += [f"message {n} is blank" for n, m in enumerate(messages, 1) if not m.content or m.content.isspace()]
     roles = [message.role for message in messages]
     turns = roles[1:] if roles[0] == "system" else roles
     if turns[-1] != "assistant":

@@ -53,7 +53,7 @@ class Reading:
     @property
     def tools(self) -> set[str]:
         """The tools that the row calls."""
-        return set().union(*(turn.tools for turn in self.turns))
+        return set().union(*[turn.tools for turn in self.turns])
 
 
 def _read_turn(message: int, text: str) -> Turn:

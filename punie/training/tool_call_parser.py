@@ -149,6 +149,7 @@ def _read_fence(text: str, start: int) -> tuple[int, list[ToolCall]] | None:
 
 # %% ../../nbs/training/03_tool_call_parser.ipynb #91e16017
 _ANY = re.compile(r"<tool_call>|<function=[\w.-]+>|```json[ \t]*\n")
+_PLAIN = re.compile(r"<tool_call><function=(?P<name>[\w.-]+)>\n<parameter=(?P<parameter>[\w.-]+)>\n(?P<value>[^<]*)\n</parameter>\n</function></tool_call>")  # nearly every call, read at once
 
 
 def parse_tool_calls(
@@ -163,7 +164,9 @@ def parse_tool_calls(
     rest, calls, position = [], [], 0
     while opening := _ANY.search(text, position):
         start, found = opening.start(), None
-        if opening[0] == "<tool_call>":
+        if plain := _PLAIN.match(text, start):
+            end, found = plain.end(), [ToolCall(plain["name"], {plain["parameter"]: plain["value"]}, raw=plain[0])]
+        elif opening[0] == "<tool_call>":
             end, found = _read_tag(text, opening.end())
         elif opening[0].startswith("<function="):
             limit = text.find("<tool_call>", start)
@@ -173,6 +176,6 @@ def parse_tool_calls(
             end, found = _read_fence(text, opening.end()) or (opening.end(), None)
         rest.append(text[position : end if found is None else start])
         raw = text[start:end]
-        calls += [replace(call, raw=raw) for call in found or ()]
+        calls += found if plain else [replace(call, raw=raw) for call in found or ()]
         position = end
     return "".join([*rest, text[position:]]).strip(), calls
