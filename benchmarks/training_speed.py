@@ -18,7 +18,7 @@ from pathlib import Path
 from punie.settings import load_settings
 from punie.training.artifacts import find_model, load_model
 from punie.training.dataset_io import read_dataset
-from punie.training.lora import supervise_rows, tune
+from punie.training.lora import prepare_rows, tune
 from punie.training.lora_config import LoRAConfig
 
 BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4
@@ -27,7 +27,7 @@ BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4
 def punie_rate(base: Path, data: Path) -> float:
     """Tune for UPDATES and return the mean of the reported rates."""
     model, tokenizer = load_model(base)
-    rows = supervise_rows(read_dataset(data).train, tokenizer, 1024)
+    rows = prepare_rows(read_dataset(data).train, tokenizer, 1024)
     config = LoRAConfig(updates=UPDATES, batch_size=BATCH, num_layers=LAYERS, max_tokens=1024, eval_every=10_000)
     with tempfile.TemporaryDirectory() as folder:
         events = tune(model, rows, rows[:BATCH], config, 0, Path(folder))

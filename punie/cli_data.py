@@ -148,8 +148,9 @@ def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) 
     rows = read_dataset(folder).train
     task = bars.add_task("tokens", total=len(rows))
     tokenizer = load_tokenizer(str(find_model(spec.base.model if spec else "data/models/tiny")))
-    ledger = make_ledger(rows, tokenizer, mask, spec.lora.max_tokens if spec else 2048, lambda done: bars.update(task, completed=done))
-    budget = [check_budget(plan_budget(supervise_rows(rows, tokenizer, mask), spec.lora, seed=0), spec.gates.unseen)] if spec else []
+    supervised = supervise_rows(rows, tokenizer, mask, lambda done: bars.update(task, completed=done))
+    ledger = make_ledger(rows, supervised, mask, spec.lora.max_tokens if spec else 2048)
+    budget = [check_budget(plan_budget(supervised, spec.lora, seed=0), spec.gates.unseen)] if spec else []
     return ledger, [check_ledger(ledger), *budget]
 
 

@@ -25,14 +25,14 @@ from .spec import Spec, load_spec
 from .verdict import Verdict, decide
 from ..settings import GateFailed, PunieError, load_settings
 from ..training.artifacts import artifact_id, find_model, load_model
+from ..training.budget import check_budget, plan_budget
 from ..training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks, run_post_training_checks, run_pre_training_checks
 from ..training.dataset_io import read_dataset
 from ..training.fusion import fuse, quantize
-from ..training.budget import check_budget, plan_budget
 from ..training.ledger import check_ledger, make_ledger
 from ..training.lora import prepare_rows, tune
-from ..training.supervision import supervise_rows
 from ..training.preflight import run_preflight
+from ..training.supervision import supervise_rows
 
 Notify = Callable[[str, float, str], None]  # stage, share done, a short note
 
@@ -81,8 +81,9 @@ def _check(run: Run, notify: Notify) -> list[Path]:
     spec, folder = run.spec, load_settings().data / run.spec.data.name
     results = run_pre_training_checks(folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask)
     rows, tokenizer = read_dataset(folder).train, load_tokenizer(str(find_model(spec.base.model)))
-    ledger = make_ledger(rows, tokenizer, spec.lora.mask, spec.lora.max_tokens)
-    budget = plan_budget(supervise_rows(rows, tokenizer, spec.lora.mask), spec.lora, run.inputs.seed)
+    supervised = supervise_rows(rows, tokenizer, spec.lora.mask)
+    ledger = make_ledger(rows, supervised, spec.lora.mask, spec.lora.max_tokens)
+    budget = plan_budget(supervised, spec.lora, run.inputs.seed)
     results += [check_ledger(ledger), check_budget(budget, spec.gates.unseen)]
     write_json(run.path("checks.json"), [asdict(result) for result in results])
     write_json(run.path("ledger.json"), {**ledger.summary(), "budget": budget.to_dict()})
