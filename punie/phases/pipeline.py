@@ -20,6 +20,7 @@ from ..evals.engines import InProcessEngine
 from ..evals.runner import Record, Summary, evaluate, read_records, summarize, write_records
 from ..evals.suites import load_suite
 from ..files import read_json, read_jsonl, sha256_files, sha256_text, write_json, write_jsonl
+from .gates import run_preflight
 from .registration import Inputs, Registration, gather_inputs, read_registration, register, require_registered
 from .spec import Spec, load_spec
 from .verdict import Verdict, decide
@@ -27,11 +28,12 @@ from ..settings import GateFailed, PunieError, load_settings
 from ..training.artifacts import artifact_id, find_model, load_model
 from ..training.budget import check_budget, plan_budget
 from ..training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks, run_post_training_checks, run_pre_training_checks
+from ..training.dataset import TrainingDataset
 from ..training.dataset_io import read_dataset
 from ..training.fusion import fuse, quantize
 from ..training.ledger import check_ledger, make_ledger
 from ..training.lora import prepare_rows, tune
-from ..training.preflight import run_preflight
+from ..training.remedies import one_sample_per_turn, write_remedied
 from ..training.supervision import supervise_rows
 
 Notify = Callable[[str, float, str], None]  # stage, share done, a short note
@@ -46,12 +48,24 @@ class Run:
     folder: Path
 
     @property
+    def base(self) -> Path:
+        """The folder of the model that is tuned: with the phase's remedy in its tokenizer files, where there is one."""
+        return self.path("base") if self.spec.base.remedy.needed else find_model(self.spec.base.model)
+
+    @property
     def model(self) -> Path:
         """The folder of the artifact that is judged."""
         return self.folder / f"model_{self.spec.export.bits}bit"
 
     def path(self, name: str) -> Path:
         return self.folder / name
+
+    def rows(self) -> TrainingDataset:
+        """The data set as it is trained. Raises `PunieError` where a row is malformed."""
+        dataset = read_dataset(load_settings().data / self.spec.data.name)
+        if not self.spec.base.remedy.one_sample_per_turn:
+            return dataset
+        return TrainingDataset(dataset.name, tuple(one_sample_per_turn(dataset.train)), tuple(one_sample_per_turn(dataset.valid)))
 
 
 def open_run(phase: str, seed: int = 0) -> Run:
@@ -66,10 +80,11 @@ def open_run(phase: str, seed: int = 0) -> Run:
 
 # %% ../../nbs/phases/02_pipeline.ipynb #25c72bd8
 def _preflight(run: Run, notify: Notify) -> list[Path]:
-    from punie.agent.prompt_utils import load_tokenizer
-
-    settings = load_settings()
-    results = run_preflight(load_tokenizer(str(find_model(run.spec.base.model))), read_dataset(settings.data / run.spec.data.name).train, run.spec.base.tokens)
+    base, suite = run.spec.base, load_suite(run.spec.evaluation.suites[0])
+    reference = find_model(base.reference, tokenizer_only=True) if base.reference else None
+    if base.remedy.needed:
+        write_remedied(find_model(base.model), run.base, base.remedy, reference)
+    results = run_preflight(run.base, run.rows().train, suite, base.tokens, reference, base.remedy.one_sample_per_turn)
     write_json(run.path("preflight.json"), [asdict(result) for result in results])
     require_checks(results)
     return [run.path("preflight.json")]
@@ -80,7 +95,7 @@ def _check(run: Run, notify: Notify) -> list[Path]:
 
     spec, folder = run.spec, load_settings().data / run.spec.data.name
     results = run_pre_training_checks(folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask)
-    rows, tokenizer = read_dataset(folder).train, load_tokenizer(str(find_model(spec.base.model)))
+    rows, tokenizer = run.rows().train, load_tokenizer(str(run.base))
     supervised = supervise_rows(rows, tokenizer, spec.lora.mask)
     ledger = make_ledger(rows, supervised, spec.lora.mask, spec.lora.max_tokens)
     budget = plan_budget(supervised, spec.lora, run.inputs.seed)
@@ -100,8 +115,8 @@ def _register(run: Run, notify: Notify) -> list[Path]:
 # %% ../../nbs/phases/02_pipeline.ipynb #bf05cb14
 def _train(run: Run, notify: Notify) -> list[Path]:
     config = run.spec.lora
-    dataset = read_dataset(load_settings().data / run.spec.data.name)
-    model, tokenizer = load_model(find_model(run.spec.base.model))
+    dataset = run.rows()
+    model, tokenizer = load_model(run.base)
     train, valid = (prepare_rows(rows, tokenizer, config.max_tokens, config.mask) for rows in (dataset.train, dataset.valid))
 
     def report(event: dict) -> None:
@@ -114,7 +129,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
 
 
 def _fuse(run: Run, notify: Notify) -> list[Path]:
-    fuse(find_model(run.spec.base.model), run.path("adapters"), run.path("fused_f16"))
+    fuse(run.base, run.path("adapters"), run.path("fused_f16"))
     require_checks(run_post_fusion_checks(run.path("fused_f16")))
     return []  # the fused model is an intermediate; quantizing removes it
 
@@ -134,7 +149,7 @@ def _evaluate(run: Run, notify: Notify) -> list[Path]:
     suites = [load_suite(name) for name in run.spec.evaluation.suites]
     total, done = 2 * sum(len(suite.samples) for suite in suites), 0
     records: list[Record] = []
-    for role, folder in (("base", find_model(run.spec.base.model)), ("tuned", run.model)):
+    for role, folder in (("base", run.base), ("tuned", run.model)):
         engine = InProcessEngine(folder)
         for suite in suites:
             records += evaluate(engine, suite, run.spec.evaluation.max_tokens, lambda count: notify("evaluate", (done + count) / total, f"{role} on {suite.name}"))
@@ -145,8 +160,8 @@ def _evaluate(run: Run, notify: Notify) -> list[Path]:
 
 
 def _verdict(run: Run, notify: Notify) -> list[Path]:
-    artifact = artifact_id(run.model)
-    records = [record for record in read_records(run.path("outcomes.jsonl")) if record.artifact != run.inputs.base]
+    artifact, base = artifact_id(run.model), artifact_id(run.base)
+    records = [record for record in read_records(run.path("outcomes.jsonl")) if record.artifact != base]
     verdict = decide(read_registration(run.path("registration.json")), records, artifact)
     write_json(run.path("verdict.json"), verdict.model_dump())
     return [run.path("verdict.json")]
@@ -253,14 +268,14 @@ class Results:
 
 def load_results(run: Run) -> Results:
     """Load what a finished run left. Raises `PunieError` where a file is missing."""
-    records = read_records(run.path("outcomes.jsonl"))
+    records, base = read_records(run.path("outcomes.jsonl")), artifact_id(run.base)
     return Results(
         registration=read_registration(run.path("registration.json")),
         gates=[*read_json(run.path("preflight.json")), *read_json(run.path("checks.json"))],
         ledger=read_json(run.path("ledger.json")),
         events=[event for _, event in read_jsonl(run.path("events.jsonl"))],
-        base=[record for record in records if record.artifact == run.inputs.base],
-        tuned=[record for record in records if record.artifact != run.inputs.base],
+        base=[record for record in records if record.artifact == base],
+        tuned=[record for record in records if record.artifact != base],
         verdict=Verdict.model_validate(read_json(run.path("verdict.json"))),
         seconds={name: entry["seconds"] for name, entry in read_stages(run).items()},
     )

@@ -20,7 +20,7 @@ from ..evals.suites import load_suite
 from ..files import read_json, write_json
 from .spec import Spec
 from ..settings import GateFailed, PunieError, load_settings
-from ..training.artifacts import artifact_id, find_model
+from ..training.artifacts import artifact_id, find_model, tokenizer_id
 from ..training.dataset_io import dataset_hash
 
 # %% ../../nbs/phases/01_registration.ipynb #f1b7516c
@@ -37,6 +37,7 @@ class Inputs(BaseModel):
     data: str
     suites: dict[str, str]
     base: str  # artifact id of the base model
+    reference: str | None = None  # hash of the reference's tokenizer and template
     seed: int
 
 
@@ -73,6 +74,7 @@ def gather_inputs(spec: Spec, seed: int) -> Inputs:
         data=dataset_hash(settings.data / spec.data.name),
         suites={name: load_suite(name).sha256 for name in spec.evaluation.suites},
         base=artifact_id(find_model(spec.base.model)),
+        reference=tokenizer_id(find_model(spec.base.reference, tokenizer_only=True)) if spec.base.reference else None,
         seed=seed,
     )
 

@@ -17,6 +17,7 @@ from ..files import read_toml, sha256_text
 from ..settings import PunieError, load_settings
 from ..training.data_checks import Thresholds
 from ..training.lora_config import LoRAConfig
+from ..training.remedies import Remedy
 
 # %% ../../nbs/phases/00_spec.ipynb #f58d251f
 NAME = re.compile(r"[A-Za-z0-9_-]+")  # of phases and suites: the stem of a file, never a path
@@ -35,14 +36,22 @@ class Part(BaseModel):
 
 
 class Base(Part):
-    """Name the base model, and the ids of its format's tokens where they are not Qwen3's.
+    """Name the base model, what it is held against, and the answer to what differs.
 
     >>> load_spec("tiny").base.tokens["<|im_end|>"]
     2
     """
 
     model: str  # a folder in the checkout, or a hub id
-    tokens: dict[str, int] | None = None
+    tokens: dict[str, int] | None = None  # ids of the format's tokens, where they are not Qwen3's
+    reference: str | None = None  # the model whose tokenizer and template this one is to agree with
+    remedy: Remedy = Remedy()
+
+    @model_validator(mode="after")
+    def _reference_for_template(self) -> "Base":
+        if self.remedy.chat_template == "reference" and not self.reference:
+            raise ValueError('the remedy chat_template = "reference" needs a reference')
+        return self
 
 
 class Data(Part):
@@ -108,6 +117,12 @@ class Spec(Part):
     def sha256(self) -> str:
         """The hash of everything that the file states."""
         return sha256_text(self.model_dump_json())
+
+    @model_validator(mode="after")
+    def _mask_fits_remedy(self) -> "Spec":
+        if self.base.remedy.one_sample_per_turn and self.lora.mask != "final_turn":
+            raise ValueError('the remedy one_sample_per_turn trains last turns only; say mask = "final_turn" under [lora]')
+        return self
 
     @model_validator(mode="after")
     def _criteria_can_be_judged(self) -> "Spec":

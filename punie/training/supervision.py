@@ -42,12 +42,14 @@ class SupervisedRow:
         return sum(self.supervised)
 
 # %% ../../nbs/training/07_supervision.ipynb #e8a06ed9
-def _turn_spans(example: TrainingExample, text: str, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """Find every assistant turn in the rendered text: where it starts, where its end-of-turn token starts, and where its calls stand."""
+def _turn_spans(example: TrainingExample, text: str, tokenizer: "PreTrainedTokenizerBase", final_only: bool) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    """Find the assistant turns in the rendered text: where each starts, where its end-of-turn token starts, and where its calls stand. Earlier turns that are no target may be rendered in another form than they are served; they are left out then."""
     messages = [{"role": message.role, "content": message.content} for message in example.messages]
     spans = []
     for turn, message in enumerate(messages):
         if message["role"] != "assistant":
+            continue
+        if final_only and turn < len(messages) - 1 and not text.startswith(render(messages[:turn], tokenizer, generate=True) + message["content"]):
             continue
         place = f"turn {turn + 1} of {example.question[:60]!r}"
         prompt, content = render(messages[:turn], tokenizer, generate=True), message["content"]
@@ -98,7 +100,7 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
     starts = [start for start, _ in offsets]
     parts: list[Part] = ["prompt"] * len(ids)
     supervised = [mask == "none"] * len(ids)
-    spans = _turn_spans(example, text, tokenizer)
+    spans = _turn_spans(example, text, tokenizer, mask == "final_turn")
     for number, (start, end, calls) in enumerate(spans, 1):
         first, last = bisect_left(starts, start), bisect_left(starts, end)
         if starts[first] != start or ids[last] != tokenizer.eos_token_id or tokenizer.decode(ids[first:last]) != text[start:end]:
