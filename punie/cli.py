@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .cli_data import check, data_app
+from .cli_data import data_app
+from .cli_gates import check, preflight
 from .settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help="A laboratory for tuning local models to call tools.")
 app.add_typer(data_app, name="data")
 app.command()(check)
+app.command()(preflight)
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b

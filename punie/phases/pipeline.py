@@ -122,7 +122,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     def report(event: dict) -> None:
         notify("train", event["update"] / config.updates, f"{event['kind']} loss {event['loss']:.3f}")
 
-    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report)
+    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base))
     write_jsonl(run.path("events.jsonl"), events)
     require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
@@ -130,7 +130,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
 
 def _fuse(run: Run, notify: Notify) -> list[Path]:
     fuse(run.base, run.path("adapters"), run.path("fused_f16"))
-    require_checks(run_post_fusion_checks(run.path("fused_f16")))
+    require_checks(run_post_fusion_checks(run.path("fused_f16"), base=run.base))
     return []  # the fused model is an intermediate; quantizing removes it
 
 
@@ -140,7 +140,7 @@ def _quantize(run: Run, notify: Notify) -> list[Path]:
         _fuse(run, notify)
     card = f"# {run.spec.name}, seed {run.inputs.seed}\n\n{run.spec.hypothesis}\n\nBase: {run.spec.base.model} ({run.inputs.base[:12]}). Data: {run.spec.data.name} ({run.inputs.data[:12]}). Quantized to {export.bits} bits in groups of {export.group_size}.\n"
     quantize(fused, run.model, export.bits, export.group_size, card)
-    require_checks(run_post_quantization_checks(run.model, export.bits, export.group_size))
+    require_checks(run_post_quantization_checks(run.model, export.bits, export.group_size, base=run.base))
     shutil.rmtree(fused)
     return sorted(path for path in run.model.iterdir() if path.is_file())
 

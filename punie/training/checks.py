@@ -28,6 +28,7 @@ from punie.training.data_checks import (
 )
 from .question_checks import check_contradictions, check_leakage, check_repetition, check_twins, check_variety
 from .recipes import suite_places
+from .reference import check_same_as_base
 from .supervision import Mask
 
 _all_ = [
@@ -81,13 +82,14 @@ def run_post_training_checks(
 def run_post_fusion_checks(
     fused_directory: Path,
     eos_token_id: int | None = None,  # 151645 for Qwen3; the tokenizer's own by default
+    base: Path | None = None,  # the model that it was made from
 ) -> list[CheckResult]:
-    """Check that the fused model is whole and ends its turns.
+    """Check that the fused model is whole, ends its turns, and reads as its base does.
 
     >>> [result.passed for result in run_post_fusion_checks(Path("data/models/tiny"))]
     [True]
     """
-    return [check_fused_model_config(fused_directory, eos_token_id)]
+    return [check_fused_model_config(fused_directory, eos_token_id), *([check_same_as_base(fused_directory, base)] if base else [])]
 
 
 def run_post_quantization_checks(
@@ -96,11 +98,13 @@ def run_post_quantization_checks(
     group_size: int = 64,  # weights that share a scale
     reply: str | None = None,  # what the model said to a question that needs a tool
     expected: Sequence[str] = (),  # texts that the reply must hold
+    base: Path | None = None,  # the model that it was made from
 ) -> list[CheckResult]:
-    """Check that the quantized model is whole, and that its reply, if one is given, is a sound call.
+    """Check that the quantized model is whole, reads as its base does, and that its reply, if one is given, is a sound call.
 
     >>> [result.worst for result in run_post_quantization_checks(Path("data/models/tiny"), bits=5)]
     [('config.json has no quantization',)]
     """
-    config = check_quantized_model_config(model_directory, bits, group_size)
-    return [config] if reply is None else [config, check_quantized_model_smoke_test(reply, expected)]
+    results = [check_quantized_model_config(model_directory, bits, group_size)]
+    results += [check_same_as_base(model_directory, base)] if base else []
+    return results if reply is None else [*results, check_quantized_model_smoke_test(reply, expected)]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from ..blas import mlx_core
 from ..files import write_text
-from ..settings import PunieError
+from ..settings import GateFailed, PunieError
 from .artifacts import artifact_id, copy_tokenizer
+from .model_files import AdapterConfig, read_as
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -53,7 +54,10 @@ def fuse(
     adapter: Path,  # folder with adapters.safetensors and adapter_config.json
     folder: Path,  # receives the fused model
 ) -> str:  # the fused artifact's id
-    """Add an adapter to its base, dequantized, and write the sum as float16."""
+    """Add an adapter to its base, dequantized, and write the sum as float16. Raises `GateFailed` where the adapter was tuned on another base."""
+    tuned_on, own = read_as(AdapterConfig, adapter / "adapter_config.json").base, artifact_id(base)
+    if tuned_on not in (None, own):
+        raise GateFailed(f"the adapter in {adapter} was tuned on the base {tuned_on[:12]}, not on {own[:12]}; tune it again, or fuse it with its own base")
     mx = mlx_core()
     from mlx.utils import tree_unflatten
     from mlx_lm.tuner.utils import load_adapters

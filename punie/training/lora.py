@@ -91,6 +91,7 @@ def tune(
     seed: int,
     folder: Path,  # receives adapters.safetensors and adapter_config.json
     report: Report = lambda event: None,
+    base: str | None = None,  # artifact id of the base, kept with the adapter so that it is fused with no other
 ) -> list[dict]:  # the events: losses by update
     """Tune with LoRA. Raises `PunieError` where the model has fewer layers than the configuration tunes."""
     mx = mlx_core()
@@ -105,7 +106,7 @@ def tune(
     lora = {"rank": config.rank, "scale": config.scale, "dropout": config.dropout}
     linear_to_lora_layers(model, config.num_layers, lora)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "adapter_config.json", {"fine_tune_type": "lora", "num_layers": config.num_layers, "lora_parameters": lora})
+    write_json(folder / "adapter_config.json", {"fine_tune_type": "lora", "num_layers": config.num_layers, "lora_parameters": lora, "base": base})
     rise = [optim.linear_schedule(0.0, config.learning_rate, config.warmup)] if config.warmup else []
     decay = optim.cosine_decay(config.learning_rate, config.updates - config.warmup, config.learning_rate / 10)
     schedule = optim.join_schedules([*rise, decay], [config.warmup]) if rise else decay

@@ -42,6 +42,7 @@ class AdapterConfig(BaseModel):
     fine_tune_type: Literal["lora"]
     num_layers: int  # -1 stands for all
     lora_parameters: LoRAParameters
+    base: str | None = None  # artifact id of the model that it was tuned on, where it is known
 
 # %% ../../nbs/training/08b_model_files.ipynb #2a6844c9
 class Packing(BaseModel):

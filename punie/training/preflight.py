@@ -147,8 +147,9 @@ def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTu
     """Check that what a row trains at every turn is the answer as written: nothing inserted, stripped or cut.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
-    >>> check_answers(load_tokenizer("data/models/tiny"), [ServedTurn("row 1, turn 2", "Hi|", "Hi|<think>\\n\\n</think>\\n\\nHello.<|im_end|>", "Hello.")]).message
-    "in 1 of 1 answers the template inserts '<think>\\n\\n</think>'"
+    >>> turn = ServedTurn("row 1, turn 2", "Hi|", "Hi|<think></think>Hello.<|im_end|>", "Hello.")
+    >>> check_answers(load_tokenizer("data/models/tiny"), [turn]).message
+    "in 1 of 1 answers the template inserts '<think></think>'"
     """
     found = [(turn.place, fault) for turn in turns if turn.row.startswith(turn.prompt) and (fault := _rewriting(turn, tokenizer.eos_token))]
     if not found:
