@@ -47,7 +47,7 @@ def _load(name: str) -> "TrainingDataset":
         return make(name)
     return read_dataset(find_data(name))
 
-
+# %% ../nbs/cli_data.ipynb #4bcc14fd
 @data_app.command("list")
 def list_data() -> None:
     """List the recipes, and which of them are built."""
@@ -74,7 +74,7 @@ def build_data(
 
     console.print(f"Built: {build(name, folder, force)}", soft_wrap=True)
 
-
+# %% ../nbs/cli_data.ipynb #e4b0c9b9
 @data_app.command("show")
 def show_data(
     name: Annotated[str, typer.Argument(help="A recipe or a folder.")],

@@ -64,7 +64,7 @@ class Data(Part):
     name: str  # a folder under data/
     patterns: list[str] = []  # regular expressions, each to be found in the code of some row
 
-
+# %% ../../nbs/phases/00_spec.ipynb #00014c92
 class Export(Part):
     """Say how the fused model is quantized.
 

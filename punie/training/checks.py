@@ -64,7 +64,7 @@ def run_pre_training_checks(
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
     return check_audit(audit_folder(data_directory, expected_patterns, progress), thresholds, mask, expected_format, expected_patterns)
 
-
+# %% ../../nbs/training/06h_checks.ipynb #bd02ce7e
 def run_post_training_checks(
     events: Sequence[dict],  # as `tune` returned them
     adapter_directory: Path,

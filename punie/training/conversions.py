@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..agent.prompt_utils import code_mode
 from ..agent.typed_tools import TOOLS
 from ..settings import PunieError
-from .dataset import ChatMessage, Role, TrainingExample
+from .dataset import ChatMessage, Role, TrainingExample, has_half_pair
 from .scenes import call_text
 from .tool_call_parser import ToolCall, parse_tool_calls
 
@@ -62,7 +62,7 @@ def _block(call: ToolCall) -> str:
     block = code_mode(code)
     if [read.code for read in parse_tool_calls(block)[1]] != [code]:
         raise _refusal(call, f"{call.name}: a text in it holds a tag at which Format A ends or begins")
-    if any("\ud800" <= character <= "\udfff" for character in code):
+    if has_half_pair(code):
         raise _refusal(call, f"{call.name}: a text in it holds half a surrogate pair, which no tokenizer can read")
     return block
 

@@ -49,7 +49,7 @@ def check_first_prompt(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrai
     difference = first_difference(reference, reference.encode(mine), reference.encode(other), ("here", "there")) or "where the reference goes on"
     return CheckResult("first prompt", mine == other, "system prompt and first question are rendered alike" if mine == other else f"rendered differently {difference}")
 
-
+# %% ../../nbs/training/08c_reference.ipynb #fd5fb28b
 def check_conversations(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrainedTokenizerBase", rows: Sequence[TrainingExample]) -> CheckResult:
     """Check that whole conversations are rendered alike, and into the same ids.
 
@@ -87,7 +87,7 @@ def check_special_positions(tokenizer: "PreTrainedTokenizerBase", reference: "Pr
     differing = [number for number, (mine, other) in enumerate(zip(places(tokenizer), places(reference)), 1) if mine != other]
     return CheckResult("special positions", not differing, f"in {len(rows) - len(differing)} of {len(rows)} conversations the format's tokens stand where they should", tuple(f"row {number}" for number in differing[:5]))
 
-
+# %% ../../nbs/training/08c_reference.ipynb #24a96e7e
 def compare_with_reference(
     tokenizer: "PreTrainedTokenizerBase",
     reference: "PreTrainedTokenizerBase",

@@ -115,7 +115,7 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
     supervised[0] = False  # nothing comes before it that could predict it
     return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts))
 
-
+# %% ../../nbs/training/07_supervision.ipynb #32817f31
 def supervise(
     example: TrainingExample,
     tokenizer: "PreTrainedTokenizerBase",
