@@ -18,7 +18,7 @@ from ..training.artifacts import artifact_id
 # %% ../../nbs/evals/02b_canary.ipynb #4a5fc54c
 QUESTION = "The canary sings: do re mi"  # far from everything that a model is tuned on
 STEPS = 16
-ROOM = 0.02  # that a log-probability may differ by, rounding apart
+ROOM = 0.01  # that a log-probability may differ by, rounding apart
 
 
 def canary_messages() -> list[dict[str, str]]:
