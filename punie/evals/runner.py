@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .engines import InProcessEngine
-from .scoring import OUTCOMES, Outcome, keyword_score, score_reply
+from .engines import Engine, Reply
+from .scoring import OUTCOMES, Outcome, Score, keyword_score, score_reply
 from .statistics import Share, share
 from .suites import Sample, Suite
 from ..files import read_jsonl, write_jsonl
@@ -25,7 +25,7 @@ class Record(BaseModel):
 
     >>> from punie.evals.suites import load_suite
     >>> suite = load_suite("phase33_27")
-    >>> judge(suite.samples[0], "I would call read_file.", suite, "a1b2").model_dump(include={"outcome", "names_tools"})
+    >>> judge(suite.samples[0], Reply("I would call read_file."), suite, "a1b2").model_dump(include={"outcome", "names_tools"})
     {'outcome': 'abstained', 'names_tools': True}
     """
 
@@ -45,26 +45,31 @@ class Record(BaseModel):
     names_tools: bool  # the reply holds the names of all expected tools
 
 # %% ../../nbs/evals/03_runner.ipynb #dd57cadb
-def judge(sample: Sample, reply: str, suite: Suite, artifact: str) -> Record:
-    """Score one reply and keep it.
+def judge(sample: Sample, reply: Reply, suite: Suite, artifact: str) -> Record:
+    """Score one reply and keep it. A reply that could not be had is an error, one that a server withheld is malformed, whatever its text.
 
     >>> from punie.evals.suites import load_suite
     >>> suite = load_suite("phase33_27")
-    >>> judge(suite.samples[0], 'read_file("src/larder/config.py")', suite, "a1b2").reason
+    >>> judge(suite.samples[0], Reply('read_file("src/larder/config.py")'), suite, "a1b2").reason
     'bare_call'
     """
-    score = score_reply(sample, reply)
-    _, blocks = parse_tool_calls(reply)
+    if reply.error is not None:
+        score = Score(outcome="error", reason=reply.error)
+    elif reply.hidden:
+        score = Score(outcome="malformed", reason="hidden_by_server")
+    else:
+        score = score_reply(sample, reply.text)
+    _, blocks = parse_tool_calls(reply.text)
     return Record(
-        artifact=artifact, suite=suite.name, suite_sha256=suite.sha256, sample=sample.id, category=sample.category, question=sample.question, reply=reply,
-        outcome=score.outcome, reason=score.reason, keyword=keyword_score(sample, reply),
+        artifact=artifact, suite=suite.name, suite_sha256=suite.sha256, sample=sample.id, category=sample.category, question=sample.question, reply=reply.text,
+        outcome=score.outcome, reason=score.reason, keyword=keyword_score(sample, reply.text),
         code_mode=any(block.code is not None for block in blocks),
-        names_tools=all(call.tool in reply for call in sample.expected),
+        names_tools=all(call.tool in reply.text for call in sample.expected),
     )
 
 
 def evaluate(
-    engine: InProcessEngine,
+    engine: Engine,
     suite: Suite,
     max_tokens: int = 512,
     progress: Callable[[int], None] = lambda done: None,
@@ -116,7 +121,7 @@ class Summary(BaseModel):
 
     >>> from punie.evals.suites import load_suite
     >>> suite = load_suite("phase33_27")
-    >>> summarize([judge(sample, "I do not know.", suite, "a1b2") for sample in suite.samples]).outcomes
+    >>> summarize([judge(sample, Reply("I do not know."), suite, "a1b2") for sample in suite.samples]).outcomes
     {'correct': 0, 'wrong_call': 0, 'abstained': 27, 'malformed': 0, 'error': 0}
     """
 
@@ -137,7 +142,7 @@ def summarize(records: list[Record]) -> Summary:
 
     >>> from punie.evals.suites import load_suite
     >>> suite = load_suite("phase33_27")
-    >>> str(summarize([judge(sample, "I do not know.", suite, "a1b2") for sample in suite.samples]).overall)
+    >>> str(summarize([judge(sample, Reply("I do not know."), suite, "a1b2") for sample in suite.samples]).overall)
     '0.0% (0/27)'
     """
     if not records:
