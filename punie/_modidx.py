@@ -786,6 +786,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'punie/training/preflight.py'),
                                           'punie.training.preflight.check_special_tokens': ( 'training/preflight.html#check_special_tokens',
                                                                                              'punie/training/preflight.py'),
+                                          'punie.training.preflight.check_stop_tokens': ( 'training/preflight.html#check_stop_tokens',
+                                                                                          'punie/training/preflight.py'),
                                           'punie.training.preflight.encode_all': ( 'training/preflight.html#encode_all',
                                                                                    'punie/training/preflight.py'),
                                           'punie.training.preflight.first_difference': ( 'training/preflight.html#first_difference',
