@@ -75,12 +75,17 @@ def render(
     tokenizer: "PreTrainedTokenizerBase",
     generate: bool = False,  # end with the opening of an assistant turn
 ) -> str:
-    """Render a conversation through the tokenizer's own chat template.
+    """Render a conversation through the tokenizer's own chat template. Raises `PunieError` where there is none, or where it refuses the conversation.
 
     >>> render([{"role": "user", "content": "Hi"}], load_tokenizer("data/models/tiny"), generate=True)
     '<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n'
     """
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
+    from jinja2 import TemplateError
+
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
+    except (ValueError, TemplateError) as error:
+        raise PunieError(f"the chat template of {tokenizer.name_or_path} cannot render {' and '.join(dict.fromkeys(m['role'] for m in messages))} turns: {str(error).splitlines()[0]}") from error
 
 
 def format_prompt(

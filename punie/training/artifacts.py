@@ -30,8 +30,8 @@ def find_model(
     >>> find_model("data/models/tiny").name
     'tiny'
     """
-    folder = load_settings().root / name
-    if (folder / ("tokenizer_config.json" if tokenizer_only else "config.json")).exists():
+    folder, wanted = load_settings().root / name, "tokenizer_config.json" if tokenizer_only else "config.json"
+    if (folder / wanted).exists():
         return folder
     if not folder.exists() and name.count("/") == 1 and not name.startswith((".", "/", "data/")):
         from huggingface_hub import snapshot_download
@@ -41,7 +41,7 @@ def find_model(
             return Path(snapshot_download(name, local_files_only=True))
         except (LocalEntryNotFoundError, OSError, ValueError) as error:
             raise PunieError(f"the model {name} is not in the local cache; fetch it first with: hf download {name}") from error
-    raise PunieError(f"no model at {folder} (config.json is missing); restore it, or name another base in the phase file")
+    raise PunieError(f"no model at {folder} ({wanted} is missing); restore it, or name another base in the phase file")
 
 # %% ../../nbs/training/08a_artifacts.ipynb #e1aa5807
 def artifact_id(
