@@ -33,7 +33,7 @@ from ..training.dataset_io import read_dataset
 from ..training.fusion import fuse, quantize
 from ..training.ledger import check_ledger, make_ledger
 from ..training.lora import prepare_rows, tune
-from ..training.remedies import one_sample_per_turn, write_remedied
+from ..training.remedies import REWRITTEN, one_sample_per_turn, write_remedied
 from ..training.supervision import supervise_rows
 
 Notify = Callable[[str, float, str], None]  # stage, share done, a short note
@@ -87,7 +87,7 @@ def _preflight(run: Run, notify: Notify) -> list[Path]:
     results = run_preflight(run.base, run.rows().train, suite, base.tokens, reference, base.remedy.one_sample_per_turn)
     write_json(run.path("preflight.json"), [asdict(result) for result in results])
     require_checks(results)
-    return [run.path("preflight.json")]
+    return [run.path("preflight.json"), *(run.base / name for name in REWRITTEN if base.remedy.needed)]
 
 
 def _check(run: Run, notify: Notify) -> list[Path]:
