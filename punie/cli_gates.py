@@ -6,7 +6,6 @@
 __all__ = ['console', 'gates_table', 'require_all', 'check', 'preflight']
 
 # %% ../nbs/cli_gates.ipynb #027ad8ad
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,12 +55,16 @@ def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) 
     from punie.training.budget import check_budget, plan_budget
     from punie.training.dataset_io import read_dataset
     from punie.training.ledger import check_ledger, make_ledger
+    from punie.training.remedies import Remedy, remedied
     from punie.training.supervision import supervise_rows
 
-    rows = read_dataset(folder).train
+    remedy = spec.base.remedy if spec else Remedy()
+    base = find_model(spec.base.model if spec else "data/models/tiny", tokenizer_only=True)
+    reference = find_model(spec.base.reference, tokenizer_only=True) if spec and spec.base.reference else None
+    rows = remedy.samples(read_dataset(folder).train)
     task = bars.add_task("tokens", total=len(rows))
-    tokenizer = load_tokenizer(str(find_model(spec.base.model if spec else "data/models/tiny")))
-    supervised = supervise_rows(rows, tokenizer, mask, lambda done: bars.update(task, completed=done))
+    with remedied(base, remedy, reference) as lent:
+        supervised = supervise_rows(rows, load_tokenizer(str(lent)), mask, lambda done: bars.update(task, completed=done))
     ledger = make_ledger(rows, supervised, mask, spec.lora.max_tokens if spec else 2048)
     budget = [check_budget(plan_budget(supervised, spec.lora, seed=0), spec.gates.unseen)] if spec else []
     return ledger, [check_ledger(ledger), *budget]
@@ -129,7 +132,7 @@ def preflight(
     from punie.phases.spec import Base, load_spec
     from punie.training.artifacts import find_model
     from punie.training.dataset_io import read_dataset
-    from punie.training.remedies import one_sample_per_turn, write_remedied
+    from punie.training.remedies import remedied
 
     if (phase is None) == (model is None):
         raise PunieError("name a phase, or a --model")
@@ -137,11 +140,7 @@ def preflight(
     base = spec.base if spec else Base(model=model, reference=reference)
     folder, other = (find_model(name, tokenizer_only=True) if name else None for name in (base.model, base.reference))
     rows = read_dataset(find_data(spec.data.name if spec else data)).train
-    with tempfile.TemporaryDirectory() as name, console.status(f"rendering {len(rows):,} conversations"):
-        if base.remedy.needed:
-            write_remedied(folder, Path(name), base.remedy, other)
-            folder = Path(name)
-        chosen = one_sample_per_turn(rows) if base.remedy.one_sample_per_turn else rows
-        results = run_preflight(folder, chosen, load_suite(spec.evaluation.suites[0] if spec else "phase33_27"), base.tokens, other, base.remedy.one_sample_per_turn)
+    with remedied(folder, base.remedy, other) as lent, console.status(f"rendering {len(rows):,} conversations"):
+        results = run_preflight(lent, base.remedy.samples(rows), load_suite(spec.evaluation.suites[0] if spec else "phase33_27"), base.tokens, other, base.remedy.one_sample_per_turn)
     console.print(gates_table(f"{phase or model}{f' against {base.reference}' if base.reference else ''}", results))
     require_all(results)

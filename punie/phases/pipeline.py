@@ -33,7 +33,7 @@ from ..training.dataset_io import read_dataset
 from ..training.fusion import fuse, quantize
 from ..training.ledger import check_ledger, make_ledger
 from ..training.lora import prepare_rows, tune
-from ..training.remedies import REWRITTEN, one_sample_per_turn, write_remedied
+from ..training.remedies import REWRITTEN, write_remedied
 from ..training.supervision import supervise_rows
 
 Notify = Callable[[str, float, str], None]  # stage, share done, a short note
@@ -62,10 +62,8 @@ class Run:
 
     def rows(self) -> TrainingDataset:
         """The data set as it is trained. Raises `PunieError` where a row is malformed."""
-        dataset = read_dataset(load_settings().data / self.spec.data.name)
-        if not self.spec.base.remedy.one_sample_per_turn:
-            return dataset
-        return TrainingDataset(dataset.name, tuple(one_sample_per_turn(dataset.train)), tuple(one_sample_per_turn(dataset.valid)))
+        dataset, remedy = read_dataset(load_settings().data / self.spec.data.name), self.spec.base.remedy
+        return TrainingDataset(dataset.name, tuple(remedy.samples(dataset.train)), tuple(remedy.samples(dataset.valid)))
 
 
 def open_run(phase: str, seed: int = 0) -> Run:
