@@ -6,8 +6,6 @@
 __all__ = ['SHAPES', 'model_config', 'skeleton', 'write_twin']
 
 # %% ../../nbs/training/08e_shape_twin.ipynb #8d81fdc8
-import contextlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ from ..agent.prompt_utils import load_tokenizer
 from ..blas import mlx_core
 from ..files import read_json
 from ..settings import PunieError
-from .artifacts import find_model, write_model
+from .artifacts import find_model, quantize_weights, write_model
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -90,8 +88,6 @@ def write_twin(
 ) -> None:
     """Write a tiny random model of a large one's architecture, layers and quantization. Raises `PunieError` where the folder exists."""
     mx = mlx_core()
-    from mlx_lm.utils import quantize_model
-
     words = load_tokenizer(str(tokenizer))
     rows = 64 * -(-len(words) // 64)
     config = {**config, **{key: value for key, value in _TINY.items() if key in config}, "vocab_size": rows, "eos_token_id": words.eos_token_id}
@@ -99,6 +95,5 @@ def write_twin(
     model = skeleton(config)
     if packing := config.pop("quantization", None):
         config.pop("quantization_config", None)
-        with contextlib.redirect_stdout(io.StringIO()):  # mlx-lm prints the bits a weight
-            model, config = quantize_model(model, config, packing["group_size"], packing["bits"])
+        model, config = quantize_weights(model, config, packing["bits"], packing["group_size"])
     write_model(folder, model, config, tokenizer)
