@@ -924,6 +924,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'punie/training/shape_twin.py'),
                                            'punie.training.shape_twin.skeleton': ( 'training/shape_twin.html#skeleton',
                                                                                    'punie/training/shape_twin.py'),
+                                           'punie.training.shape_twin.write_random_adapter': ( 'training/shape_twin.html#write_random_adapter',
+                                                                                               'punie/training/shape_twin.py'),
                                            'punie.training.shape_twin.write_twin': ( 'training/shape_twin.html#write_twin',
                                                                                      'punie/training/shape_twin.py')},
             'punie.training.supervision': { 'punie.training.supervision.SupervisedRow': ( 'training/supervision.html#supervisedrow',
