@@ -153,7 +153,7 @@ class ControlRow(BaseModel):
     control: str
     samples: int  # that the policy has a reply to
     outcomes: dict[Outcome, int]
-    keyword: float  # mean of the keyword score of earlier figures, for comparison
+    keyword: float  # mean keyword score of the first replies, as earlier figures were made
     wrong: list[str]  # what was scored otherwise than it deserves
 
 

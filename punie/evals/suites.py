@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
 from ..agent.own_tools import load_tools
 from ..agent.tool_results import ToolResult
@@ -195,7 +195,7 @@ class Suite(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     name: str
-    samples: tuple[Sample, ...]
+    samples: tuple[InstanceOf[Sample], ...]
     sha256: str
     tools: Registry = Field(default=TOOLS, repr=False)
     declared: tuple[str, ...] = ()  # categories of its own
