@@ -9,12 +9,11 @@ __all__ = ['Strict', 'Turn', 'ExpectedCall', 'Sample', 'Header', 'Suite', 'load_
 import ast
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
 from ..agent.own_tools import load_tools
-from ..agent.tool_results import ToolResult
 from ..agent.typed_tools import TOOLS, Registry, ResultPart
 from ..files import read_jsonl, sha256_files
 from ..settings import PunieError, load_settings
