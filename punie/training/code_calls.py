@@ -95,9 +95,9 @@ class _Values:
 
 # %% ../../nbs/training/03a_code_calls.ipynb #03c7b32d
 def _assign(values: _Values, target: ast.expr, held: list[object], settles: bool) -> None:
-    """Note what a target holds from here on; the names in a target that is taken apart hold something unknown."""
+    """Note what a target holds from here on; the names in a target that is taken apart or reached into hold something unknown."""
     for node in ast.walk(target):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        if isinstance(node, ast.Name):
             now = [*([] if settles else values.held.get(node.id, [])), *(held if node is target else [UNKNOWN])]
             values.held[node.id] = now if len(now) <= _POSSIBILITIES else [UNKNOWN]
 
@@ -122,6 +122,8 @@ def _follow(values: _Values, node: ast.AST, settles: bool) -> None:
                 values.reads.setdefault(part.tool, set()).add(_INDEX.sub("", part.path)[1:])
         if all(isinstance(owner, ResultPart) and owner.is_model and not owner.attribute(node.attr) for owner in owners):
             values.unknown_fields.append(f"{owners[0].kind.__name__}.{node.attr}")
+        if isinstance(node.value, ast.Name) and any(isinstance(owner, (list, dict, set)) for owner in owners):
+            values.held[node.value.id] = [UNKNOWN]  # what follows may change it
 
 
 _INDEX = re.compile(r"\[.*?\]")
@@ -157,6 +159,7 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
     """Find what a straight program does not do."""
     callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {node.arg for node in nodes if isinstance(node, ast.arg)}
+    looped: set[int] = set()  # nodes that a loop repeats
     for node in nodes:
         if isinstance(node, _REFUSED):
             yield MadeCall(type(node).__name__, None, "refused_syntax")
@@ -164,10 +167,11 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
             yield MadeCall(node.id, None, "tool_as_value")
         elif isinstance(node, ast.Name) and node.id not in tools and node.id not in SANDBOX_NAMES and node.id not in stored:
             yield MadeCall(node.id, None, "unknown_name")
-        elif isinstance(node, _LOOPS):
+        elif isinstance(node, _LOOPS) and id(node) not in looped:
             repeated = [*node.body, *node.orelse] if isinstance(node, ast.For) else [node]
             once = set() if isinstance(node, ast.For) else {id(inner) for inner in ast.walk(node.generators[0].iter)}
-            inside = (inner for part in repeated for inner in ast.walk(part) if id(inner) not in once)
+            inside = [inner for part in repeated for inner in ast.walk(part) if id(inner) not in once]
+            looped.update(map(id, inside))
             yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner, tools))
 
 # %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
