@@ -95,7 +95,7 @@ def _check(run: Run, notify: Notify) -> list[Path]:
     results = run_pre_training_checks(folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask)
     rows, tokenizer = run.rows().train, load_tokenizer(str(run.base))
     supervised = supervise_rows(rows, tokenizer, spec.lora.mask)
-    ledger = make_ledger(rows, supervised, spec.lora.mask, spec.lora.max_tokens)
+    ledger = make_ledger(supervised, spec.lora.mask, spec.lora.max_tokens)
     budget = plan_budget(supervised, spec.lora, run.inputs.seed)
     results += [check_ledger(ledger), check_budget(budget, spec.gates.unseen)]
     write_json(run.path("checks.json"), [asdict(result) for result in results])
