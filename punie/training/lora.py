@@ -57,11 +57,11 @@ def add_lora(
 # %% ../../nbs/training/10_lora.ipynb #28b55351
 def make_optimizer(config: LoRAConfig, updates: int) -> "optim.Optimizer":
     """Make the optimizer of a run, its learning rate on the configured schedule."""
-    mlx_core()
+    mx = mlx_core()
     import mlx.optimizers as optim
 
     peak, end, steps = config.learning_rate, config.learning_rate * config.final_rate, updates - config.warmup
-    schedule = {"constant": lambda step: peak, "cosine": optim.cosine_decay(peak, steps, end), "linear": optim.linear_schedule(peak, end, steps)}[config.schedule]
+    schedule = {"constant": lambda step: mx.array(peak), "cosine": optim.cosine_decay(peak, steps, end), "linear": optim.linear_schedule(peak, end, steps)}[config.schedule]
     if config.warmup:
         schedule = optim.join_schedules([optim.linear_schedule(0.0, peak, config.warmup), schedule], [config.warmup])
     kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "muon": optim.Muon, "sgd": optim.SGD}
