@@ -79,7 +79,7 @@ def outcome_map(
     axes.set_xticks([i + 0.5 for i in range(len(prompts))] if few else [], [sample for _, sample in prompts] if few else [], rotation=90, fontsize=8)
     axes.set_yticks([i + 0.5 for i in range(len(rows))], [label for label, _ in rows])
     axes.invert_yaxis()
-    axes.set_title(title, pad=8 if few else 22)
+    axes.set_title(title)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.legend(handles=[Patch(color=COLOURS[outcome], label=outcome) for outcome in OUTCOMES], loc="outside lower center", ncols=len(OUTCOMES), fontsize=9)
