@@ -190,7 +190,7 @@ def _is_done(run: Run, entry: dict | None, key: str) -> bool:
 
 
 def _require_disk(run: Run) -> None:
-    free, floor = shutil.disk_usage(run.folder).free / 1e9, max(load_settings().free_disk_floor_gb, run.spec.disk_gb)
+    free, floor = shutil.disk_usage(run.folder).free / 1e9, max(load_settings().free_disk_floor_gb, run.spec.budget.disk_gb)
     if free < floor:
         raise PunieError(f"{run.folder} has {free:.1f} GB free, the run needs {floor:.1f} GB; free some disk, then run the same command again")
 
