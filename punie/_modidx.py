@@ -142,7 +142,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                            'punie.cli.doctor': ('cli.html#doctor', 'punie/cli.py'),
                            'punie.cli.examine': ('cli.html#examine', 'punie/cli.py'),
                            'punie.cli.main': ('cli.html#main', 'punie/cli.py'),
-                           'punie.cli.make_page': ('cli.html#make_page', 'punie/cli.py'),
                            'punie.cli.phases': ('cli.html#phases', 'punie/cli.py'),
                            'punie.cli.run': ('cli.html#run', 'punie/cli.py')},
             'punie.cli_data': { 'punie.cli_data._load': ('cli_data.html#_load', 'punie/cli_data.py'),
