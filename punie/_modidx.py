@@ -316,6 +316,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'punie.phases.lessons.next_steps': ('phases/lessons.html#next_steps', 'punie/phases/lessons.py')},
             'punie.phases.page': { 'punie.phases.page.cell': ('phases/page.html#cell', 'punie/phases/page.py'),
                                    'punie.phases.page.export_html': ('phases/page.html#export_html', 'punie/phases/page.py'),
+                                   'punie.phases.page.fold': ('phases/page.html#fold', 'punie/phases/page.py'),
                                    'punie.phases.page.mark': ('phases/page.html#mark', 'punie/phases/page.py'),
                                    'punie.phases.page.notebook_body': ('phases/page.html#notebook_body', 'punie/phases/page.py'),
                                    'punie.phases.page.render_page': ('phases/page.html#render_page', 'punie/phases/page.py'),

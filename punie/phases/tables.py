@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from ..evals.runner import Record
-from .page import cell, mark, table
+from .page import cell, fold, mark, table
 from .pipeline import STAGES, Results
 from .spec import Spec
 from .verdict import Verdict
@@ -35,9 +35,13 @@ def flatten(values: Mapping, path: str = "") -> dict[str, object]:
 
 
 def config_table(spec: Spec) -> "HTML":
-    """Tabulate every key of a phase as it was resolved."""
-    told = spec.model_dump(exclude={"name", "title", "hypothesis", "criteria"})
-    return table(["key", "value"], [[key, "none" if value is None else value] for key, value in flatten(told).items()])
+    """Tabulate what a phase sets, and folded below it every key as it was resolved."""
+    from IPython.display import HTML
+
+    hidden = {"name", "title", "hypothesis", "criteria", "baseline"}  # shown elsewhere
+    said, resolved = (flatten(spec.model_dump(exclude=hidden, exclude_defaults=short)) for short in (True, False))
+    rows = {name: table(["key", "value"], [[key, "none" if value is None else value] for key, value in keys.items()]) for name, keys in (("said", said), ("resolved", resolved))}
+    return HTML(rows["said"].data + fold(f"all {len(resolved)} keys, defaults included", rows["resolved"]).data)
 
 
 def provenance_table(results: Results) -> "HTML":
@@ -81,8 +85,9 @@ def scores_table(results: Results) -> "HTML":
 
 
 def gates_table(gates: Sequence[Mapping]) -> "HTML":
-    """Tabulate gates as they stand in `preflight.json` and `checks.json`, failures first."""
-    return table(["gate", "", "what was seen"], [[g["check_name"], mark("held" if g["passed"] else "missed"), g["message"]] for g in sorted(gates, key=lambda gate: gate["passed"])])
+    """Tabulate gates as they stand in `preflight.json` and `checks.json`, failures first, folded under their count."""
+    held = sum(gate["passed"] for gate in gates)
+    return fold(f"{held} of {len(gates)} gates passed", table(["gate", "", "what was seen"], [[g["check_name"], mark("held" if g["passed"] else "missed"), g["message"]] for g in sorted(gates, key=lambda gate: gate["passed"])]))
 
 # %% ../../nbs/phases/04a_tables.ipynb #a1e2e8a0
 def failures(records: Sequence[Record], most: int = 12) -> "HTML":
