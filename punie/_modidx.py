@@ -503,6 +503,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'punie.phases.rehearsal.Rehearsal.passed': ( 'phases/rehearsal.html#rehearsal.passed',
                                                                                      'punie/phases/rehearsal.py'),
                                         'punie.phases.rehearsal._cast': ('phases/rehearsal.html#_cast', 'punie/phases/rehearsal.py'),
+                                        'punie.phases.rehearsal._listed': ('phases/rehearsal.html#_listed', 'punie/phases/rehearsal.py'),
                                         'punie.phases.rehearsal._pass_gates': ( 'phases/rehearsal.html#_pass_gates',
                                                                                 'punie/phases/rehearsal.py'),
                                         'punie.phases.rehearsal._rehearse_gates': ( 'phases/rehearsal.html#_rehearse_gates',

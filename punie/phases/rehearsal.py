@@ -107,29 +107,33 @@ def _write_gates(spec: Spec, base: Mapping[str, object], house: Path) -> None:
     write_text(house / "data" / "phases" / f"{spec.name}.toml", tomlkit.dumps(parts))
 
 # %% ../../nbs/phases/06_rehearsal.ipynb #e1df65e2
-def _pass_gates(run: Run, notify: Notify) -> str:
-    """Pass the gates on all rows; return the stage that stops the run and why, or nothing."""
+def _pass_gates(run: Run, notify: Notify) -> tuple[str, dict[str, str]]:
+    """Pass the gates on all rows; return the stage that stops the run and what its failing gates say."""
     try:
         advance(run, notify, until="check")
     except GateFailed as error:
-        return f"{'check' if 'preflight' in read_stages(run) else 'preflight'}: {error}"
-    return ""
+        stage, kept = ("check", "checks.json") if "preflight" in read_stages(run) else ("preflight", "preflight.json")
+        failing = {result["check_name"]: result["message"] for result in read_json(run.path(kept)) if not result["passed"]} if run.path(kept).exists() else {}
+        return stage, failing or {stage: str(error)}
+    return "", {}
 
-
+# %% ../../nbs/phases/06_rehearsal.ipynb #d9b6542a
 def _rehearse_gates(phase: str, notify: Notify) -> tuple[Run, str, dict]:
     """Pass the gates; return the run that got furthest, why the phase as it stands is stopped, and the remedy that gets it past the preflight."""
     run = open_run(phase)
-    stopped = _pass_gates(run, notify)
-    if not stopped.startswith("preflight"):
-        return run, stopped, {}
-    failing = {result["check_name"] for result in read_json(run.path("preflight.json")) if not result["passed"]}
-    for remedy in candidate_remedies(failing, run.spec.base.reference is not None):
+    stage, failing = _pass_gates(run, notify)
+    stopped = f"{stage}: {_listed(failing)}" if stage else ""
+    for remedy in candidate_remedies(failing, run.spec.base.reference is not None) if stage == "preflight" else ():
         overrides = {f"base.remedy.{name}": value for name, value in remedy.items()} | ({"lora.mask": "final_turn"} if "one_sample_per_turn" in remedy else {})
         remedied = open_run(phase, 0, overrides)
-        again = _pass_gates(remedied, notify)
-        if not again.startswith("preflight"):
-            return remedied, f"{stopped}; then {again}" if again else stopped, remedy
+        stage, failing = _pass_gates(remedied, notify)
+        if stage != "preflight":
+            return remedied, stopped + (f"; then {stage}: {_listed(failing)}" if stage else ""), remedy
     return run, stopped, {}
+
+
+def _listed(failing: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} ({message})" for name, message in failing.items())
 
 # %% ../../nbs/phases/06_rehearsal.ipynb #c4d20493
 def rehearse(
