@@ -18,6 +18,7 @@ from rich.table import Table
 from .cli_data import data_app
 from .cli_gates import check, preflight
 from .cli_phases import Settings, phases_app, rehearse, status
+from .cli_train import train
 from .settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app.command()(preflight)
 app.add_typer(phases_app, name="phases")
 app.command()(rehearse)
 app.command()(status)
+app.command()(train)
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b
