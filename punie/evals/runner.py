@@ -40,6 +40,7 @@ class Record(BaseModel):
     reply: str  # as the model wrote it
     outcome: Outcome
     reason: str
+    detail: str = ""  # the reason in words
     keyword: float  # the keyword score of earlier figures
     code_mode: bool  # the reply holds a well-formed execute_code call
     names_tools: bool  # the reply holds the names of all expected tools
@@ -54,7 +55,7 @@ def judge(sample: Sample, reply: Reply, suite: Suite, artifact: str) -> Record:
     'bare_call'
     """
     if reply.error is not None:
-        score = Score(outcome="error", reason=reply.error)
+        score = Score(outcome="error", reason="no_reply", detail=reply.error)
     elif reply.hidden:
         score = Score(outcome="malformed", reason="hidden_by_server")
     else:
@@ -62,7 +63,7 @@ def judge(sample: Sample, reply: Reply, suite: Suite, artifact: str) -> Record:
     _, blocks = parse_tool_calls(reply.text)
     return Record(
         artifact=artifact, suite=suite.name, suite_sha256=suite.sha256, sample=sample.id, category=sample.category, question=sample.question, reply=reply.text,
-        outcome=score.outcome, reason=score.reason, keyword=keyword_score(sample, reply.text),
+        outcome=score.outcome, reason=score.reason, detail=score.detail, keyword=keyword_score(sample, reply.text),
         code_mode=any(block.code is not None for block in blocks),
         names_tools=all(call.tool in reply.text for call in sample.expected),
     )

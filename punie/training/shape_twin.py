@@ -26,6 +26,7 @@ _QWEN3 = {
 _FOUR_BITS = {"quantization": {"group_size": 64, "bits": 4}}
 SHAPES: dict[str, dict] = {
     "Qwen/Qwen3-0.6B": {**_QWEN3, "hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 3072, "tie_word_embeddings": True},
+    "mlx-community/Qwen3-0.6B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 3072, "tie_word_embeddings": True},
     "mlx-community/Qwen3-8B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 12_288},
     "mlx-community/Qwen3-14B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 5120, "num_hidden_layers": 40, "num_attention_heads": 40, "intermediate_size": 17_408},
     "mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit": {
@@ -38,6 +39,8 @@ SHAPES: dict[str, dict] = {
         "intermediate_size": 18_944, "rms_norm_eps": 1e-6, "rope_theta": 1_000_000, "max_position_embeddings": 32_768, "tie_word_embeddings": False, "hidden_act": "silu", "torch_dtype": "bfloat16", "eos_token_id": 151_643,
     },
 }
+SHAPES["mlx-community/Qwen3-30B-A3B-Instruct-4bit"] = SHAPES["mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit"]  # the same build, without the turn to code
+
 
 # %% ../../nbs/training/08e_shape_twin.ipynb #9b655b66
 def model_config(
