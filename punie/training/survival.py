@@ -114,7 +114,7 @@ def measure_survival(
 # %% ../../nbs/training/12a_survival.ipynb #96c26f94
 def check_survival(
     survival: Survival,
-    least: float,  # share that every tuned matrix must keep; as much above 1 is refused as well
+    least: float,  # share that every tuned matrix must keep; as much above 1 is refused as well. 0 lets everything pass
 ) -> CheckResult:
     """Check that an artifact keeps what its adapter learned.
 
@@ -122,7 +122,7 @@ def check_survival(
     >>> check_survival(Survival(artifact="49f0", bits=4, group_size=64, layers=[layer]), least=0.5).passed
     False
     """
-    off = sorted((layer for layer in survival.layers if abs(layer.kept - 1) > 1 - least), key=lambda layer: -abs(layer.kept - 1))
+    off = sorted((layer for layer in survival.layers if least and abs(layer.kept - 1) > 1 - least), key=lambda layer: -abs(layer.kept - 1))
     if off:
         worst = tuple(f"{layer.module} keeps {layer.kept:.2f} of a change of {layer.change:.1%}" for layer in off[:5])
         return CheckResult("adapter survival", False, f"{len(off)} of {len(survival.layers)} tuned matrices keep less than {least:.0%}, or more than {2 - least:.0%}; quantize to more bits", worst)
