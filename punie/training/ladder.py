@@ -182,7 +182,7 @@ def plot_ladder(rungs: Sequence[Rung]) -> "Figure":
         scores.plot(sizes, [rung.shares[suite] for rung in rungs], "o-", label=f"{suite} (n = {rungs[0].scores[suite][1]})")
     scores.set(title="Answered strictly right", xlabel="weights in GB", ylabel="share of prompts", ylim=(0, 1.02))
     if rungs[0].scores:
-        scores.legend(loc="lower right")
+        figure.legend(loc="outside lower center", ncols=len(rungs[0].scores))
     drift.plot(sizes, [rung.divergence for rung in rungs], "o-", color="C3")
     drift.set(title="Drift from float16", xlabel="weights in GB", ylabel="divergence in nats a position", ylim=(0, None))
     for rung, size in zip(rungs, sizes):
