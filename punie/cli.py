@@ -17,6 +17,7 @@ from rich.table import Table
 
 from .cli_data import data_app
 from .cli_gates import check, preflight
+from .cli_train import train
 from .settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 app.add_typer(data_app, name="data")
 app.command()(check)
 app.command()(preflight)
+app.command()(train)
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b

@@ -19,7 +19,7 @@ import punie
 from ..evals.engines import InProcessEngine
 from ..evals.runner import Record, Summary, evaluate, read_records, summarize, write_records
 from ..evals.suites import load_suite
-from ..files import read_json, read_jsonl, sha256_files, sha256_text, write_json, write_jsonl
+from ..files import read_json, read_jsonl, sha256_files, sha256_text, write_json
 from .gates import run_preflight
 from .registration import Inputs, Registration, gather_inputs, read_registration, register, require_registered
 from .spec import Spec, load_spec
@@ -32,7 +32,8 @@ from ..training.dataset import TrainingDataset
 from ..training.dataset_io import read_dataset
 from ..training.fusion import fuse, quantize
 from ..training.ledger import check_ledger, make_ledger
-from ..training.lora import prepare_rows, tune
+from ..training.forecast import require_memory
+from ..training.lora import describe_event, prepare_rows, tune
 from ..training.remedies import REWRITTEN, write_remedied
 from ..training.supervision import supervise_rows
 
@@ -112,16 +113,16 @@ def _register(run: Run, notify: Notify) -> list[Path]:
 
 # %% ../../nbs/phases/02_pipeline.ipynb #bf05cb14
 def _train(run: Run, notify: Notify) -> list[Path]:
-    config = run.spec.lora
-    dataset = run.rows()
+    config, dataset = run.spec.lora, run.rows()
+    require_memory(run.base)
     model, tokenizer = load_model(run.base)
-    train, valid = (prepare_rows(rows, tokenizer, config.max_tokens, config.mask) for rows in (dataset.train, dataset.valid))
+    train, valid = (prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows) for rows in (dataset.train, dataset.valid))
+    updates = config.count_updates(len(train))
 
     def report(event: dict) -> None:
-        notify("train", event["update"] / config.updates, f"{event['kind']} loss {event['loss']:.3f}")
+        notify("train", event["update"] / updates, describe_event(event))
 
-    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base))
-    write_jsonl(run.path("events.jsonl"), events)
+    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), events=run.path("events.jsonl"))
     require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 

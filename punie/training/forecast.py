@@ -69,6 +69,7 @@ def require_memory(
     free: int | None = None,  # bytes; what this machine has, by default
 ) -> None:
     """Raise `GateFailed` where a model's weights do not fit into memory."""
+    mlx_core()  # before anything else loads MLX
     needed, free = weights_bytes(folder, expanded=on_cpu()), free_memory() if free is None else free
     if needed > free:
         raise GateFailed(f"the weights in {folder} need {needed / GB:.1f} GB of memory{' as float32' if on_cpu() else ''}, {free / GB:.1f} GB are free; take a smaller base or a larger machine")
