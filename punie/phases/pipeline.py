@@ -76,7 +76,7 @@ def _register(run: Run, notify: Notify) -> list[Path]:
 def _scores(records: list[Record]) -> dict[str, str]:
     """Say the shares of one suite, by category."""
     summary = summarize(records)
-    return {name: f"{share} (95% {share.low:.0%} to {share.high:.0%})" for name, share in {**summary.by_category, "overall": summary.overall}.items()}
+    return {name: f"{share} (95% {share.interval})" for name, share in {**summary.by_category, "overall": summary.overall}.items()}
 
 
 def _write_card(run: Run, records: Sequence[Record] = (), verdict: str = "") -> None:

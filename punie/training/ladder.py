@@ -102,9 +102,9 @@ class _Ladder:
         return rung
 
 # %% ../../nbs/training/12b_ladder.ipynb #afdce588
-def _key(base: Path, adapter: Path | None, prompts: Sequence[Sequence[int]], group_size: int) -> str:
+def _key(base: Path, adapter: Path | None, prompts: Sequence[Sequence[int]], group_size: int, judge: str) -> str:
     tuned = sha256_files([adapter / "adapters.safetensors"]) if adapter else ""
-    return sha256_text(f"{artifact_id(base)} {tuned} {[list(ids) for ids in prompts]} {group_size}")
+    return sha256_text(f"{artifact_id(base)} {tuned} {[list(ids) for ids in prompts]} {group_size} {judge}")
 
 
 def read_ladder(
@@ -131,6 +131,7 @@ def climb(
     folder: Path,  # receives ladder.json, and the models while they are measured
     prompts: Sequence[Sequence[int]],  # token ids, at least `POSITIONS` each
     score: Callable[[Path], Scores] = lambda folder: {},
+    judge: str = "",  # what the score depends on beside the model, suites and code
     widths: Sequence[int] = WIDTHS,
     group_size: int = 64,
     report: Callable[[str, int], None] = lambda doing, done: None,  # called with what begins and the number of finished rungs
@@ -138,7 +139,7 @@ def climb(
     """Make and measure every width that is not measured yet. Raises `PunieError` where the disk is too small or a file is broken."""
     if short := [len(ids) for ids in prompts if len(ids) < POSITIONS]:
         raise PunieError(f"a prompt has {min(short)} tokens; the divergence is measured at the last {POSITIONS}")
-    path, key = folder / "ladder.json", _key(base, adapter, prompts, group_size)
+    path, key = folder / "ladder.json", _key(base, adapter, prompts, group_size, judge)
     rungs = {rung.bits: rung for rung in read_ladder(path, key)}
     if missing := [bits for bits in widths if bits not in rungs]:
         fused = folder / "fused_f16" if adapter else base
@@ -181,7 +182,7 @@ def plot_ladder(rungs: Sequence[Rung]) -> "Figure":
         scores.plot(sizes, [rung.shares[suite] for rung in rungs], "o-", label=f"{suite} (n = {rungs[0].scores[suite][1]})")
     scores.set(title="Answered strictly right", xlabel="weights in GB", ylabel="share of prompts", ylim=(0, 1.02))
     if rungs[0].scores:
-        scores.legend(loc="lower right")
+        figure.legend(loc="outside lower center", ncols=len(rungs[0].scores))
     drift.plot(sizes, [rung.divergence for rung in rungs], "o-", color="C3")
     drift.set(title="Drift from float16", xlabel="weights in GB", ylabel="divergence in nats a position", ylim=(0, None))
     for rung, size in zip(rungs, sizes):

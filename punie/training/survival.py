@@ -144,6 +144,6 @@ def plot_survival(
     for (name, survival), marker in zip(survivals.items(), "os^vDP"):
         axes.plot([layer.kept for layer in survival.layers], marker, markersize=4, label=name)
     axes.set(title=f"What {len(next(iter(survivals.values())).layers)} tuned matrices keep of the adapter", xlabel="tuned matrix, from the first layer to the last", ylabel="kept share of the change", ylim=(0, None))
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=len(survivals) + 1)
     pyplot.close(figure)  # shown once, as the cell's value
     return figure
