@@ -303,6 +303,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'punie/phases/finished.py'),
                                        'punie.phases.finished.open_finished': ( 'phases/finished.html#open_finished',
                                                                                 'punie/phases/finished.py'),
+                                       'punie.phases.finished.run_command': ( 'phases/finished.html#run_command',
+                                                                              'punie/phases/finished.py'),
                                        'punie.phases.finished.run_folder': ('phases/finished.html#run_folder', 'punie/phases/finished.py'),
                                        'punie.phases.finished.run_name': ('phases/finished.html#run_name', 'punie/phases/finished.py')},
             'punie.phases.forecast': { 'punie.phases.forecast.Forecast': ('phases/forecast.html#forecast', 'punie/phases/forecast.py'),

@@ -11,16 +11,18 @@ import html
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..evals.statistics import Share
 from ..files import read_json, sha256_files, sha256_text, write_json, write_text
-from .finished import open_finished, run_name
+from .finished import open_finished
 from .page import export_html
-from .pipeline import Results, Run, advance, code_hash, load_results
+from .pipeline import Results, advance, load_results
+from .registration import code_hash
 from .report import all_shares
+from .run import Run
 from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Card(BaseModel):
     source: str
     phase: str | None = None
     seed: int | None = None
+    overrides: dict[str, Any] = {}  # knobs that were turned for this run alone
     verdict: Literal["PASS", "FAIL", "CANNOT TELL"] | None = None
     sentence: str = ""
     base: str | None = None  # the model that was tuned
@@ -118,7 +121,7 @@ def run_card(run: Run) -> Card:
     valid = [event["loss"] for event in results.events if event["kind"] == "valid"]
     suites, model = run.spec.evaluation.suites, run.model
     return Card(
-        kind="phase", name=page_folder(run).name, title=run.spec.title, made=results.registration.registered[:10], source=page_source(run), phase=run.spec.name, seed=run.inputs.seed,
+        kind="phase", name=page_folder(run).name, title=run.spec.title, made=results.registration.registered[:10], source=page_source(run), phase=run.spec.name, seed=run.inputs.seed, overrides=dict(run.overrides),
         verdict=results.verdict.verdict, sentence=results.verdict.sentence, base=run.spec.base.model, data=run.spec.data.name, rows=results.ledger["rows"],
         minutes=round(sum(results.seconds.values()) / 60, 1), size_gb=round(sum(path.stat().st_size for path in model.glob("*")) / 1e9, 3) if model.exists() else None,
         loss=(round(valid[0], 4), round(valid[-1], 4)) if valid else None, artifact=results.verdict.artifact,
@@ -168,4 +171,4 @@ def make_page(run: Run) -> Path:
         return folder / "index.html"
     card = run_card(run)
     write_json(folder / "card.json", card.model_copy(update={"source": ""}).model_dump(mode="json"))
-    return publish(execute("phase.ipynb", {"phase": run.spec.name, "seed": run.inputs.seed}, run.path("report.ipynb")), card, folder)
+    return publish(execute("phase.ipynb", {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)}, run.path("report.ipynb")), card, folder)

@@ -48,7 +48,7 @@ def provenance_table(results: Results) -> "HTML":
     """Tabulate what the run was made from."""
     r = results.registration
     rows = [
-        ["phase", f"{r.phase}, seed {r.inputs.seed}"], ["registered", r.registered], ["spec", r.inputs.spec[:12]], ["data", f"{r.spec.data.name} {r.inputs.data[:12]}"],
+        ["phase", ", ".join([r.phase, f"seed {r.inputs.seed}", *(f"{key} = {value}" for key, value in r.overrides.items())])], ["registered", r.registered], ["spec", r.inputs.spec[:12]], ["data", f"{r.spec.data.name} {r.inputs.data[:12]}"],
         ["suites", ", ".join(f"{name} {value[:12]}" for name, value in r.inputs.suites.items())], ["base", f"{r.spec.base.model} {r.inputs.base[:12]}"],
         ["judged artifact", results.verdict.artifact[:12]], ["code", r.commit], ["versions", ", ".join(f"{name} {version}" for name, version in r.versions.items())], ["machine", r.machine],
     ]
