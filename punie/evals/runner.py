@@ -6,7 +6,7 @@
 __all__ = ['WINDOW', 'COUNTED', 'Record', 'template_of', 'judge', 'judge_again', 'evaluate', 'read_records', 'stream_records',
            'parse_record', 'write_records', 'require_artifact', 'Summary', 'summarize']
 
-# %% ../../nbs/evals/03_runner.ipynb #6c6a6914
+# %% ../../nbs/evals/03_runner.ipynb #29462e30
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -17,9 +17,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..agent.prompt_utils import system_prompt
+from .answers import MAX_REPLY
 from .dialogue import next_turn
 from .engines import Engine, Reply, Sampling
-from .scoring import OUTCOMES, Outcome, keyword_score, score_replies
+from .scoring import OUTCOMES, Outcome, keyword_score, reads_fields, score_replies
 from .statistics import Share, cluster_interval, pass_all, pass_at, share
 from .suites import Sample, Suite
 from ..files import parse_line, read_lines, write_jsonl
@@ -27,7 +28,7 @@ from ..settings import GateFailed, PunieError
 from ..training.dataset import ChatMessage
 from ..training.tool_call_parser import parse_tool_calls
 
-# %% ../../nbs/evals/03_runner.ipynb #773161db
+# %% ../../nbs/evals/03_runner.ipynb #7f57c307
 class Record(BaseModel):
     """Hold one judged sample.
 
@@ -53,13 +54,14 @@ class Record(BaseModel):
     max_tokens: int
     stop: tuple[str, ...]  # tokens that end a reply
     question: str
-    replies: tuple[str, ...]  # as the model wrote them; several where the sample goes step by step
+    replies: tuple[str, ...]  # as the model wrote them, cut where they are too long to be read; several where the sample goes step by step
     outcome: Outcome
     reason: str  # a code
     detail: str  # words
     keyword: float  # the keyword score of earlier figures
     code_mode: bool  # some reply holds a well-formed execute_code call
     names_tools: bool  # the replies hold the names of all expected tools
+    reads_fields: bool  # some reply calls and reads a field of a result, as earlier figures count it
 
     @property
     def reply(self) -> str:
@@ -71,17 +73,17 @@ class Record(BaseModel):
         """Its place in an evaluation."""
         return self.temperature, self.epoch, self.sample
 
-# %% ../../nbs/evals/03_runner.ipynb #c51a9e10
+# %% ../../nbs/evals/03_runner.ipynb #4f1bd4b9
 def template_of(sample: Sample) -> str:
     """Name what a sample has in common with its like: the expected tools, or its id without the number.
 
     >>> from punie.evals.suites import load_suite
     >>> template_of(load_suite("phase33_27").samples[-1])
-    'find_references+git_diff+read_file+ruff_check'
+    'goto_definition+pytest_run+read_file+validate_component'
     """
     return "+".join(sorted({call.tool for call in sample.expected})) or re.sub(r"[-_]?\d+$", "", sample.id)
 
-# %% ../../nbs/evals/03_runner.ipynb #62779667
+# %% ../../nbs/evals/03_runner.ipynb #e9bb0fec
 def judge(
     sample: Sample,
     reply: Reply | Sequence[Reply],  # several where the sample goes step by step
@@ -100,13 +102,13 @@ def judge(
     'bare_call'
     """
     given = [reply] if isinstance(reply, Reply) else reply
-    texts = tuple(each.text.encode("utf-8", "backslashreplace").decode() for each in given)  # half a surrogate pair is no UTF-8
+    texts = tuple(each.text[: MAX_REPLY + 1].encode("utf-8", "backslashreplace").decode() for each in given)  # half a surrogate pair is no UTF-8
     whole = "\n\n".join(texts)
     return Record(
         artifact=artifact, engine=engine, suite=suite.name, suite_sha256=suite.sha256, sample=sample.id, category=sample.category, template=template_of(sample),
         epoch=epoch, **sampling.model_dump(), stop=stop, question=sample.question, replies=texts, **_score(sample, given, texts), keyword=keyword_score(sample, whole),
-        code_mode=any(block.code is not None for text in texts for block in parse_tool_calls(text)[1]),
-        names_tools=all(call.tool in whole for call in sample.expected),
+        code_mode=any(block.code is not None for text in texts for block in parse_tool_calls(text[:MAX_REPLY])[1]),
+        names_tools=all(call.tool in whole for call in sample.expected), reads_fields=any(reads_fields(text, suite.tools) for text in texts),
     )
 
 
@@ -126,7 +128,7 @@ def judge_again(record: Record, sample: Sample, suite: Suite) -> Record:
     sampling = Sampling(**record.model_dump(include=set(Sampling.model_fields)))
     return judge(sample, replies, suite, record.artifact, sampling, record.epoch, record.engine, record.stop)
 
-# %% ../../nbs/evals/03_runner.ipynb #f1e1c782
+# %% ../../nbs/evals/03_runner.ipynb #a6f12a2b
 WINDOW = 256  # samples in play at once
 
 
@@ -167,7 +169,7 @@ def evaluate(
                     yield judge(play.sample, play.replies, suite, engine.artifact, sampling, epoch, engine.name, engine.stop)
             plays = going
 
-# %% ../../nbs/evals/03_runner.ipynb #75985d4b
+# %% ../../nbs/evals/03_runner.ipynb #ce4f890b
 def read_records(path: Path) -> list[Record]:
     """Read all records of a file. Raises `PunieError` that names file and line."""
     return list(stream_records(path))
@@ -217,7 +219,7 @@ def require_artifact(records: list[Record], artifact: str, suite: Suite) -> None
     if Counter(record.key for record in records) != wanted or any(record.suite_sha256 != suite.sha256 for record in records):
         raise GateFailed(f"the scores do not cover the suite {suite.name} as it is now; evaluate again")
 
-# %% ../../nbs/evals/03_runner.ipynb #1403e627
+# %% ../../nbs/evals/03_runner.ipynb #0a5b9602
 class Summary(BaseModel):
     """Hold the strict scores of one artifact on one suite.
 
@@ -238,13 +240,14 @@ class Summary(BaseModel):
     keyword: float  # mean keyword score, for comparison with earlier figures
     code_mode: Share  # replies with a well-formed Code Mode call
     names_tools: Share  # replies that name every expected tool, called or not
+    reads_fields: Share  # replies that call and read a field, as earlier figures count it
     prose_mention: Share  # replies that name the tool and do not call it
     tries: int  # of the prompt that was asked least often
     pass_at: dict[int, float]  # by number of tries: one right is enough
     pass_all: dict[int, float]  # by number of tries: all have to be right
 
-# %% ../../nbs/evals/03_runner.ipynb #788847e1
-COUNTED = ("correct", "code_mode", "names_tools", "prose_mention")
+# %% ../../nbs/evals/03_runner.ipynb #de489ff4
+COUNTED = ("correct", "code_mode", "names_tools", "reads_fields", "prose_mention")
 
 
 def summarize(records: Iterable[Record]) -> Summary:
@@ -261,7 +264,8 @@ def summarize(records: Iterable[Record]) -> Summary:
     for last in records:
         groups[last.sample] = last.category, last.template
         prompts.setdefault(last.sample, Counter()).update(
-            tries=1, correct=last.outcome == "correct", code_mode=last.code_mode, names_tools=last.names_tools, prose_mention=last.reason == "prose_mention"
+            tries=1, correct=last.outcome == "correct", prose_mention=last.reason == "prose_mention",
+            code_mode=last.code_mode, names_tools=last.names_tools, reads_fields=last.reads_fields,
         )
         outcomes[last.outcome] += 1
         keyword += last.keyword
@@ -280,9 +284,9 @@ def summarize(records: Iterable[Record]) -> Summary:
     def over_tries(estimate: Callable[[int, int, int], float]) -> dict[int, float]:
         return {k: sum(estimate(each["tries"], each["correct"], k) for each in prompts.values()) / len(prompts) for k in range(1, tries + 1)}
 
-    overall, code_mode, names_tools, prose_mention = (part(prompts, what) for what in COUNTED)
+    overall, *rates = (part(prompts, what) for what in COUNTED)
     return Summary(
-        artifact=last.artifact, suite=last.suite, overall=overall, code_mode=code_mode, names_tools=names_tools, prose_mention=prose_mention,
+        artifact=last.artifact, suite=last.suite, overall=overall, **dict(zip(COUNTED[1:], rates)),
         by_category={category: part(name for name in groups if groups[name][0] == category) for category in dict.fromkeys(category for category, _ in groups.values())},
         over_templates=cluster_interval(clusters), outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES}, keyword=keyword / outcomes.total(),
         tries=tries, pass_at=over_tries(pass_at), pass_all=over_tries(pass_all),
