@@ -9,14 +9,17 @@ __all__ = ['PERMUTATIONS', 'BANDS', 'RUN', 'CANDIDATES', 'Twin', 'twins_in', 'tw
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from datasketch import MinHash, MinHashLSH
 from rapidfuzz import fuzz
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 # %% ../../nbs/training/06d_near_duplicates.ipynb #8aa3c833
 PERMUTATIONS, BANDS, RUN = 64, (16, 4), 4  # hashes of a text; bands and hashes a band; characters that are hashed together
 CANDIDATES = 100  # proposals that are measured for one text
-_EMPTY = MinHash(PERMUTATIONS, hashfunc=zlib.crc32)
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,15 @@ class Twin:
     similarity: float  # 0 to 1
 
 
-def _signature(text: str) -> MinHash:
-    signature = _EMPTY.copy()
+@lru_cache
+def _empty() -> "MinHash":
+    from datasketch import MinHash  # brings scipy, a second of imports that most commands do without
+
+    return MinHash(PERMUTATIONS, hashfunc=zlib.crc32)
+
+
+def _signature(text: str) -> "MinHash":
+    signature = _empty().copy()
     signature.update_batch([text[start : start + RUN].encode() for start in range(max(1, len(text) - RUN + 1))])
     return signature
 
@@ -42,14 +52,16 @@ class _Index:
     """Keep texts, and propose those that resemble another."""
 
     def __init__(self) -> None:
+        from datasketch import MinHashLSH
+
         self.lsh = MinHashLSH(num_perm=PERMUTATIONS, params=BANDS)
         self.texts: dict[int, str] = {}
 
-    def add(self, place: int, text: str, signature: MinHash) -> None:
+    def add(self, place: int, text: str, signature: "MinHash") -> None:
         self.texts[place] = text
         self.lsh.insert(place, signature, check_duplication=False)
 
-    def best(self, text: str, signature: MinHash, least: float) -> tuple[int, float] | None:
+    def best(self, text: str, signature: "MinHash", least: float) -> tuple[int, float] | None:
         """Find the most similar text that is at least `least` similar."""
         proposals = sorted(self.lsh.query(signature))[:CANDIDATES]
         measured = ((fuzz.ratio(text, self.texts[place], score_cutoff=100 * least) / 100, -place) for place in proposals)
