@@ -6,7 +6,7 @@
 __all__ = ['Answer', 'COLUMNS', 'Tally', 'Measured', 'measure', 'Difference', 'Comparison', 'compare_two', 'Comparisons',
            'compare', 'read_run', 'draw_comparisons']
 
-# %% ../../nbs/evals/05a_comparison.ipynb #2889ca94
+# %% ../../nbs/evals/05a_comparison.ipynb #2d916e53
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from ..settings import GateFailed, PunieError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../../nbs/evals/05a_comparison.ipynb #06dbbb3c
+# %% ../../nbs/evals/05a_comparison.ipynb #ae7eeaaf
 @dataclass
 class Tally:
     """Count what became of one prompt."""
@@ -63,7 +63,7 @@ class Measured:
         """The strict share with its interval; the unit is the prompt."""
         return share(sum(tally.mean for tally in self.prompts.values()), len(self.prompts))
 
-# %% ../../nbs/evals/05a_comparison.ipynb #d32d5421
+# %% ../../nbs/evals/05a_comparison.ipynb #45eb736c
 def measure(name: str, records: Iterable[Record]) -> list[Measured]:
     """Measure a run, apart by suite and temperature.
 
@@ -78,7 +78,7 @@ def measure(name: str, records: Iterable[Record]) -> list[Measured]:
         runs[key].add(record)
     return list(runs.values())
 
-# %% ../../nbs/evals/05a_comparison.ipynb #947aca40
+# %% ../../nbs/evals/05a_comparison.ipynb #9aaf9e31
 Answer = Literal["PASS", "FAIL", "CANNOT TELL"]
 
 
@@ -116,7 +116,7 @@ def _difference(pairs: Sequence[tuple[Tally, Tally]]) -> tuple[Difference, float
         sign_flip(moved) if repeated else mcnemar(gained, lost), low, high, detectable_difference(len(pairs), often, repeated),
     ), often, repeated
 
-# %% ../../nbs/evals/05a_comparison.ipynb #77bf0da5
+# %% ../../nbs/evals/05a_comparison.ipynb #2c4faf0d
 @dataclass(frozen=True)
 class Comparison:
     """Hold whether a run is better than the reference on one suite at one temperature."""
@@ -150,18 +150,18 @@ def compare_two(
     lost = sum(tally.errors for pair in pairs.values() for tally in pair)
     settle = None
     if lost:
-        answer, sentence = "CANNOT TELL", f"{lost} replies could not be had, which says nothing about a model; evaluate again to ask them."
+        answer, sentence = "CANNOT TELL", f"{lost} {'reply' if lost == 1 else 'replies'} could not be had, which says nothing about a model; evaluate again."
     elif overall.p < ALPHA:
         answer = "PASS" if overall.value > 0 else "FAIL"
-        sentence = f"{candidate.name} is {'better' if overall.value > 0 else 'worse'} by {abs(overall.value):.1%} of prompts ({overall.gained} won, {overall.lost} lost, p = {overall.p:.2g})."
+        sentence = f"{candidate.name} is {'better' if overall.value > 0 else 'worse'} by {100 * abs(overall.value):.1f} points ({overall.gained} won, {overall.lost} lost, p = {overall.p:.2g})."
     else:
         answer, settle = "CANNOT TELL", prompts_to_settle(max(abs(overall.value), worth), often, repeated)
-        seen = f"no difference under {overall.detectable:.0%}" if overall.detectable else "no difference at all"
+        seen = f"no difference under {100 * overall.detectable:.0f} points" if overall.detectable else "no difference at all"
         enough = f"about {settle:,} prompts" if settle else "more prompts than anybody can write"
-        sentence = f"{overall.gained} won, {overall.lost} lost (p = {overall.p:.2g}). These {overall.prompts} prompts could show {seen}; {enough} would settle {max(abs(overall.value), worth):.1%}."
+        sentence = f"{overall.gained} won, {overall.lost} lost (p = {overall.p:.2g}). These {overall.prompts} prompts could show {seen}; {enough} would settle a difference of {100 * max(abs(overall.value), worth):.1f} points."
     return Comparison(reference.suite, reference.temperature, reference.name, candidate.name, overall, by_category, answer, settle, sentence)
 
-# %% ../../nbs/evals/05a_comparison.ipynb #08a3029c
+# %% ../../nbs/evals/05a_comparison.ipynb #f44c44f1
 COLUMNS = ("suite", "T", "against the reference", "reference", "run", "difference", "95% over templates", "won", "lost", "p", "could show", "to settle", "")
 
 
@@ -179,7 +179,7 @@ class Comparisons:
             [
                 each.suite, f"{each.temperature:g}", each.candidate, str(each.overall.first), str(each.overall.second), f"{100 * each.overall.value:+.1f} points",
                 f"{100 * each.overall.low:+.1f} to {100 * each.overall.high:+.1f}", str(each.overall.gained), str(each.overall.lost), f"{each.overall.p:.2g}",
-                f"{each.overall.detectable:.0%}" if each.overall.detectable else "nothing", f"{each.settle:,} prompts" if each.settle else "", each.answer,
+                f"{100 * each.overall.detectable:.0f} points" if each.overall.detectable else "nothing", f"{each.settle:,} prompts" if each.settle else "", each.answer,
             ]
             for each in self.all
         ]
@@ -207,7 +207,7 @@ def compare(
     rivals = len(runs) - 1
     return Comparisons(runs[0][0].name, tuple(compare_two(*pair, worth=worth, runs=rivals) for pair in pairs), unmatched)
 
-# %% ../../nbs/evals/05a_comparison.ipynb #2d48666c
+# %% ../../nbs/evals/05a_comparison.ipynb #a1afcdc2
 def read_run(
     path: Path,  # an outcomes file, a run's folder, or a folder of runs that differ in their seed
     base: bool = False,  # take the untrained base of the run instead
@@ -233,7 +233,7 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
         if judged is None or (record.artifact == judged) != base:
             yield record
 
-# %% ../../nbs/evals/05a_comparison.ipynb #6fe5fb70
+# %% ../../nbs/evals/05a_comparison.ipynb #09cf4285
 def draw_comparisons(comparisons: Comparisons) -> "Figure":
     """Draw each difference with its interval over the range that its prompts cannot show."""
     from matplotlib import pyplot
