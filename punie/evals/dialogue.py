@@ -9,7 +9,6 @@ __all__ = ['NO_OUTPUT', 'GOLD_PROSE', 'next_turn', 'gold_code', 'gold_replies']
 from collections.abc import Sequence
 
 from ..agent.prompt_utils import code_mode, tool_response
-from ..agent.typed_tools import ResultPart
 from .answers import accepts, pair, read_answer
 from .suites import ExpectedCall, Sample
 from ..training.code_calls import MadeCall
@@ -55,8 +54,7 @@ def gold_code(expected: ExpectedCall) -> str:
     for item in result.errors:
         print(item.line)
     """
-    literal = next(reading for reading, bound in zip(expected.accept, expected.bound) if not any(isinstance(value, ResultPart) for value in bound.values()))
-    call = f"{expected.tool}({', '.join(f'{name}={value!r}' for name, value in literal.items())})"
+    call = f"{expected.tool}({', '.join(f'{name}={value!r}' for name, value in expected.accept[0].items())})"
     if not expected.reads:
         return f"print({call})"
     field, _, inner = expected.reads[0].partition(".")

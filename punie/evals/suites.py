@@ -85,6 +85,8 @@ class ExpectedCall(Strict):
             self._bound = [tool.bind(**{name: _argument(value, tools) for name, value in arguments.items()}) for arguments in self.accept]
         except TypeError as error:
             raise ValueError(f"{self.tool}: {error}") from error
+        if any(isinstance(value, ResultPart) for value in self._bound[0].values()):
+            raise ValueError("the first accepted reading has to state every value itself")
         for field in self.reads:
             _result_part(f"{self.tool}.{field.replace('.', '[0].')}", tools)
         if self.result is not None:
