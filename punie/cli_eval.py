@@ -6,7 +6,7 @@
 __all__ = ['console', 'open_engine', 'read_temperatures', 'overview', 'categories_table', 'eval_model', 'find_run',
            'compare_runs', 'export_outcomes']
 
-# %% ../nbs/cli_eval.ipynb #c54284cb
+# %% ../nbs/cli_eval.ipynb #90531ff8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 console = Console()
 
-# %% ../nbs/cli_eval.ipynb #648bddbc
+# %% ../nbs/cli_eval.ipynb #b9fdb7b3
 @contextmanager
 def open_engine(
     engine: str,  # in-process, server, or the base URL of one
@@ -66,7 +66,7 @@ def read_temperatures(text: str) -> tuple[float, ...]:
         raise PunieError(f"--temperature {text}: give different numbers from 0 up, separated by commas, such as 0,0.2,0.7")
     return temperatures
 
-# %% ../nbs/cli_eval.ipynb #ee594e9b
+# %% ../nbs/cli_eval.ipynb #dbb87411
 def overview(scored: "list[Scored]") -> Table:
     """Tabulate the figures of each model at each temperature."""
     tries = max(each.summary.tries for each in scored)
@@ -88,7 +88,7 @@ def categories_table(scored: "list[Scored]") -> Table:
         grid.add_row(name, *(f"{share}\n[dim]{share.interval}[/]" for share in shares), end_section=True)
     return grid
 
-# %% ../nbs/cli_eval.ipynb #bb449767
+# %% ../nbs/cli_eval.ipynb #b9896e14
 def _ask(model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: Progress) -> tuple[Path, "list[Scored]"]:
     """Ask one model what is still missing; return where its outcomes are kept, and what it scored."""
     from punie.evals.controls import require_controls
@@ -148,7 +148,7 @@ def eval_model(
     if lost := sum(each.summary.outcomes["error"] for each in own):
         raise PunieError(f"{lost} replies could not be had; the same command asks for them again")
 
-# %% ../nbs/cli_eval.ipynb #dde4f4f5
+# %% ../nbs/cli_eval.ipynb #617ae70e
 def find_run(name: str) -> Path:
     """Find a run: a path, or a name under the folder of runs.
 
@@ -177,9 +177,10 @@ def compare_runs(
         if len(runs) == 1:
             measured = [read_run(find_run(runs[0]), base=True), *measured]
         compared = compare(measured, worth)
-    grid = Table(*COLUMNS, title=f"against {compared.reference}")
-    for row in compared.rows():
-        grid.add_row(*row)
+    shown = [COLUMNS.index(name) for name in ("suite", "T", "run", "difference", "could show", "to settle", "")]
+    grid = Table(*(COLUMNS[index] for index in shown), title=f"against {compared.reference}")
+    for each, row in zip(compared.all, compared.rows()):
+        grid.add_row(*(row[index] for index in shown[:2]), f"{each.candidate}\n{each.overall.second}, reference {each.overall.first}", *(row[index] for index in shown[3:]))
     console.print(grid)
     colours = {"PASS": "green", "FAIL": "red", "CANNOT TELL": "yellow"}
     for each in compared.all:
@@ -191,7 +192,7 @@ def compare_runs(
     save_figure(draw_comparisons(compared), kept / "comparison.png")
     console.print(f"Kept: {kept} (comparison.json, comparison.png)", soft_wrap=True)
 
-# %% ../nbs/cli_eval.ipynb #8c303233
+# %% ../nbs/cli_eval.ipynb #e1ad6cca
 def export_outcomes(
     run: Annotated[str, typer.Argument(help="A folder that holds outcomes.jsonl, or the file.")],
     to: Annotated[str, typer.Option(help="parquet, inspect, mlflow, trackio; several with commas.")] = "parquet",
