@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .cli_data import data_app
+from .cli_eval import compare_runs, eval_model, export_outcomes
 from .cli_gates import check, preflight
 from .settings import PunieError, load_settings
 
@@ -26,6 +27,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 app.add_typer(data_app, name="data")
 app.command()(check)
 app.command()(preflight)
+app.command("eval")(eval_model)
+app.command("compare")(compare_runs)
+app.command("export")(export_outcomes)
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b

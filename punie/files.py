@@ -23,7 +23,7 @@ from .settings import PunieError
 # %% ../nbs/01_files.ipynb #972572a6
 def write_text(
     path: Path,
-    text: str,
+    text: str | Iterable[str],  # or its parts, which need not be in memory together
 ) -> None:
     """Write a UTF-8 file whole or not at all. Raises `PunieError` where the disk or the folder refuses.
 
@@ -39,7 +39,7 @@ def write_text(
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+                file.writelines([text] if isinstance(text, str) else text)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o644)
@@ -69,7 +69,7 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> None:
     ...     path.read_text()
     '{"id": 1}\\n{"id": 2}\\n'
     """
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 # %% ../nbs/01_files.ipynb #03b0d1fd
 def read_text(path: Path) -> str:

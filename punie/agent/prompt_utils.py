@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .typed_tools import TOOLS
+from .typed_tools import TOOLS, Registry
 from ..settings import PunieError
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def code_mode(
     return f"<tool_call><function=execute_code>\n<parameter=code>\n{code}\n</parameter>\n</function></tool_call>"
 
 # %% ../../nbs/agent/02_prompt_utils.ipynb #c1763639
-def system_prompt() -> str:
-    """Build the system prompt from the registry: the task, the format, the tools.
+def system_prompt(tools: Registry = TOOLS) -> str:
+    """Build the system prompt from a registry: the task, the format, the tools.
 
     >>> "git_log(path, count=10)" in system_prompt()
     True
     """
-    tools = "\n".join(tool.usage for tool in TOOLS.values())
-    return f"You are Punie, a Python coding agent. Answer in prose, or call tools with Python:\n{code_mode('code')}\nTools:\n{tools}"
+    usages = "\n".join(tool.usage for tool in tools.values())
+    return f"You are Punie, a Python coding agent. Answer in prose, or call tools with Python:\n{code_mode('code')}\nTools:\n{usages}"
 
 # %% ../../nbs/agent/02_prompt_utils.ipynb #ea8f0629
 def tool_response(

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from ..evals.engines import InProcessEngine
-from ..evals.runner import Record, Summary, evaluate, read_records, summarize, write_records
+from ..evals.controls import require_controls
+from ..evals.outcomes import Plan, evaluate_into
+from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
 from ..evals.suites import load_suite
 from ..files import read_json, read_jsonl, sha256_text, write_json, write_jsonl
 from .gates import run_preflight
@@ -99,17 +101,20 @@ def _quantize(run: Run, notify: Notify) -> list[Path]:
 
 # %% ../../nbs/phases/02_pipeline.ipynb #1a429117
 def _evaluate(run: Run, notify: Notify) -> list[Path]:
-    suites = [load_suite(name) for name in run.spec.evaluation.suites]
-    total, done = 2 * sum(len(suite.samples) for suite in suites), 0
-    records: list[Record] = []
+    asked, suites = run.spec.evaluation, [load_suite(name) for name in run.spec.evaluation.suites]
+    write_json(run.path("controls.json"), [require_controls(suite).model_dump() for suite in suites])
+    plan = Plan(temperatures=(asked.temperature,), **asked.model_dump(include={"epochs", "top_p", "seed", "max_tokens"}))
+    parts, total = [], 2 * len(suites)  # a part is kept while it is asked, and continued after a stop, unless the code changed meanwhile
     for role, folder in (("base", run.base), ("tuned", run.model)):
         engine = InProcessEngine(folder)
         for suite in suites:
-            records += evaluate(engine, suite, run.spec.evaluation.max_tokens, lambda count: notify("evaluate", (done + count) / total, f"{role} on {suite.name}"))
-            done += len(suite.samples)
+            part = run.path("outcomes") / code_hash()[:12] / f"{engine.artifact[:12]}-{suite.name}.jsonl"
+            evaluate_into(part, engine, suite, plan, lambda done, all: notify("evaluate", (len(parts) + done / all) / total, f"{role} on {suite.name}"))
+            parts.append(part)
         del engine  # one model in memory at a time
-    write_records(records, run.path("outcomes.jsonl"))
-    return [run.path("outcomes.jsonl")]
+    write_records((record for part in parts for record in stream_records(part)), run.path("outcomes.jsonl"))
+    shutil.rmtree(run.path("outcomes"))
+    return [run.path("outcomes.jsonl"), run.path("controls.json")]
 
 
 def _verdict(run: Run, notify: Notify) -> list[Path]:
