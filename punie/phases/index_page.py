@@ -14,7 +14,7 @@ from markupsafe import Markup
 from ..evals.statistics import Share
 from ..files import write_text
 from .page import mark, render_page
-from .publish import Card, read_card
+from .card import Card, read_card
 from ..settings import PunieError
 
 # %% ../../nbs/phases/07_index_page.ipynb #274b7307

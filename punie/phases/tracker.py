@@ -8,8 +8,8 @@ __all__ = ['requirements_document', 'tracker_document', 'all_documents']
 # %% ../../nbs/phases/08b_tracker.ipynb #e2387afa
 from collections.abc import Sequence
 
+from .card import Card
 from .index_page import read_cards
-from .publish import Card
 from .published import Published, read_published
 from .results import markdown_table
 from .spec import load_spec, phase_names
