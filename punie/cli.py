@@ -18,7 +18,11 @@ from rich.table import Table
 from .cli_data import data_app
 from .cli_gates import check, preflight
 from .cli_phases import Settings, phases_app, rehearse, status
+<<<<<<< HEAD
 from .cli_reports import pages, report, results, sweep
+=======
+from .cli_train import train
+>>>>>>> 9b1f7b3de216c966c41a979a6883519e9dce0249
 from .settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -31,8 +35,12 @@ app.command()(preflight)
 app.add_typer(phases_app, name="phases")
 app.command()(rehearse)
 app.command()(status)
+<<<<<<< HEAD
 for command in (report, results, pages, sweep):
     app.command()(command)
+=======
+app.command()(train)
+>>>>>>> 9b1f7b3de216c966c41a979a6883519e9dce0249
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b

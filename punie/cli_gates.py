@@ -65,7 +65,7 @@ def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) 
     task = bars.add_task("tokens", total=len(rows))
     with remedied(base, remedy, reference) as lent:
         supervised = supervise_rows(rows, load_tokenizer(str(lent)), mask, lambda done: bars.update(task, completed=done))
-    ledger = make_ledger(rows, supervised, mask, spec.lora.max_tokens if spec else 2048)
+    ledger = make_ledger(supervised, mask, spec.lora.max_tokens if spec else 2048)
     budget = [check_budget(plan_budget(supervised, spec.lora, seed=0), spec.gates.unseen)] if spec else []
     return ledger, [check_ledger(ledger), *budget]
 

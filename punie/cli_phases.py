@@ -41,8 +41,10 @@ def list_phases(context: typer.Context) -> None:
             least = ", ".join(f"{shares['overall']:.0%} of {suite}" for suite, shares in spec.criteria.items() if "overall" in shares)
             grid.add_row(name, Text(spec.title), spec.base.model, spec.lora.length, least)
         except PunieError as error:
-            grid.add_row(name, Text(str(error), style="red"))
+            faults.append(str(error))
     console.print(grid)
+    for fault in faults:
+        console.print(Text(fault, style="red"), soft_wrap=True)
 
 # %% ../nbs/cli_phases.ipynb #36c0d8c3
 @phases_app.command("show")
@@ -63,12 +65,12 @@ def show_phase(
 
     spec = load_spec(name, parse_overrides(settings or []))
     console.print(Syntax(read_text(phase_path(name)), "toml", background_color="default", word_wrap=True))
-    console.print(f"hash {spec.sha256[:12]}; ", end="")
     try:
         seen = forecast(spec, tokens=0)
-        console.print(f"{spec.base.model}: {seen.download_gb:.2g} GB; the run: {seen.disk_gb:.2g} GB of disk, {seen.memory_gb:.2g} GB of memory at its longest row")
+        needs = f"{spec.base.model} has {seen.download_gb:.2g} GB; the run needs {seen.disk_gb:.2g} GB of disk and, where a row is as long as max_tokens, {seen.memory_gb:.2g} GB of memory"
     except PunieError as error:
-        console.print(str(error), style="yellow")
+        needs = str(error)
+    console.print(f"Hash {spec.sha256[:12]}. {needs}", soft_wrap=True)
 
 
 @phases_app.command("new")

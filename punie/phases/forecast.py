@@ -24,7 +24,7 @@ def training_operations(
     """Count the floating-point operations of training.
 
     >>> f"{training_operations(SHAPES['mlx-community/Qwen3-8B-4bit'], 16, tokens=1):.2e}"
-    '2.26e+10'
+    '2.13e+10'
     """
     from mlx.utils import tree_flatten
 

@@ -25,14 +25,14 @@ from ..training.row_faults import GATES
 LIFTED = {
     "min_rows": 0, "min_direct": 0.0, "max_direct": 1.0, "faulty": dict.fromkeys(GATES, 1.0), "repeated": 1.0, "twins": 1.0, "templates": 1.0, "resembling": 1.0, "unseen": 1.0, "max_loss": 1000.0, "min_fall": 0.0,
 }  # thresholds that few rows and few updates cannot hold
-SHORT = {"updates": 4, "epochs": None, "batch_size": 2, "warmup": 0, "max_tokens": 4096, "report_every": 1, "eval_every": 2, "save_every": 2, "probe_every": 4, "patience": None, "max_divergence": None}
+SHORT = {"updates": 2, "epochs": None, "batch_size": 1, "warmup": 0, "max_tokens": 4096, "report_every": 1, "eval_every": 1, "save_every": 1, "probe_every": 2, "patience": None, "max_divergence": None}
 
 
 def few_rows(rows: tuple[TrainingExample, ...], count: int) -> tuple[TrainingExample, ...]:
     """Choose the shortest rows that end in a call, so that no mask hides all calls of a tool.
 
     >>> [len(few_rows(read_dataset(load_settings().data / "phase33_merged").valid, count)) for count in (4, 1000)]
-    [4, 69]
+    [4, 67]
     """
     calling = [row for row in rows if "<tool_call>" in row.messages[-1].content]
     return tuple(sorted(calling, key=lambda row: sum(len(message.content) for message in row.messages))[:count])
@@ -54,7 +54,7 @@ def write_miniature(
 ) -> None:
     """Write a small copy of a phase. Raises `PunieError` where its data is missing or malformed."""
     dataset = read_dataset(load_settings().data / spec.data.name)
-    write_dataset(type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 4)), folder / "data" / spec.data.name)
+    write_dataset(type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2)), folder / "data" / spec.data.name)
     for suite in spec.evaluation.suites:
         _write_few_prompts(suite, folder / "data" / "suites")
     parts = spec.model_dump(exclude={"name"})

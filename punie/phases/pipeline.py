@@ -17,7 +17,7 @@ from ..evals.controls import require_controls
 from ..evals.outcomes import Plan, evaluate_into
 from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
 from ..evals.suites import load_suite
-from ..files import read_json, read_jsonl, sha256_text, write_json, write_jsonl
+from ..files import read_json, read_jsonl, sha256_text, write_json
 from .gates import run_preflight
 from .registration import Registration, code_hash, read_registration, register
 from .run import Run, alone, is_done, open_run, read_stages, require_room
@@ -27,9 +27,10 @@ from ..settings import PunieError, load_settings
 from ..training.artifacts import artifact_id, find_model, load_model
 from ..training.budget import check_budget, plan_budget
 from ..training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks, run_post_training_checks, run_pre_training_checks
+from ..training.forecast import require_memory
 from ..training.fusion import fuse, quantize
 from ..training.ledger import check_ledger, make_ledger
-from ..training.lora import prepare_rows, tune
+from ..training.lora import describe_event, prepare_rows, tune
 from ..training.remedies import REWRITTEN, write_remedied
 from ..training.supervision import supervise_rows
 
@@ -52,7 +53,7 @@ def _check(run: Run, notify: Notify) -> list[Path]:
     results = run_pre_training_checks(folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask)
     rows, tokenizer = run.rows().train, load_tokenizer(str(run.base))
     supervised = supervise_rows(rows, tokenizer, spec.lora.mask)
-    ledger = make_ledger(rows, supervised, spec.lora.mask, spec.lora.max_tokens)
+    ledger = make_ledger(supervised, spec.lora.mask, spec.lora.max_tokens)
     budget = plan_budget(supervised, spec.lora, run.inputs.seed)
     results += [check_ledger(ledger), check_budget(budget, spec.gates.unseen)]
     write_json(run.path("checks.json"), [asdict(result) for result in results])
@@ -69,16 +70,16 @@ def _register(run: Run, notify: Notify) -> list[Path]:
 
 # %% ../../nbs/phases/02_pipeline.ipynb #bf05cb14
 def _train(run: Run, notify: Notify) -> list[Path]:
-    config = run.spec.lora
-    dataset = run.rows()
+    config, dataset = run.spec.lora, run.rows()
+    require_memory(run.base)
     model, tokenizer = load_model(run.base)
-    train, valid = (prepare_rows(rows, tokenizer, config.max_tokens, config.mask) for rows in (dataset.train, dataset.valid))
+    train, valid = (prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows) for rows in (dataset.train, dataset.valid))
+    updates = config.count_updates(len(train))
 
     def report(event: dict) -> None:
-        notify("train", event["update"] / config.updates, f"{event['kind']} loss {event['loss']:.3f}")
+        notify("train", event["update"] / updates, describe_event(event))
 
-    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base))
-    write_jsonl(run.path("events.jsonl"), events)
+    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), events=run.path("events.jsonl"))
     require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 

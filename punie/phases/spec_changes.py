@@ -36,8 +36,8 @@ class Change:
 
     @property
     def of_experiment(self) -> bool:
-        """Whether the change makes another experiment, not another opinion of it."""
-        return self.key.partition(".")[0] in EXPERIMENT
+        """Whether the change makes another experiment, not another opinion of it; what a base is held against is an opinion."""
+        return self.key.partition(".")[0] in EXPERIMENT and self.key != "base.reference"
 
 # %% ../../nbs/phases/00b_spec_changes.ipynb #70ce636c
 def _flat(table: Mapping[str, object], prefix: str = "") -> dict[str, object]:

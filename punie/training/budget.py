@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['Budget', 'plan_budget', 'check_budget']
 
-# %% ../../nbs/training/07b_budget.ipynb #a9aa86e3
+# %% ../../nbs/training/07b_budget.ipynb #64de7bfd
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 
 from .check_results import CheckResult
 from .lora_config import LoRAConfig
-from .objective import row_batches
+from .objective import update_batches
 from .supervision import SupervisedRow
 
-# %% ../../nbs/training/07b_budget.ipynb #6c886754
+# %% ../../nbs/training/07b_budget.ipynb #24b2f4a5
 @dataclass(frozen=True)
 class Budget:
     """Hold what a run will see of its training rows.
@@ -31,6 +31,7 @@ class Budget:
     never_seen: int  # rows that no batch holds
     epochs: float  # rows seen over rows
     supervised_tokens: int  # targets of the loss, counting repeats
+    calls: dict[str, int] = field(default_factory=dict)  # by tool: rows seen that call it, counting repeats
 
     def to_dict(self) -> dict:
         """The budget as a run keeps it."""
@@ -44,13 +45,18 @@ def plan_budget(
 ) -> Budget:
     """Walk through the batches of a run and count. Raises `PunieError` without rows.
 
-    >>> rows = [SupervisedRow((1, 2, 3), (False, True, True)) for _ in range(10)]
+    >>> rows = [SupervisedRow((1, 2, 3), (False, True, True), tools=("hover",)) for _ in range(10)]
     >>> plan_budget(rows, LoRAConfig(updates=4, batch_size=5), seed=0)
-    Budget(updates=4, rows=10, rows_seen=20, never_seen=0, epochs=2.0, supervised_tokens=40)
+    Budget(updates=4, rows=10, rows_seen=20, never_seen=0, epochs=2.0, supervised_tokens=40, calls={'hover': 20})
     """
-    times = Counter(id(row) for batch in islice(row_batches(rows, config.batch_size, seed), config.updates) for row in batch)
-    seen = sum(times.values())
-    return Budget(config.updates, len(rows), seen, sum(id(row) not in times for row in rows), round(seen / len(rows), 3), sum(row.targets * times[id(row)] for row in rows))
+    updates = config.count_updates(len(rows))
+    run = islice(update_batches(rows, config.batch_size, config.accumulation, seed), updates)
+    times = Counter(id(row) for batches in run for batch in batches for row in batch)
+    seen, calls = sum(times.values()), Counter()
+    for row in rows:
+        calls.update(dict.fromkeys(row.tools, times[id(row)]))
+    tokens = sum(row.targets * times[id(row)] for row in rows)
+    return Budget(updates, len(rows), seen, sum(id(row) not in times for row in rows), round(seen / len(rows), 3), tokens, dict(sorted(calls.items())))
 
 
 def check_budget(budget: Budget, unseen: float = 0.0) -> CheckResult:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from .check_results import CheckResult
 from .dataset import TrainingExample
-from .row_faults import read_row
 from .supervision import Mask, Part, SupervisedRow, supervise, supervise_rows
 
 if TYPE_CHECKING:
@@ -70,15 +69,14 @@ class Ledger:
         return {"mask": self.mask, "rows": len(self.rows), **self.totals, "tools": self.tools}
 
 # %% ../../nbs/training/07a_ledger.ipynb #11315f6d
-def _entry(example: TrainingExample, row: SupervisedRow, limit: int) -> LedgerRow:
+def _entry(row: SupervisedRow, limit: int) -> LedgerRow:
     kept = Counter(part for part, seen in zip(row.parts[:limit], row.supervised[:limit]) if seen)
     calls = row.parts.count("call")
-    return LedgerRow(tuple(sorted(read_row(example).tools)), len(row.ids), kept["call"], kept["prose"], calls - kept["call"], max(0, len(row.ids) - limit))
+    return LedgerRow(row.tools, len(row.ids), kept["call"], kept["prose"], calls - kept["call"], max(0, len(row.ids) - limit))
 
 
 def make_ledger(
-    examples: Sequence[TrainingExample],
-    rows: Sequence[SupervisedRow],  # the same, tokenized
+    rows: Sequence[SupervisedRow],
     mask: Mask,  # under which they were
     limit: int = 2048,  # tokens of a row that a trainer keeps
 ) -> Ledger:
@@ -86,12 +84,12 @@ def make_ledger(
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> from punie.training.synthesis import conversation
-    >>> examples = [conversation("Hi", "Hello.")]
-    >>> totals = make_ledger(examples, supervise_rows(examples, load_tokenizer("data/models/tiny")), "assistant_turns").totals
+    >>> rows = supervise_rows([conversation("Hi", "Hello.")], load_tokenizer("data/models/tiny"))
+    >>> totals = make_ledger(rows, "assistant_turns").totals
     >>> totals["call"], totals["prose"] > 0
     (0, True)
     """
-    return Ledger(mask, tuple(_entry(example, row, limit) for example, row in zip(examples, rows, strict=True)))
+    return Ledger(mask, tuple(_entry(row, limit) for row in rows))
 
 
 def check_ledger(ledger: Ledger) -> CheckResult:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from ..agent.prompt_utils import render
 from ..settings import GateFailed
 from .dataset import TrainingExample
+from .row_faults import read_row
 from .tool_call_parser import parse_tool_calls
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class SupervisedRow:
     ids: tuple[int, ...]
     supervised: tuple[bool, ...]  # one for each id; True where the token is a target of the loss
     parts: tuple[Part, ...] = ()  # one for each id
+    tools: tuple[str, ...] = ()  # that the row calls
 
     @property
     def targets(self) -> int:
@@ -113,7 +115,7 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
         for token in range(first, last + 1):
             supervised[token] |= mask == "assistant_turns" or (mask == "final_turn" and number == len(spans)) or (mask == "tool_calls" and parts[token] == "call")
     supervised[0] = False  # nothing comes before it that could predict it
-    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts))
+    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(read_row(example).tools)))
 
 # %% ../../nbs/training/07_supervision.ipynb #32817f31
 def supervise(

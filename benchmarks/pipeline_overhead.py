@@ -1,0 +1,56 @@
+"""Measure what the pipeline adds to a run: processes, hashes and lock files around the stages.
+
+    uv run python benchmarks/pipeline_overhead.py            # the tiny phase, a whole run, and a plain one after it
+    uv run python benchmarks/pipeline_overhead.py smoke
+
+The plain run calls the same stages one after another in one process, in a folder of its own, and keeps no lock file. Both start from nothing and in
+the same minute, so their difference is the pipeline's cost. Prints the figures and writes reports/benchmarks/pipeline_overhead.json.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+PLAIN = """
+import sys
+from punie.phases.pipeline import STAGES, open_run
+run = open_run(sys.argv[1])
+run.folder.mkdir(parents=True)
+for stage in STAGES.values():
+    stage(run, lambda *_: None)
+"""
+PIPELINE = "import sys; from punie.phases.pipeline import advance, open_run; advance(open_run(sys.argv[1]))"
+
+
+def seconds(code: str, *arguments: str) -> float:
+    """Run Python code in a process of its own; return the seconds that it took."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def main(phase: str = "tiny") -> None:
+    from punie.files import write_json
+    from punie.phases.pipeline import open_run, read_stages
+    from punie.settings import load_settings
+
+    figures = {"phase": phase}
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        os.environ["PUNIE_RUNS"] = one
+        figures["pipeline_s"] = round(seconds(PIPELINE, phase), 2)
+        figures["stages_s"] = round(sum(entry["seconds"] for entry in read_stages(open_run(phase)).values()), 2)
+        figures["again_s"] = round(min(seconds(PIPELINE, phase) for _ in range(3)), 2)
+        os.environ["PUNIE_RUNS"] = other
+        figures["plain_s"] = round(seconds(PLAIN, phase), 2)
+    figures["overhead"] = round(figures["pipeline_s"] / figures["plain_s"] - 1, 4)
+    figures["help_s"] = round(min(seconds("from punie.cli import app; app(['--help'])") for _ in range(5)), 3)
+    del os.environ["PUNIE_RUNS"]
+    write_json(load_settings().reports / "benchmarks" / "pipeline_overhead.json", figures)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
