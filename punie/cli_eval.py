@@ -6,7 +6,7 @@
 __all__ = ['console', 'open_engine', 'read_temperatures', 'overview', 'categories_table', 'eval_model', 'find_run',
            'compare_runs', 'export_outcomes']
 
-# %% ../nbs/cli_eval.ipynb #90531ff8
+# %% ../nbs/cli_eval.ipynb #e97f1280
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 console = Console()
 
-# %% ../nbs/cli_eval.ipynb #b9fdb7b3
+# %% ../nbs/cli_eval.ipynb #f74cfbea
 @contextmanager
 def open_engine(
     engine: str,  # in-process, server, or the base URL of one
@@ -66,17 +66,18 @@ def read_temperatures(text: str) -> tuple[float, ...]:
         raise PunieError(f"--temperature {text}: give different numbers from 0 up, separated by commas, such as 0,0.2,0.7")
     return temperatures
 
-# %% ../nbs/cli_eval.ipynb #dbb87411
+# %% ../nbs/cli_eval.ipynb #a53f5a08
 def overview(scored: "list[Scored]") -> Table:
     """Tabulate the figures of each model at each temperature."""
     tries = max(each.summary.tries for each in scored)
     several = (f"pass@{tries}", f"pass^{tries}") if tries > 1 else ()
-    grid = Table("model", "T", "tries", "strictly right", "95% over prompts", "95% over templates", *several, "Code Mode", "only named in prose", "keyword score", title=scored[0].summary.suite)
+    grid = Table("model", "strictly right\n[dim]95%[/]", "over\ntemplates", *several, "Code\nMode", "only\nnamed", "keyword\nscore", title=scored[0].summary.suite)
     for each in scored:
         s = each.summary
         passed = [f"{kind[tries]:.1%}" if tries in kind else "" for kind in (s.pass_at, s.pass_all)] if several else []
+        drawn = f"T = {each.temperature:g}" + (f", {s.tries} tries" if s.tries > 1 else "")
         over = f"{s.over_templates[0]:.0%} to {s.over_templates[1]:.0%}"
-        grid.add_row(each.model, f"{each.temperature:g}", str(s.tries), str(s.overall), s.overall.interval, over, *passed, f"{s.code_mode.value:.0%}", f"{s.prose_mention.value:.0%}", f"{s.keyword:.1%}")
+        grid.add_row(f"{each.model}\n{drawn}", f"{s.overall}\n[dim]{s.overall.interval}[/]", over, *passed, f"{s.code_mode.value:.0%}", f"{s.prose_mention.value:.0%}", f"{s.keyword:.1%}")
     return grid
 
 
@@ -88,7 +89,7 @@ def categories_table(scored: "list[Scored]") -> Table:
         grid.add_row(name, *(f"{share}\n[dim]{share.interval}[/]" for share in shares), end_section=True)
     return grid
 
-# %% ../nbs/cli_eval.ipynb #b9896e14
+# %% ../nbs/cli_eval.ipynb #c7bbefa5
 def _ask(model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: Progress) -> tuple[Path, "list[Scored]"]:
     """Ask one model what is still missing; return where its outcomes are kept, and what it scored."""
     from punie.evals.controls import require_controls
@@ -148,7 +149,7 @@ def eval_model(
     if lost := sum(each.summary.outcomes["error"] for each in own):
         raise PunieError(f"{lost} replies could not be had; the same command asks for them again")
 
-# %% ../nbs/cli_eval.ipynb #617ae70e
+# %% ../nbs/cli_eval.ipynb #ce47604e
 def find_run(name: str) -> Path:
     """Find a run: a path, or a name under the folder of runs.
 
@@ -192,7 +193,7 @@ def compare_runs(
     save_figure(draw_comparisons(compared), kept / "comparison.png")
     console.print(f"Kept: {kept} (comparison.json, comparison.png)", soft_wrap=True)
 
-# %% ../nbs/cli_eval.ipynb #e1ad6cca
+# %% ../nbs/cli_eval.ipynb #2afd2f5e
 def export_outcomes(
     run: Annotated[str, typer.Argument(help="A folder that holds outcomes.jsonl, or the file.")],
     to: Annotated[str, typer.Option(help="parquet, inspect, mlflow, trackio; several with commas.")] = "parquet",

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import punie
 from ..evals.suites import load_suite
 from ..files import read_json, sha256_files, sha256_text, write_json
+from .forecast import find_base
 from .spec import Spec
 from .spec_changes import list_changes
 from ..settings import GateFailed, PunieError, load_settings
@@ -81,7 +82,7 @@ def gather_inputs(spec: Spec, seed: int) -> Inputs:
         spec=spec.sha256,
         data=dataset_hash(settings.data / spec.data.name),
         suites={name: load_suite(name).sha256 for name in spec.evaluation.suites},
-        base=artifact_id(find_model(spec.base.model)),
+        base=artifact_id(find_base(spec)),
         reference=tokenizer_id(find_model(spec.base.reference, tokenizer_only=True)) if spec.base.reference else None,
         seed=seed,
     )

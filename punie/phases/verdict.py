@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ..evals.runner import Record, require_artifact, summarize
+from ..evals.runner import Record, Summary, require_artifact, summarize
 from ..evals.statistics import Share
 from ..evals.suites import load_suite
 from .registration import Registration
@@ -26,7 +26,7 @@ class Judged(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     suite: str
-    category: str  # or `overall`
+    category: str  # or `overall`, or `weakest` with the category's name behind it
     least: float  # registered before the run
     measured: Share
 
@@ -53,6 +53,16 @@ class Verdict(BaseModel):
     criteria: list[Judged]
     sentence: str
 
+# %% ../../nbs/phases/03_verdict.ipynb #0f138c93
+def _find_share(summary: Summary, category: str) -> tuple[str, Share]:
+    """Find the share that a criterion is about, and what to call it."""
+    if category == "overall":
+        return category, summary.overall
+    if category == "weakest":
+        worst = min(summary.by_category, key=lambda name: summary.by_category[name].value)
+        return f"weakest ({worst})", summary.by_category[worst]
+    return category, summary.by_category[category]
+
 # %% ../../nbs/phases/03_verdict.ipynb #afa1a16e
 def decide(
     registration: Registration,
@@ -74,8 +84,9 @@ def decide(
         require_artifact(chosen, artifact, load_suite(name))
         summary = summarize(chosen)
         criteria += [
-            Judged(suite=name, category=category, least=least, measured=summary.overall if category == "overall" else summary.by_category[category])
+            Judged(suite=name, category=label, least=least, measured=measured)
             for category, least in shares.items()
+            for label, measured in [_find_share(summary, category)]
         ]
     missed = [judged for judged in criteria if not judged.held]
     if errors:

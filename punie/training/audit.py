@@ -236,7 +236,7 @@ def audit_folder(
     >>> audit_folder(Path("data/suites"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: data/suites/train.jsonl does not exist; build the data set with `punie data build`, or name another folder
+    punie.settings.PunieError: data/suites/train.jsonl does not exist; build the data set with `punie data build suites`, or name another folder
     """
     files = data_files(folder)
     total, done = sum(path.stat().st_size for path in files), 0

@@ -115,7 +115,7 @@ def data_files(folder: Path) -> list[Path]:
         if len(found) > 1:
             raise PunieError(f"{folder} holds both {found[0].name} and {found[1].name}; keep one")
         if not found and split != "test":
-            raise PunieError(f"{folder / f'{split}.jsonl'} does not exist; build the data set with `punie data build`, or name another folder")
+            raise PunieError(f"{folder / f'{split}.jsonl'} does not exist; build the data set with `punie data build {folder.name}`, or name another folder")
         files += found
     return files
 
