@@ -44,7 +44,7 @@ def measure_speed(folder: Path) -> dict:
     sampling, tokenizer = Sampling(max_tokens=MAX_TOKENS), load_tokenizer(str(folder))
     engine = InProcessEngine(folder)
     engine.reply(conversations[:1], sampling)
-    engine._shared = ("", [], [])  # the prefix is computed once more, inside the measured time
+    engine._prefix = None  # the prefix is computed once more, inside the measured time
     started = time.perf_counter()
     replies = engine.reply(conversations, sampling)
     together = time.perf_counter() - started
@@ -53,7 +53,7 @@ def measure_speed(folder: Path) -> dict:
     in_turn = time.perf_counter() - started
     turns = [with_system_prompt(conversation) for conversation in conversations]
     whole, left = sum(len(engine._encode(each)) for each in turns), sum(len(engine._prepare(each)[0]) for each in turns)
-    computed = left + len(engine._shared[1])
+    computed = left + len(engine._prefix.tokens)
     with tempfile.TemporaryDirectory() as logs, served(folder, Path(logs) / "server.log") as url:
         line = Line(url)
 

@@ -32,6 +32,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 app.add_typer(data_app, name="data")
 app.command()(check)
 app.command()(preflight)
+<<<<<<< HEAD
 app.add_typer(phases_app, name="phases")
 app.command()(rehearse)
 app.command()(status)
@@ -41,6 +42,14 @@ for command in (report, results, pages, sweep):
 =======
 app.command()(train)
 >>>>>>> 9b1f7b3de216c966c41a979a6883519e9dce0249
+=======
+app.command("eval")(eval_model)
+app.command("compare")(compare_runs)
+app.command("export")(export_outcomes)
+app.add_typer(phases_app, name="phases")
+app.command()(rehearse)
+app.command()(status)
+>>>>>>> 8270f63ef71c31fafd56f44da609961ad919dc03
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b

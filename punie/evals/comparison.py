@@ -6,7 +6,7 @@
 __all__ = ['Answer', 'COLUMNS', 'Tally', 'Measured', 'measure', 'Difference', 'Comparison', 'compare_two', 'Comparisons',
            'compare', 'read_run', 'draw_comparisons']
 
-# %% ../../nbs/evals/05a_comparison.ipynb #d8901692
+# %% ../../nbs/evals/05a_comparison.ipynb #3b485185
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from ..settings import GateFailed, PunieError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../../nbs/evals/05a_comparison.ipynb #82ae6dac
+# %% ../../nbs/evals/05a_comparison.ipynb #53f46915
 @dataclass
 class Tally:
     """Count what became of one prompt."""
@@ -63,7 +63,7 @@ class Measured:
         """The strict share with its interval; the unit is the prompt."""
         return share(sum(tally.mean for tally in self.prompts.values()), len(self.prompts))
 
-# %% ../../nbs/evals/05a_comparison.ipynb #e182ba4c
+# %% ../../nbs/evals/05a_comparison.ipynb #464f43bb
 def measure(name: str, records: Iterable[Record]) -> list[Measured]:
     """Measure a run, apart by suite and temperature.
 
@@ -78,7 +78,7 @@ def measure(name: str, records: Iterable[Record]) -> list[Measured]:
         runs[key].add(record)
     return list(runs.values())
 
-# %% ../../nbs/evals/05a_comparison.ipynb #661eff06
+# %% ../../nbs/evals/05a_comparison.ipynb #4b912f18
 Answer = Literal["PASS", "FAIL", "CANNOT TELL"]
 
 
@@ -116,7 +116,7 @@ def _difference(pairs: Sequence[tuple[Tally, Tally]]) -> tuple[Difference, float
         sign_flip(moved) if repeated else mcnemar(gained, lost), low, high, detectable_difference(len(pairs), often, repeated),
     ), often, repeated
 
-# %% ../../nbs/evals/05a_comparison.ipynb #b8ffd26e
+# %% ../../nbs/evals/05a_comparison.ipynb #6f6954b1
 @dataclass(frozen=True)
 class Comparison:
     """Hold whether a run is better than the reference on one suite at one temperature."""
@@ -161,7 +161,7 @@ def compare_two(
         sentence = f"{overall.gained} won, {overall.lost} lost (p = {overall.p:.2g}). These {overall.prompts} prompts could show {seen}; {enough} would settle a difference of {100 * max(abs(overall.value), worth):.1f} points."
     return Comparison(reference.suite, reference.temperature, reference.name, candidate.name, overall, by_category, answer, settle, sentence)
 
-# %% ../../nbs/evals/05a_comparison.ipynb #aa4b7746
+# %% ../../nbs/evals/05a_comparison.ipynb #dc6b7b25
 COLUMNS = ("suite", "T", "run", "reference", "share", "difference", "95% over templates", "won", "lost", "p", "could show", "to settle", "")
 
 
@@ -207,7 +207,7 @@ def compare(
     rivals = len(runs) - 1
     return Comparisons(runs[0][0].name, tuple(compare_two(*pair, worth=worth, runs=rivals) for pair in pairs), unmatched)
 
-# %% ../../nbs/evals/05a_comparison.ipynb #d379e903
+# %% ../../nbs/evals/05a_comparison.ipynb #488bb5b7
 def read_run(
     path: Path,  # an outcomes file, a run's folder, or a folder of runs that differ in their seed
     base: bool = False,  # take the untrained base of the run instead
@@ -233,7 +233,7 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
         if judged is None or (record.artifact == judged) != base:
             yield record
 
-# %% ../../nbs/evals/05a_comparison.ipynb #c5f84052
+# %% ../../nbs/evals/05a_comparison.ipynb #99f46240
 def draw_comparisons(comparisons: Comparisons) -> "Figure":
     """Draw each difference with its interval over the range that its prompts cannot show."""
     from matplotlib import pyplot

@@ -6,7 +6,7 @@
 __all__ = ['Conversation', 'LIVE', 'Sampling', 'one_turn', 'with_system_prompt', 'derived_seed', 'Reply', 'Engine', 'stop_tokens',
            'InProcessEngine']
 
-# %% ../../nbs/evals/02_engines.ipynb #bdcf4e89
+# %% ../../nbs/evals/02_engines.ipynb #66b81abe
 import copy
 import json
 from abc import ABC, abstractmethod
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,9 +25,13 @@ from ..training.artifacts import artifact_id, load_model
 from ..training.dataset import ChatMessage
 from ..training.objective import common_prefix
 
+if TYPE_CHECKING:
+    import mlx.core as mx
+    import mlx.nn as nn
+
 Conversation = Sequence[ChatMessage]  # without the system prompt; it ends with a user turn
 
-# %% ../../nbs/evals/02_engines.ipynb #9cabddbb
+# %% ../../nbs/evals/02_engines.ipynb #1360fa45
 class Sampling(BaseModel):
     """Say how replies are drawn.
 
@@ -41,7 +46,7 @@ class Sampling(BaseModel):
     seed: int = Field(default=0, ge=0)
     max_tokens: int = Field(default=512, gt=0)  # a reply's limit
 
-# %% ../../nbs/evals/02_engines.ipynb #40971882
+# %% ../../nbs/evals/02_engines.ipynb #8b48fafb
 def one_turn(question: str) -> tuple[ChatMessage]:
     """Make the conversation that one question is.
 
@@ -69,7 +74,7 @@ def derived_seed(seed: int, conversation: Conversation) -> int:  # 31 bits
     """
     return int(sha256_text(json.dumps([seed, [asdict(message) for message in conversation]]))[:8], 16) >> 1
 
-# %% ../../nbs/evals/02_engines.ipynb #0ba8ff54
+# %% ../../nbs/evals/02_engines.ipynb #b62358e2
 @dataclass(frozen=True)
 class Reply:
     """Hold what came back for one conversation.
@@ -121,7 +126,7 @@ def stop_tokens(folder: Path) -> tuple[str, ...]:
     ids = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
     return tuple(tokenizer.decode([number]) for number in sorted(ids))
 
-# %% ../../nbs/evals/02_engines.ipynb #3760e8d6
+# %% ../../nbs/evals/02_engines.ipynb #db0c1a3b
 def _sampler(sampling: Sampling, conversation: Conversation) -> Callable | None:
     """Make what draws the tokens of one reply from log-probabilities of shape (1, vocabulary); None takes the likeliest."""
     if sampling.temperature == 0:
@@ -139,7 +144,26 @@ def _sampler(sampling: Sampling, conversation: Conversation) -> Callable | None:
 
     return draw
 
-# %% ../../nbs/evals/02_engines.ipynb #92fc5e15
+# %% ../../nbs/evals/02_engines.ipynb #f11af9bf
+@dataclass(frozen=True)
+class _Prefix:
+    system: str  # prompt
+    tokens: list[int]  # that all conversations under it begin with
+    cache: list  # of those tokens, a part for each layer
+
+
+def _prefill(model: "nn.Module", tokens: list[int]) -> list:
+    """Compute the cache of tokens."""
+    mx = mlx_core()
+    from mlx_lm.models.cache import make_prompt_cache
+
+    cache = make_prompt_cache(model)
+    if tokens:
+        model(mx.array([tokens]), cache=cache)
+        mx.eval([layer.state for layer in cache])
+    return cache
+
+# %% ../../nbs/evals/02_engines.ipynb #83e993c6
 LIVE = 32  # conversations that are answered at once
 
 
@@ -153,7 +177,7 @@ class InProcessEngine(Engine):
         self.artifact = artifact_id(folder)  # what the replies belong to
         self.stop = stop_tokens(folder)
         self.model, self.tokenizer = load_model(folder)
-        self._shared: tuple[str, list[int], list] = ("", [], [])  # a system prompt with its tokens and their cache
+        self._prefix: _Prefix | None = None  # of the last system prompt
 
     def stream(self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()) -> Iterator[tuple[int, Reply]]:
         """Answer conversations in continuous batches; special tokens that belong to the format are kept."""
@@ -185,23 +209,12 @@ class InProcessEngine(Engine):
 
     def _prepare(self, turns: list[dict[str, str]]) -> tuple[list[int], list | None]:
         """Give the tokens that are still to be read, and a copy of the cache of those before them."""
-        system = turns[0]["content"]
-        if system != self._shared[0]:
-            probes = [self._encode([turns[0], {"role": "user", "content": question}]) for question in ("a", "Z")]
+        system, whole = turns[0], self._encode(turns)
+        if self._prefix is None or self._prefix.system != system["content"]:
+            probes = [self._encode([system, {"role": "user", "content": question}]) for question in ("a", "Z")]
             shared = probes[0][: common_prefix(probes)]
-            self._shared = system, shared, self._prefill(shared)
-        prompt, (_, shared, cache) = self._encode(turns), self._shared
-        if prompt[: len(shared)] != shared:  # this template renders the system prompt otherwise here
-            return prompt, None
-        return prompt[len(shared) :], copy.deepcopy(cache)
-
-    def _prefill(self, shared: list[int]) -> list:
-        """Compute the cache of the tokens that all conversations begin with."""
-        mx = mlx_core()
-        from mlx_lm.models.cache import make_prompt_cache
-
-        cache = make_prompt_cache(self.model)
-        if shared:
-            self.model(mx.array([shared]), cache=cache)
-            mx.eval([layer.state for layer in cache])
-        return cache
+            self._prefix = _Prefix(system["content"], shared, _prefill(self.model, shared))
+        length = len(self._prefix.tokens)
+        if whole[:length] != self._prefix.tokens:  # this template renders the system prompt otherwise here
+            return whole, None
+        return whole[length:], copy.deepcopy(self._prefix.cache)

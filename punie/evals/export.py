@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GROUP', 'TRACKIO', 'EXPORTS', 'to_parquet', 'to_inspect', 'to_mlflow', 'to_trackio', 'export']
 
-# %% ../../nbs/evals/06_export.ipynb #37e00c5c
+# %% ../../nbs/evals/06_export.ipynb #9c7b321b
 import importlib
 import json
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
     from pyarrow import Schema
 
-# %% ../../nbs/evals/06_export.ipynb #93cc8844
+# %% ../../nbs/evals/06_export.ipynb #73cc81aa
 def _extra(module: str, extra: str) -> ModuleType:
     """Import a tool of an extra. Raises `PunieError` that says how to install it."""
     try:
@@ -32,7 +32,7 @@ def _extra(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise PunieError(f"{module} is not installed; install it with: uv sync --extra {extra}") from error
 
-# %% ../../nbs/evals/06_export.ipynb #3d5e0080
+# %% ../../nbs/evals/06_export.ipynb #72368b8e
 GROUP = 1000  # rows
 
 
@@ -60,7 +60,7 @@ def to_parquet(outcomes: Path, folder: Path) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
 
-# %% ../../nbs/evals/06_export.ipynb #defd969e
+# %% ../../nbs/evals/06_export.ipynb #cb2293ce
 def _inspect_sample(record: Record) -> "EvalSample":
     from inspect_ai.log import EvalError, EvalSample
     from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ModelOutput
@@ -101,7 +101,7 @@ def _inspect_log(records: list[Record]) -> "EvalLog":
         stats=EvalStats(started_at=now, completed_at=now), samples=samples,
     )
 
-# %% ../../nbs/evals/06_export.ipynb #b53ba458
+# %% ../../nbs/evals/06_export.ipynb #a71b3e0b
 def _groups(outcomes: Path) -> Iterator[list[Record]]:
     """Read the records of one artifact, suite and temperature at a time, as an outcomes file has them."""
     for _, records in groupby(stream_records(outcomes), lambda record: (record.artifact, record.suite, record.temperature)):
@@ -116,7 +116,7 @@ def to_inspect(outcomes: Path, folder: Path) -> Path:
         log.write_eval_log(_inspect_log(records), folder / f"{first.suite}_{first.artifact[:12]}_T{first.temperature:g}.eval")
     return folder
 
-# %% ../../nbs/evals/06_export.ipynb #afc96f2c
+# %% ../../nbs/evals/06_export.ipynb #d33f28d6
 def _figures(records: list[Record]) -> tuple[str, dict[str, str | float], dict[str, float]]:
     """Name a run, and give its parameters and its figures."""
     first, counted = records[0], summarize(records)
@@ -144,7 +144,7 @@ def to_mlflow(outcomes: Path, folder: Path) -> Path:
         client.set_terminated(run)
     return folder
 
-# %% ../../nbs/evals/06_export.ipynb #53a4bc88
+# %% ../../nbs/evals/06_export.ipynb #8f7d90d1
 TRACKIO = """
 import json, sys, trackio
 for name, parameters, figures in json.load(sys.stdin):
@@ -165,7 +165,7 @@ def to_trackio(outcomes: Path, folder: Path) -> Path:
         raise PunieError(f"trackio did not take the outcomes: {(done.stderr.splitlines() or ['no word'])[-1]}")
     return folder
 
-# %% ../../nbs/evals/06_export.ipynb #b5111836
+# %% ../../nbs/evals/06_export.ipynb #f8f10a5e
 EXPORTS: dict[str, Callable[[Path, Path], Path]] = {"parquet": to_parquet, "inspect": to_inspect, "mlflow": to_mlflow, "trackio": to_trackio}
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Key', 'Plan', 'evaluate_into']
 
-# %% ../../nbs/evals/03a_outcomes.ipynb #c0878058
+# %% ../../nbs/evals/03a_outcomes.ipynb #2e650160
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from ..settings import GateFailed, PunieError
 
 Key = tuple[float, int, str]  # temperature, epoch, sample
 
-# %% ../../nbs/evals/03a_outcomes.ipynb #e0ac11cd
+# %% ../../nbs/evals/03a_outcomes.ipynb #db59bd19
 class Plan(BaseModel):
     """Say at which temperatures, how often and how a suite is asked.
 
@@ -46,7 +46,7 @@ class Plan(BaseModel):
             for epoch in range(self.epochs if temperature else 1)
         ]
 
-# %% ../../nbs/evals/03a_outcomes.ipynb #294f00a7
+# %% ../../nbs/evals/03a_outcomes.ipynb #e7163eeb
 def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path: Path) -> None:
     """Check that a record belongs to this evaluation. Raises `GateFailed`."""
     wanted = {
@@ -88,7 +88,7 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
             raise PunieError(f"another process writes {path}; wait for it, or name another folder") from None
         yield file
 
-# %% ../../nbs/evals/03a_outcomes.ipynb #0a4fa75f
+# %% ../../nbs/evals/03a_outcomes.ipynb #52d35008
 def _settled(file: BinaryIO, places: dict[Key, int], suite: Suite, path: Path) -> Iterator[Record]:
     """Read the records in the order of the suite, each judged as the scorer stands now."""
     samples = {sample.id: (number, sample) for number, sample in enumerate(suite.samples)}

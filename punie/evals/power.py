@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['POWER', 'ALPHA', 'MOST', 'power', 'disagreement', 'detectable_difference', 'prompts_to_settle']
 
-# %% ../../nbs/evals/05b_power.ipynb #3326e7d7
+# %% ../../nbs/evals/05b_power.ipynb #b9bea0eb
 from collections.abc import Callable
 from math import sqrt
 
@@ -13,7 +13,7 @@ POWER = 0.8  # chance to call a difference that is there
 ALPHA = 0.05  # chance to call one that is not
 MOST = 1_000_000  # prompts; nobody writes more
 
-# %% ../../nbs/evals/05b_power.ipynb #b269bdee
+# %% ../../nbs/evals/05b_power.ipynb #d75868aa
 def power(
     n: int,  # prompts
     difference: float,  # of the true shares
@@ -43,7 +43,7 @@ def power(
     called = binom.cdf(fewest, disagreeing, toward) + binom.sf(disagreeing - fewest - 1, disagreeing, toward)
     return float((binom.pmf(disagreeing, n, spread) * np.where(fewest >= 0, called, 0.0)).sum())
 
-# %% ../../nbs/evals/05b_power.ipynb #fba1ad09
+# %% ../../nbs/evals/05b_power.ipynb #37ddfa05
 def disagreement(
     differences: list[float],  # of each prompt's mean score, between -1 and 1
 ) -> float:
@@ -54,7 +54,7 @@ def disagreement(
     """
     return (sum(each**2 for each in differences) + 1) / (len(differences) + 2)
 
-# %% ../../nbs/evals/05b_power.ipynb #2e255a2b
+# %% ../../nbs/evals/05b_power.ipynb #693eb0e3
 def detectable_difference(
     n: int,  # prompts
     disagreement: float,

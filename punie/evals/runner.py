@@ -6,7 +6,7 @@
 __all__ = ['WINDOW', 'COUNTED', 'Record', 'template_of', 'judge', 'judge_again', 'evaluate', 'read_records', 'stream_records',
            'parse_record', 'write_records', 'require_artifact', 'Summary', 'summarize']
 
-# %% ../../nbs/evals/03_runner.ipynb #132ae42b
+# %% ../../nbs/evals/03_runner.ipynb #4d6adaee
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ from ..settings import GateFailed, PunieError
 from ..training.dataset import ChatMessage
 from ..training.tool_call_parser import parse_tool_calls
 
-# %% ../../nbs/evals/03_runner.ipynb #ea4994fe
+# %% ../../nbs/evals/03_runner.ipynb #5be6bd44
 class Record(BaseModel):
     """Hold one judged sample.
 
@@ -73,7 +73,7 @@ class Record(BaseModel):
         """Its place in an evaluation."""
         return self.temperature, self.epoch, self.sample
 
-# %% ../../nbs/evals/03_runner.ipynb #8daa3f41
+# %% ../../nbs/evals/03_runner.ipynb #22d32e67
 def template_of(sample: Sample) -> str:
     """Name what a sample has in common with its like: the expected tools, or its id without the number.
 
@@ -83,7 +83,7 @@ def template_of(sample: Sample) -> str:
     """
     return "+".join(sorted({call.tool for call in sample.expected})) or re.sub(r"[-_]?\d+$", "", sample.id)
 
-# %% ../../nbs/evals/03_runner.ipynb #b0e400a3
+# %% ../../nbs/evals/03_runner.ipynb #95d65c3a
 def judge(
     sample: Sample,
     reply: Reply | Sequence[Reply],  # several where the sample goes step by step
@@ -128,7 +128,7 @@ def judge_again(record: Record, sample: Sample, suite: Suite) -> Record:
     sampling = Sampling(**record.model_dump(include=set(Sampling.model_fields)))
     return judge(sample, replies, suite, record.artifact, sampling, record.epoch, record.engine, record.stop)
 
-# %% ../../nbs/evals/03_runner.ipynb #0d3d8b99
+# %% ../../nbs/evals/03_runner.ipynb #3bf9f8c6
 WINDOW = 256  # samples in play at once
 
 
@@ -169,7 +169,7 @@ def evaluate(
                     yield judge(play.sample, play.replies, suite, engine.artifact, sampling, epoch, engine.name, engine.stop)
             plays = going
 
-# %% ../../nbs/evals/03_runner.ipynb #d995f164
+# %% ../../nbs/evals/03_runner.ipynb #5f16fdd8
 def read_records(path: Path) -> list[Record]:
     """Read all records of a file. Raises `PunieError` that names file and line."""
     return list(stream_records(path))
@@ -219,7 +219,7 @@ def require_artifact(records: list[Record], artifact: str, suite: Suite) -> None
     if Counter(record.key for record in records) != wanted or any(record.suite_sha256 != suite.sha256 for record in records):
         raise GateFailed(f"the scores do not cover the suite {suite.name} as it is now; evaluate again")
 
-# %% ../../nbs/evals/03_runner.ipynb #73ebacab
+# %% ../../nbs/evals/03_runner.ipynb #0eb76c3b
 class Summary(BaseModel):
     """Hold the strict scores of one artifact on one suite.
 
@@ -246,7 +246,7 @@ class Summary(BaseModel):
     pass_at: dict[int, float]  # by number of tries: one right is enough
     pass_all: dict[int, float]  # by number of tries: all have to be right
 
-# %% ../../nbs/evals/03_runner.ipynb #8e25e3f4
+# %% ../../nbs/evals/03_runner.ipynb #24d687da
 COUNTED = ("correct", "code_mode", "names_tools", "reads_fields", "prose_mention")
 
 
