@@ -90,9 +90,9 @@ def load_model(
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise PunieError(f"cannot load the model in {folder}: {str(error).splitlines()[0]}") from error
     if on_cpu():
+        model.set_dtype(mx.float32)  # first, so that scales of 16 bits give the exact weights
         if "quantization" in config:
             model = dequantize_model(model)
-        model.set_dtype(mx.float32)
     model.eval()
     return model, tokenizer
 
