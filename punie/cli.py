@@ -16,13 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from .cli_data import data_app
+from .cli_eval import compare_runs, eval_model, export_outcomes
 from .cli_gates import check, preflight
 from .cli_phases import Settings, phases_app, rehearse, status
-<<<<<<< HEAD
 from .cli_reports import pages, report, results, sweep
-=======
 from .cli_train import train
->>>>>>> 9b1f7b3de216c966c41a979a6883519e9dce0249
 from .settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -32,24 +30,15 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 app.add_typer(data_app, name="data")
 app.command()(check)
 app.command()(preflight)
-<<<<<<< HEAD
-app.add_typer(phases_app, name="phases")
-app.command()(rehearse)
-app.command()(status)
-<<<<<<< HEAD
-for command in (report, results, pages, sweep):
-    app.command()(command)
-=======
-app.command()(train)
->>>>>>> 9b1f7b3de216c966c41a979a6883519e9dce0249
-=======
 app.command("eval")(eval_model)
 app.command("compare")(compare_runs)
 app.command("export")(export_outcomes)
 app.add_typer(phases_app, name="phases")
 app.command()(rehearse)
 app.command()(status)
->>>>>>> 8270f63ef71c31fafd56f44da609961ad919dc03
+app.command()(train)
+for command in (report, results, pages, sweep):
+    app.command()(command)
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b

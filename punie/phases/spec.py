@@ -92,7 +92,7 @@ class Evaluation(Part):
     temperature: float = Field(default=0.0, ge=0)  # 0 always takes the likeliest token
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)  # of the draws, where the temperature is above 0
-    epochs: int = Field(default=1, gt=0)  # times that each prompt is asked
+    epochs: int = Field(default=1, ge=1)  # tries of each prompt, where the temperature is above 0
 
     @model_validator(mode="after")
     def _plain_names(self) -> "Evaluation":
