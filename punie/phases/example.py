@@ -50,7 +50,7 @@ def write_example(
     rows, artifact = few_rows(run.rows().train, 12), sha256_text(f"{phase} {seed} {sorted(overrides.items())}")
     supervised = supervise_rows(rows, load_tokenizer(str(run.base)), run.spec.lora.mask)
     tuned = _records(run, artifact, right)
-    write_json(run.path("ledger.json"), {**make_ledger(rows, supervised, run.spec.lora.mask).summary(), "budget": plan_budget(supervised, run.spec.lora, seed).to_dict()})
+    write_json(run.path("ledger.json"), {**make_ledger(supervised, run.spec.lora.mask).summary(), "budget": plan_budget(supervised, run.spec.lora, seed).to_dict()})
     for name in ("preflight.json", "checks.json"):
         write_json(run.path(name), [asdict(CheckResult("example", True, "nothing was checked"))])
     write_jsonl(run.path("events.jsonl"), [{"kind": kind, "update": update, "loss": 2.0 / (1 + update + seed)} for update in (0, 10, 20) for kind in ("train", "valid")])

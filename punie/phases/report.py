@@ -92,20 +92,20 @@ def outcome_map(
 def loss_figure(
     events: Sequence[Mapping],  # of one run: kind, update, and what that kind reports
 ) -> "HTML":
-    """Plot training and validation loss of a run, with its checkpoints and probes."""
+    """Plot training and validation loss of a run, with its checkpoints, its probes and its end."""
     from matplotlib import pyplot
 
     def curve(kind: str, key: str = "loss") -> list[tuple[int, float]]:
         return [(event["update"], event[key]) for event in events if event["kind"] == kind and event.get(key) is not None]
 
     figure, axes = pyplot.subplots(figsize=(9, 3.8), layout="constrained")
-    styles = {("train", "loss"): ("training", TUNED, "-", ""), ("valid", "loss"): ("validation, whole split", "#D55E00", "-", "o"), ("valid", "call"): ("of it calls", "#009E73", "--", "^"), ("valid", "prose"): ("of it prose", "#CC79A7", ":", "s")}
+    styles = {("train", "loss"): ("training", TUNED, "-", ""), ("valid", "loss"): ("validation, each with its checkpoint", "#D55E00", "-", "o"), ("valid", "call_loss"): ("of it calls", "#009E73", "--", "^"), ("valid", "prose_loss"): ("of it prose", "#CC79A7", ":", "s")}
     for (kind, key), (label, colour, line, marker) in styles.items():
         if points := curve(kind, key):
             axes.plot(*zip(*points), color=colour, linestyle=line, marker=marker, markersize=5, label=label)
     axes.set(title="Loss at supervised tokens", xlabel="update", ylabel="nats a token", yscale="log")
-    for index, event in enumerate(event for event in events if event["kind"] == "checkpoint"):
-        axes.axvline(event["update"], color=GUIDE, linewidth=1, linestyle=":", label="" if index else "checkpoint")
+    for event in (event for event in events if event["kind"] == "stop"):
+        axes.axvline(event["update"], color=GUIDE, linestyle=":", label=f"stopped: {event['reason']}")
     if probes := curve("probe", "share"):
         right = axes.twinx()
         right.plot(*zip(*probes), color="#E69F00", marker="D", linestyle="none", label="behaviour probe (right axis)")

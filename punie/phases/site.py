@@ -9,6 +9,7 @@ __all__ = ['PARTS', 'part_of', 'reading_order', 'title_of', 'contents', 'build_s
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,12 +52,12 @@ def title_of(notebook: Path) -> tuple[str, str]:  # heading and promise
     return first[0].removeprefix("# "), promise
 
 
-def contents() -> "Markdown":
-    """Show all notebooks in reading order, with links that JupyterLab follows."""
+def contents(order: Sequence[Path] | None = None) -> "Markdown":  # all notebooks by default
+    """Show notebooks in reading order, with links that JupyterLab follows."""
     from IPython.display import Markdown
 
     lines, part, home = [], None, load_settings().root / "nbs"
-    for path in reading_order():
+    for path in reading_order() if order is None else order:
         if part_of(path) != part:
             part = part_of(path)
             lines.append(f"\n### {PARTS[part]}\n")
@@ -65,9 +66,10 @@ def contents() -> "Markdown":
     return Markdown("\n".join(lines))
 
 # %% ../../nbs/phases/07c_site.ipynb #5c31393f
-def _page_of(notebook: Path, number: int, order: list[Path], target: Path, folder: Path) -> None:
+def _page_of(number: int, order: Sequence[Path], folder: Path) -> None:
     import nbformat
 
+    notebook, target = order[number], _target(order[number], folder)
     content = nbformat.read(notebook, as_version=4)
     content.cells = [each for each in content.cells if not each.source.startswith("#| hide")]
     for each in content.cells:
@@ -85,18 +87,21 @@ def _target(notebook: Path, folder: Path) -> Path:
     return folder / "docs" / ("readme.html" if relative.name == "index.html" else relative)
 
 
-def build_site(folder: Path) -> Path:
+def build_site(
+    folder: Path,
+    order: Sequence[Path] | None = None,  # all notebooks by default
+) -> Path:
     """Write all notebooks and the published reports as a static site; return the path of its first page. Raises `PunieError` where the folder holds something else."""
     from nbconvert.filters import markdown2html
 
     if folder.exists() and any(folder.iterdir()) and not (folder / "docs").is_dir():
         raise PunieError(f"{folder} holds something that is no site; name an empty folder")
-    order = reading_order()
-    for number, notebook in enumerate(order):
-        _page_of(notebook, number, order, _target(notebook, folder), folder)
+    order = reading_order() if order is None else order
+    for number in range(len(order)):
+        _page_of(number, order, folder)
     reports = load_settings().reports
     shutil.copytree(reports, folder / "reports", dirs_exist_ok=True)
-    links = re.sub(r"\(([^()]+)\.ipynb\)", lambda found: f"(docs/{'readme' if found[1] == 'index' else found[1]}.html)", contents().data)
+    links = re.sub(r"\(([^()]+)\.ipynb\)", lambda found: f"(docs/{'readme' if found[1] == 'index' else found[1]}.html)", contents(order).data)
     reading = '<p><a href="reports/index.html">Published reports</a></p>' if (reports / "index.html").exists() else ""
     write_text(folder / "index.html", render_page("punie", f"<h1>punie</h1><p>{cell(title_of(order[0])[1])}</p>{reading}{markdown2html(links)}"))
     return folder / "index.html"

@@ -173,7 +173,7 @@ def sweep_cluster(
         if not any(worker["resources"].get(label) for worker in workers):
             raise PunieError(f"none of the {len(workers)} workers at {scheduler} has the resource {label}; start them with --resources {label}=1")
         futures = {client.submit(do_cell, cell.phase, cell.seed, dict(cell.overrides), code_hash(), pure=False, resources={label: 1}, retries=1): cell for cell in missing}
-        for over, future in enumerate(as_completed(futures), 1):
+        for over, future in enumerate(as_completed(futures, loop=client.loop), 1):
             lost = future.exception()
             keep(futures[future], {"log": f"the worker was lost: {lost}"} if lost else future.result())
             told(over, len(missing), futures[future])

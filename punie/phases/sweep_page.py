@@ -85,13 +85,13 @@ def sweep_name(cells: Sequence[Cell]) -> str:
     return "-".join([cells[0].phase, "sweep", *sorted({key for each in cells for key in each.overrides})])
 
 
-def _cells_table(cells: Sequence[Cell], results: Mapping[Cell, Results], suites: Sequence[str]) -> "HTML":
+def _cells_table(cells: Sequence[Cell], results: Mapping[str, Results], suites: Sequence[str]) -> "HTML":
     rows = []
     for each in cells:
         state, words = each.state
         page = f"{each.phase}-{each.name}" if each.name != "seed0" else each.phase
         linked = Markup('<a href="../{0}/index.html">{1}</a>').format(page, each.seed) if (load_settings().reports / page / "index.html").exists() else each.seed
-        found = results.get(each)
+        found = results.get(each.name)
         rows.append([each.knobs, linked, mark(found.verdict.verdict) if found else state, *(found.summary("tuned", suite).overall if found else "" for suite in suites), found.verdict.sentence if found else words])
     return table(["knobs", "seed", "", *suites, "in words"], rows)
 
@@ -99,13 +99,13 @@ def _cells_table(cells: Sequence[Cell], results: Mapping[Cell, Results], suites:
 def write_sweep_page(cells: Sequence[Cell]) -> Path:
     """Write the page of a sweep from the cells that are done, and return its path."""
     spec, name = load_spec(cells[0].phase), sweep_name(cells)
-    results = {each: load_finished(each.folder) for each in cells if each.state[0] == "done"}
+    results = {each.name: load_finished(each.folder) for each in cells if each.state[0] == "done"}
     settings = list(dict.fromkeys(each.knobs for each in cells))
     counts = Counter(found.verdict.verdict for found in results.values())
     sentence = f"{len(results)} of {len(cells)} cells are done" + "".join(f", {count} of them {verdict}" for verdict, count in counts.most_common()) + "."
     body = [f"<h1>{cell(spec.title)}: {len(cells)} runs</h1><p>{cell(spec.hypothesis)}</p><p>{cell(sentence)}</p>"]
     for suite in spec.evaluation.suites:
-        points = {knobs: [{category: share.value for category, share in all_shares(found.summary("tuned", suite)).items()} for each, found in results.items() if each.knobs == knobs] for knobs in settings}
+        points = {knobs: [{category: share.value for category, share in all_shares(found.summary("tuned", suite)).items()} for each in cells if each.knobs == knobs and (found := results.get(each.name))] for knobs in settings}
         if points := {knobs: seeds for knobs, seeds in points.items() if seeds}:
             means = [[knobs, len(seeds), *(f"{mean:.1%} ({low:.0%} to {high:.0%})" if len(seeds) > 1 else f"{mean:.1%}" for mean, low, high in (mean_interval([seed[c] for seed in seeds]) for c in seeds[0]))] for knobs, seeds in points.items()]
             body += [f"<h2>{cell(suite)}</h2>", strip_plot(points, f"Strictly right by category, {suite}", spec.criteria.get(suite, {})).data, table(["knobs", "seeds", *next(iter(points.values()))[0]], means).data]
