@@ -745,6 +745,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'punie.phases.sweep.keep': ('phases/sweep.html#keep', 'punie/phases/sweep.py'),
                                     'punie.phases.sweep.parse_axis': ('phases/sweep.html#parse_axis', 'punie/phases/sweep.py'),
                                     'punie.phases.sweep.parse_seeds': ('phases/sweep.html#parse_seeds', 'punie/phases/sweep.py'),
+                                    'punie.phases.sweep.small_files': ('phases/sweep.html#small_files', 'punie/phases/sweep.py'),
                                     'punie.phases.sweep.sweep_cluster': ('phases/sweep.html#sweep_cluster', 'punie/phases/sweep.py'),
                                     'punie.phases.sweep.sweep_here': ('phases/sweep.html#sweep_here', 'punie/phases/sweep.py')},
             'punie.phases.sweep_page': { 'punie.phases.sweep_page._cells_table': ( 'phases/sweep_page.html#_cells_table',
