@@ -7,7 +7,6 @@ __all__ = ['Told', 'parse_seeds', 'parse_axis', 'Cell', 'grid', 'small_files', '
 
 # %% ../../nbs/phases/09_sweep.ipynb #0c2377fc
 import itertools
-import os
 import re
 import subprocess
 import sys
@@ -130,9 +129,10 @@ def do_cell(
     if code != code_hash():
         return {"log": "PunieError: this worker has other code than the sweep was started with; install the same punie on both"}
     command = [sys.executable, "-c", "from punie.cli import main; main()", *cell.arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", cwd=load_settings().root, env={**os.environ, "NO_COLOR": "1"})
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", cwd=load_settings().root)
     files = {name: read_text(cell.folder / name) for name in small_files(cell.folder)} if done.returncode == 0 else {}
-    return {"log": done.stdout or f"it ended with status {done.returncode} and said nothing", **files}
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout)  # colours and cursors
+    return {"log": said or f"it ended with status {done.returncode} and said nothing", **files}
 
 
 def keep(cell: Cell, brought: Mapping[str, str]) -> None:
