@@ -17,6 +17,7 @@ from rich.table import Table
 
 from .cli_data import data_app
 from .cli_eval import compare_runs, eval_model, export_outcomes
+from .cli_export import fuse_adapter, ladder
 from .cli_gates import check, preflight
 from .cli_phases import Settings, phases_app, rehearse, status
 from .cli_reports import pages, report, results, sweep
@@ -36,9 +37,11 @@ app.command("export")(export_outcomes)
 app.add_typer(phases_app, name="phases")
 app.command()(rehearse)
 app.command()(status)
-app.command()(train)
 for command in (report, results, pages, sweep):
     app.command()(command)
+app.command()(train)
+app.command("fuse")(fuse_adapter)
+app.command()(ladder)
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b

@@ -6,7 +6,7 @@
 __all__ = ['console', 'open_engine', 'read_temperatures', 'overview', 'categories_table', 'eval_model', 'find_run',
            'compare_runs', 'export_outcomes']
 
-# %% ../nbs/cli_eval.ipynb #e97f1280
+# %% ../nbs/cli_eval.ipynb #2be51f84
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 console = Console()
 
-# %% ../nbs/cli_eval.ipynb #f74cfbea
+# %% ../nbs/cli_eval.ipynb #a96cc79d
 @contextmanager
 def open_engine(
     engine: str,  # in-process, server, or the base URL of one
@@ -66,7 +66,7 @@ def read_temperatures(text: str) -> tuple[float, ...]:
         raise PunieError(f"--temperature {text}: give different numbers from 0 up, separated by commas, such as 0,0.2,0.7")
     return temperatures
 
-# %% ../nbs/cli_eval.ipynb #a53f5a08
+# %% ../nbs/cli_eval.ipynb #f81762c6
 def overview(scored: "list[Scored]") -> Table:
     """Tabulate the figures of each model at each temperature."""
     tries = max(each.summary.tries for each in scored)
@@ -89,7 +89,7 @@ def categories_table(scored: "list[Scored]") -> Table:
         grid.add_row(name, *(f"{share}\n[dim]{share.interval}[/]" for share in shares), end_section=True)
     return grid
 
-# %% ../nbs/cli_eval.ipynb #c7bbefa5
+# %% ../nbs/cli_eval.ipynb #34cdafff
 def _ask(model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: Progress) -> tuple[Path, "list[Scored]"]:
     """Ask one model what is still missing; return where its outcomes are kept, and what it scored."""
     from punie.evals.controls import require_controls
@@ -149,7 +149,7 @@ def eval_model(
     if lost := sum(each.summary.outcomes["error"] for each in own):
         raise PunieError(f"{lost} replies could not be had; the same command asks for them again")
 
-# %% ../nbs/cli_eval.ipynb #ce47604e
+# %% ../nbs/cli_eval.ipynb #7c2cd8be
 def find_run(name: str) -> Path:
     """Find a run: a path, or a name under the folder of runs.
 
@@ -193,7 +193,7 @@ def compare_runs(
     save_figure(draw_comparisons(compared), kept / "comparison.png")
     console.print(f"Kept: {kept} (comparison.json, comparison.png)", soft_wrap=True)
 
-# %% ../nbs/cli_eval.ipynb #2afd2f5e
+# %% ../nbs/cli_eval.ipynb #fd4770ac
 def export_outcomes(
     run: Annotated[str, typer.Argument(help="A folder that holds outcomes.jsonl, or the file.")],
     to: Annotated[str, typer.Option(help="parquet, inspect, mlflow, trackio; several with commas.")] = "parquet",

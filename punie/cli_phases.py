@@ -144,7 +144,7 @@ def _show_rehearsal(shown: "Rehearsal") -> None:
     console.print(f"Stages in miniature, in seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in shown.stages.items())}")
     seen, speed = shown.forecast, matmul_gflops()
     hours = f"; training on this machine ({speed:.0f} GFLOP/s): not under {seen.hours(speed):.2g} h" if seen.operations else ""
-    console.print(f"The real run: {seen.download_gb:.2g} GB to fetch, {seen.disk_gb:.2g} GB of disk, {seen.memory_gb:.2g} GB of memory{hours}")
+    console.print(f"The real run: {seen.download_gb:.2g} GB to fetch, {seen.disk_gb:.2g} GB of disk, at most {seen.memory_gb:.2g} GB of memory (a row of max_tokens){hours}", soft_wrap=True)
     if shown.page:
         console.print(f"Page in miniature: {shown.page}", soft_wrap=True)
 

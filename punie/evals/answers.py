@@ -10,6 +10,7 @@ import posixpath
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..agent.typed_tools import TOOLS, Registry
 from .suites import ExpectedCall
@@ -33,12 +34,12 @@ class Answer:
     turns: tuple[Turn, ...]  # one for each reply
     too_long: bool = False  # a reply was longer than is read
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[ToolCall, ...]:
         """Everything that was written as a call."""
         return tuple(block for turn in self.turns for block in turn.blocks)
 
-    @property
+    @cached_property
     def calls(self) -> tuple[MadeCall, ...]:
         """The calls in sound blocks, and after those of each block its problems."""
         return tuple(call for turn in self.turns for call in turn.calls)

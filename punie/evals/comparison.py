@@ -9,7 +9,7 @@ __all__ = ['Answer', 'COLUMNS', 'Tally', 'Measured', 'measure', 'Difference', 'C
 # %% ../../nbs/evals/05a_comparison.ipynb #3b485185
 import html
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -91,7 +91,7 @@ class Difference:
     second: Share
     gained: int  # prompts that the second run answered right more often
     lost: int  # and less often
-    p: float  # two-sided; of a category, corrected for the number of categories
+    p: float  # two-sided; corrected for the number of runs, and of a category for the number of categories
     low: float  # 95% interval of the difference, by cluster bootstrap over templates
     high: float
     detectable: float | None  # the smallest difference that is called in four of five cases
@@ -101,7 +101,7 @@ class Difference:
         return self.second.value - self.first.value
 
 
-def _difference(pairs: Sequence[tuple[Tally, Tally]]) -> tuple[Difference, float, bool]:
+def _difference(pairs: Sequence[tuple[Tally, Tally]], runs: int = 1) -> tuple[Difference, float, bool]:
     """Compare two runs on some prompts; with the disagreement, and whether prompts were asked several times."""
     moved = [second.mean - first.mean for first, second in pairs]
     gained, lost = sum(each > 0 for each in moved), sum(each < 0 for each in moved)
@@ -111,9 +111,10 @@ def _difference(pairs: Sequence[tuple[Tally, Tally]]) -> tuple[Difference, float
         clusters.setdefault(tally.template, []).append(each)
     often = disagreement(moved)
     low, high = cluster_interval(clusters)
+    p = sign_flip(moved) if repeated else mcnemar(gained, lost)
     return Difference(
         len(pairs), *(share(sum(pair[side].mean for pair in pairs), len(pairs)) for side in (0, 1)), gained, lost,
-        sign_flip(moved) if repeated else mcnemar(gained, lost), low, high, detectable_difference(len(pairs), often, repeated),
+        min(1.0, p * runs), low, high, detectable_difference(len(pairs), often, repeated, ALPHA / runs),
     ), often, repeated
 
 # %% ../../nbs/evals/05a_comparison.ipynb #6f6954b1
@@ -132,6 +133,17 @@ class Comparison:
     sentence: str
 
 
+def _sentence(name: str, overall: Difference, answer: Answer, lost: int, missed: float, settle: int | None) -> str:
+    if lost:
+        return f"{lost} {'reply' if lost == 1 else 'replies'} could not be had, which says nothing about a model; evaluate again."
+    counted = f"{overall.gained} won, {overall.lost} lost"
+    if answer != "CANNOT TELL":
+        return f"{name} is {'better' if answer == 'PASS' else 'worse'} by {100 * abs(overall.value):.1f} points ({counted}, p = {overall.p:.2g})."
+    seen = f"no difference under {100 * overall.detectable:.0f} points" if overall.detectable else "no difference at all"
+    enough = f"about {settle:,} prompts" if settle else "more prompts than anybody can write"
+    return f"{counted} (p = {overall.p:.2g}). These {overall.prompts} prompts could show {seen}; {enough} would settle a difference of {100 * missed:.1f} points."
+
+
 def compare_two(
     reference: Measured,
     candidate: Measured,
@@ -142,23 +154,14 @@ def compare_two(
     if reference.suite_sha256 != candidate.suite_sha256 or reference.prompts.keys() != candidate.prompts.keys():
         raise GateFailed(f"{reference.name} and {candidate.name} were not asked the same prompts of {reference.suite}; evaluate both on the suite as it is now")
     pairs = {name: (tally, candidate.prompts[name]) for name, tally in reference.prompts.items()}
-    overall, often, repeated = _difference(list(pairs.values()))
+    overall, often, repeated = _difference(list(pairs.values()), runs)
     parts = {category: _difference([pair for pair in pairs.values() if pair[0].category == category])[0] for category in dict.fromkeys(a.category for a, _ in pairs.values())}
     corrected = holm([part.p for part in parts.values()])
-    overall = Difference(**{**vars(overall), "p": min(1.0, overall.p * runs)})
-    by_category = {category: Difference(**{**vars(part), "p": p}) for (category, part), p in zip(parts.items(), corrected)}
-    lost = sum(tally.errors for pair in pairs.values() for tally in pair)
-    settle = None
-    if lost:
-        answer, sentence = "CANNOT TELL", f"{lost} {'reply' if lost == 1 else 'replies'} could not be had, which says nothing about a model; evaluate again."
-    elif overall.p < ALPHA:
-        answer = "PASS" if overall.value > 0 else "FAIL"
-        sentence = f"{candidate.name} is {'better' if overall.value > 0 else 'worse'} by {100 * abs(overall.value):.1f} points ({overall.gained} won, {overall.lost} lost, p = {overall.p:.2g})."
-    else:
-        answer, settle = "CANNOT TELL", prompts_to_settle(max(abs(overall.value), worth), often, repeated)
-        seen = f"no difference under {100 * overall.detectable:.0f} points" if overall.detectable else "no difference at all"
-        enough = f"about {settle:,} prompts" if settle else "more prompts than anybody can write"
-        sentence = f"{overall.gained} won, {overall.lost} lost (p = {overall.p:.2g}). These {overall.prompts} prompts could show {seen}; {enough} would settle a difference of {100 * max(abs(overall.value), worth):.1f} points."
+    by_category = {category: replace(part, p=p) for (category, part), p in zip(parts.items(), corrected)}
+    lost, missed = sum(tally.errors for pair in pairs.values() for tally in pair), max(abs(overall.value), worth)
+    answer = "CANNOT TELL" if lost or overall.p >= ALPHA else "PASS" if overall.value > 0 else "FAIL"
+    settle = prompts_to_settle(missed, often, repeated, ALPHA / runs) if answer == "CANNOT TELL" and not lost else None
+    sentence = _sentence(candidate.name, overall, answer, lost, missed, settle)
     return Comparison(reference.suite, reference.temperature, reference.name, candidate.name, overall, by_category, answer, settle, sentence)
 
 # %% ../../nbs/evals/05a_comparison.ipynb #dc6b7b25

@@ -19,7 +19,7 @@ from ..agent.prompt_utils import code_mode
 from .answers import MAX_REPLY, PATHS
 from .dialogue import gold_code, gold_replies
 from .scoring import RULES, Outcome, Reason, Rule, keyword_score, score_replies
-from .suites import Sample, Suite, load_suite
+from .suites import Sample, Suite
 from ..settings import GateFailed
 
 # %% ../../nbs/evals/04_controls.ipynb #d4466fe5
@@ -128,6 +128,8 @@ CONTROLS: tuple[Control, ...] = (
     Control("right call, out of reach", lambda s: [" " * MAX_REPLY + code_mode(_program(s))], _both(("malformed", "too_long"))),
     Control("right call as JSON", lambda s: ["<tool_call>" + json.dumps({"name": _names(s)[0], "arguments": s.expected[0].accept[0] if s.expected else {}}) + "</tool_call>"], _both(("malformed", "other_format"))),
     Control("bare direct call", lambda s: [_program(s)], _both(("malformed", "bare_call"))),
+    Control("right call in a fence", lambda s: [f"Here you are:\n```python\n{_program(s)}\n```"], (("malformed", "fenced_call"), RIGHT[1])),
+    Control("right call, never reached", lambda s: [code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "refused_syntax"), NEEDLESS)),
     Control("right name, no arguments", _no_arguments, (("wrong_call", "missing_argument"), NEEDLESS)),
     Control("another value", _other_value, (("wrong_call", "wrong_value"), NEEDLESS)),
     Control("another tool", _other_tool, (("wrong_call", "wrong_tool"), NEEDLESS)),
@@ -144,6 +146,7 @@ CONTROLS: tuple[Control, ...] = (
 class ControlRow(BaseModel):
     """Hold how one control was scored on one suite.
 
+    >>> from punie.evals.suites import load_suite
     >>> run_controls(load_suite("phase33_27")).rows[2].outcomes
     {'abstained': 27}
     """
@@ -153,13 +156,14 @@ class ControlRow(BaseModel):
     control: str
     samples: int  # that the policy has a reply to
     outcomes: dict[Outcome, int]
-    keyword: float  # mean of the keyword score of earlier figures, for comparison
+    keyword: float  # mean keyword score of the first replies, as earlier figures were made
     wrong: list[str]  # what was scored otherwise than it deserves
 
 
 class ControlReport(BaseModel):
     """Hold how all controls were scored on one suite.
 
+    >>> from punie.evals.suites import load_suite
     >>> run_controls(load_suite("phase33_27")).passed
     True
     """
@@ -200,6 +204,7 @@ def run_controls(
 ) -> ControlReport:
     """Score every control on a suite; controls whose fault applies to no sample are left out.
 
+    >>> from punie.evals.suites import load_suite
     >>> [row.outcomes for row in run_controls(load_suite("phase33_27")).rows if row.control == "right call in a comment"]
     [{'wrong_call': 27}]
     """
@@ -210,8 +215,9 @@ def run_controls(
 def require_controls(suite: Suite, rules: Sequence[Rule] = RULES) -> ControlReport:
     """Try the scorer on a suite before it judges. Raises `GateFailed` that names the control and the sample.
 
+    >>> from punie.evals.suites import load_suite
     >>> len(require_controls(load_suite("abstain_60")).rows)
-    15
+    17
     """
     report = run_controls(suite, rules)
     failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]

@@ -56,7 +56,7 @@ def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path
     for name, value in wanted.items():
         if (found := getattr(record, name)) != value:
             short = [each[:12] if name in ("artifact", "suite_sha256") else each for each in (found, value)]
-            raise GateFailed(f"{path} holds outcomes with {name} = {short[0]}, not {short[1]}; name another folder, or move the file away")
+            raise GateFailed(f"{path} holds outcomes with {name} = {short[0]}, not {short[1]}; ask as before, or move the file away")
 
 
 def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path) -> tuple[dict[Key, int], set[Key]]:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['POWER', 'ALPHA', 'MOST', 'power', 'disagreement', 'detectable_difference', 'prompts_to_settle']
 
-# %% ../../nbs/evals/05b_power.ipynb #b9bea0eb
+# %% ../../nbs/evals/05b_power.ipynb #01434c99
 from collections.abc import Callable
 from math import sqrt
 
@@ -13,12 +13,13 @@ POWER = 0.8  # chance to call a difference that is there
 ALPHA = 0.05  # chance to call one that is not
 MOST = 1_000_000  # prompts; nobody writes more
 
-# %% ../../nbs/evals/05b_power.ipynb #d75868aa
+# %% ../../nbs/evals/05b_power.ipynb #75350b37
 def power(
     n: int,  # prompts
     difference: float,  # of the true shares
     disagreement: float,  # mean squared difference of a prompt's two scores; with one try, the share of prompts with two different outcomes
     repeated: bool = False,  # prompts were asked several times
+    alpha: float = ALPHA,  # level at which a difference is called
 ) -> float:
     """Compute the chance that a comparison calls a difference.
 
@@ -34,16 +35,16 @@ def power(
         return 0.0
     if repeated:
         error = sqrt(max(spread - size**2, 1e-12) / n)
-        return float(norm.sf(norm.isf(ALPHA / 2) - size / error) + norm.cdf(-norm.isf(ALPHA / 2) - size / error))
+        return float(norm.sf(norm.isf(alpha / 2) - size / error) + norm.cdf(-norm.isf(alpha / 2) - size / error))
     wide = 8 * sqrt(n * spread) + 8
     disagreeing = np.arange(max(0, int(n * spread - wide)), min(n, int(n * spread + wide)) + 1)
-    fewest = binom.ppf(ALPHA / 2, disagreeing, 0.5)
-    fewest = np.where(binom.cdf(fewest, disagreeing, 0.5) > ALPHA / 2, fewest - 1, fewest)  # called where so few fall on one side
+    fewest = binom.ppf(alpha / 2, disagreeing, 0.5)
+    fewest = np.where(binom.cdf(fewest, disagreeing, 0.5) > alpha / 2, fewest - 1, fewest)  # called where so few fall on one side
     toward = (1 + size / spread) / 2
     called = binom.cdf(fewest, disagreeing, toward) + binom.sf(disagreeing - fewest - 1, disagreeing, toward)
     return float((binom.pmf(disagreeing, n, spread) * np.where(fewest >= 0, called, 0.0)).sum())
 
-# %% ../../nbs/evals/05b_power.ipynb #37ddfa05
+# %% ../../nbs/evals/05b_power.ipynb #13221e2e
 def disagreement(
     differences: list[float],  # of each prompt's mean score, between -1 and 1
 ) -> float:
@@ -54,18 +55,19 @@ def disagreement(
     """
     return (sum(each**2 for each in differences) + 1) / (len(differences) + 2)
 
-# %% ../../nbs/evals/05b_power.ipynb #693eb0e3
+# %% ../../nbs/evals/05b_power.ipynb #6458d262
 def detectable_difference(
     n: int,  # prompts
     disagreement: float,
     repeated: bool = False,
+    alpha: float = ALPHA,
 ) -> float | None:
     """Find the smallest difference that is called in four of five cases, to a thousandth; None where these prompts show none.
 
     >>> detectable_difference(27, 0.1), detectable_difference(1000, 0.1), detectable_difference(5, 0.1)
     (0.278, 0.029, None)
     """
-    found = _least(lambda thousandths: power(n, thousandths / 1000, disagreement, repeated) >= POWER, 1000) if n else None
+    found = _least(lambda thousandths: power(n, thousandths / 1000, disagreement, repeated, alpha) >= POWER, 1000) if n else None
     return None if found is None else found / 1000
 
 
@@ -73,6 +75,7 @@ def prompts_to_settle(
     difference: float,  # that is to be called
     disagreement: float,
     repeated: bool = False,
+    alpha: float = ALPHA,
 ) -> int | None:
     """Find the number of prompts with which a difference is called in four of five cases; None above `MOST`.
 
@@ -81,7 +84,7 @@ def prompts_to_settle(
     """
     if difference == 0:
         return None
-    return _least(lambda n: power(n, difference, disagreement, repeated) >= POWER, MOST)
+    return _least(lambda n: power(n, difference, disagreement, repeated, alpha) >= POWER, MOST)
 
 
 def _least(enough: Callable[[int], bool], most: int) -> int | None:

@@ -250,6 +250,38 @@ class Summary(BaseModel):
 COUNTED = ("correct", "code_mode", "names_tools", "reads_fields", "prose_mention")
 
 
+@dataclass
+class _Counts:
+    prompts: dict[str, Counter] = field(default_factory=dict)  # tries and hits of each
+    groups: dict[str, tuple[str, str]] = field(default_factory=dict)  # category and template of each
+    outcomes: Counter = field(default_factory=Counter)
+    keyword: float = 0.0
+
+    def add(self, record: Record) -> None:
+        hits = {"correct": record.outcome == "correct", "prose_mention": record.reason == "prose_mention", **record.model_dump(include=set(COUNTED))}
+        self.prompts.setdefault(record.sample, Counter()).update(hits, tries=1)
+        self.groups[record.sample] = record.category, record.template
+        self.outcomes[record.outcome] += 1
+        self.keyword += record.keyword
+
+    def scores(self, what: str = "correct", category: str | None = None) -> dict[str, float]:
+        return {name: counts[what] / counts["tries"] for name, counts in self.prompts.items() if category in (None, self.groups[name][0])}
+
+    def share(self, what: str = "correct", category: str | None = None) -> Share:
+        scores = self.scores(what, category)
+        return share(sum(scores.values()), len(scores))
+
+    def by_template(self) -> dict[str, list[float]]:
+        clusters: dict[str, list[float]] = {}
+        for name, score in self.scores().items():
+            clusters.setdefault(self.groups[name][1], []).append(score)
+        return clusters
+
+    def over_tries(self, estimate: Callable[[int, int, int], float]) -> dict[int, float]:
+        most = min(counts["tries"] for counts in self.prompts.values())
+        return {k: sum(estimate(counts["tries"], counts["correct"], k) for counts in self.prompts.values()) / len(self.prompts) for k in range(1, most + 1)}
+
+# %% ../../nbs/evals/03_runner.ipynb #465623de
 def summarize(records: Iterable[Record]) -> Summary:
     """Count outcomes by category, in one pass. Raises `PunieError` without records.
 
@@ -258,37 +290,17 @@ def summarize(records: Iterable[Record]) -> Summary:
     >>> str(summarize(judge(sample, Reply("I do not know."), suite, "a1b2") for sample in suite.samples).overall)
     '0.0% (0/27)'
     """
-    prompts: dict[str, Counter] = {}  # tries and hits of each
-    groups: dict[str, tuple[str, str]] = {}  # category and template of each
-    outcomes, keyword, last = Counter(), 0.0, None
+    counts, last = _Counts(), None
     for last in records:
-        groups[last.sample] = last.category, last.template
-        prompts.setdefault(last.sample, Counter()).update(
-            tries=1, correct=last.outcome == "correct", prose_mention=last.reason == "prose_mention",
-            code_mode=last.code_mode, names_tools=last.names_tools, reads_fields=last.reads_fields,
-        )
-        outcomes[last.outcome] += 1
-        keyword += last.keyword
+        counts.add(last)
     if last is None:
         raise PunieError("no records to summarize")
-
-    def part(chosen: Iterable[str], what: str = "correct") -> Share:
-        shares = [prompts[name][what] / prompts[name]["tries"] for name in chosen]
-        return share(sum(shares), len(shares))
-
-    tries = min(counts["tries"] for counts in prompts.values())
-    clusters: dict[str, list[float]] = {}
-    for name, counts in prompts.items():
-        clusters.setdefault(groups[name][1], []).append(counts["correct"] / counts["tries"])
-
-    def over_tries(estimate: Callable[[int, int, int], float]) -> dict[int, float]:
-        return {k: sum(estimate(each["tries"], each["correct"], k) for each in prompts.values()) / len(prompts) for k in range(1, tries + 1)}
-
-    overall, *rates = (part(prompts, what) for what in COUNTED)
-    low, high = cluster_interval(clusters)
+    overall, *rates = (counts.share(what) for what in COUNTED)
+    low, high = cluster_interval(counts.by_template())
+    passed = counts.over_tries(pass_at)
     return Summary(
         artifact=last.artifact, suite=last.suite, overall=overall, **dict(zip(COUNTED[1:], rates)),
-        by_category={category: part(name for name in groups if groups[name][0] == category) for category in dict.fromkeys(category for category, _ in groups.values())},
-        over_templates=(min(low, overall.low), max(high, overall.high)), outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES}, keyword=keyword / outcomes.total(),
-        tries=tries, pass_at=over_tries(pass_at), pass_all=over_tries(pass_all),
+        by_category={category: counts.share(category=category) for category in dict.fromkeys(category for category, _ in counts.groups.values())},
+        over_templates=(min(low, overall.low), max(high, overall.high)), outcomes={outcome: counts.outcomes[outcome] for outcome in OUTCOMES},
+        keyword=counts.keyword / counts.outcomes.total(), tries=len(passed), pass_at=passed, pass_all=counts.over_tries(pass_all),
     )

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Scored', 'score_file', 'draw_scores', 'save_figure']
 
-# %% ../../nbs/evals/03b_scores.ipynb #14afe8e8
+# %% ../../nbs/evals/03b_scores.ipynb #3c7c6844
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from .runner import Summary, stream_records, summarize
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../../nbs/evals/03b_scores.ipynb #c97b63c7
+# %% ../../nbs/evals/03b_scores.ipynb #dfcee8cf
 class Scored(BaseModel):
     """Hold what one model scored at one temperature."""
 
@@ -36,7 +36,7 @@ def score_file(
     temperatures = sorted({record.temperature for record in stream_records(path)})
     return [Scored(model=model, temperature=each, summary=summarize(record for record in stream_records(path) if record.temperature == each)) for each in temperatures]
 
-# %% ../../nbs/evals/03b_scores.ipynb #5645bda3
+# %% ../../nbs/evals/03b_scores.ipynb #1e664bc4
 def draw_scores(
     scored: Sequence[Scored],  # of one suite
 ) -> "Figure":

@@ -9,6 +9,7 @@ __all__ = ['Outcome', 'OUTCOMES', 'Reason', 'Rule', 'RULES', 'KEYWORDS', 'Score'
 
 # %% ../../nbs/evals/01_scoring.ipynb #86bf953f
 import ast
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -28,7 +29,7 @@ Reason = Literal[
     "match", "no_call",  # correct
     "wrong_tool", "wrong_value", "missing_call", "extra_call", "wrong_order", "unread_field", "forbidden_call", "called_without_need", Problem,  # wrong_call
     "prose", "prose_mention", "empty", "echo",  # abstained
-    "truncated", "broken_block", "other_format", "syntax_error", "too_long", "bare_call", "hidden_by_server",  # malformed
+    "truncated", "broken_block", "other_format", "syntax_error", "too_long", "bare_call", "fenced_call", "hidden_by_server",  # malformed
     "no_reply",  # error
 ]
 
@@ -85,12 +86,19 @@ def parsed(sample: Sample, answer: Answer) -> Score | None:
 
 
 def wrapped(sample: Sample, answer: Answer) -> Score | None:
-    """Find a reply that is nothing but Python which calls tools, without the wrapper."""
-    bare = any(not turn.blocks and _is_bare_call(turn.prose, sample.tools) for turn in answer.turns)
-    return Score(outcome="malformed", reason="bare_call", detail="code without the wrapper") if bare else None
+    """Find code that calls tools without the wrapper: the whole reply, or where a call was needed a fence in it."""
+    loose = [turn.prose for turn in answer.turns if not turn.blocks]
+    if any(_calls_tools(text, sample.tools) for text in loose):
+        return Score(outcome="malformed", reason="bare_call", detail="code without the wrapper")
+    if sample.expected and any(_calls_tools(code, sample.tools) for text in loose for code in _FENCE.findall(text)):
+        return Score(outcome="malformed", reason="fenced_call", detail="code in a fence")
+    return None
 
 
-def _is_bare_call(text: str, tools: Registry) -> bool:
+_FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+
+
+def _calls_tools(text: str, tools: Registry) -> bool:
     if "(" not in text or len(text) > MAX_CODE:
         return False
     try:

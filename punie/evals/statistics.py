@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Share', 'share', 'cluster_interval', 'pass_at', 'pass_all', 'mcnemar', 'sign_flip', 'holm']
 
-# %% ../../nbs/evals/05_statistics.ipynb #248139b3
+# %% ../../nbs/evals/05_statistics.ipynb #941e3c74
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, sqrt
 
-# %% ../../nbs/evals/05_statistics.ipynb #d3cc6849
+# %% ../../nbs/evals/05_statistics.ipynb #36cac0e3
 @dataclass(frozen=True)
 class Share:
     """Hold a share of n prompts with its 95% interval.
@@ -56,9 +56,10 @@ def share(
     z, p = float(norm.ppf(0.975)), hits / n
     centre, spread = p + z * z / (2 * n), z * sqrt(max(0.0, p * (1 - p)) / n + (z / (2 * n)) ** 2)
     low, high = (round((centre + side) / (1 + z * z / n), 12) for side in (-spread, spread))
-    return Share(round(hits, 9), n, max(0.0, low), min(1.0, high))
+    whole = round(hits, 9)
+    return Share(int(whole) if whole == int(whole) else whole, n, max(0.0, low), min(1.0, high))
 
-# %% ../../nbs/evals/05_statistics.ipynb #9b21dd53
+# %% ../../nbs/evals/05_statistics.ipynb #001dbebd
 def cluster_interval(
     values: Mapping[Hashable, Sequence[float]],  # scores of each cluster's prompts
     draws: int = 4000,
@@ -76,7 +77,7 @@ def cluster_interval(
     low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
     return float(low), float(high)
 
-# %% ../../nbs/evals/05_statistics.ipynb #3612faf6
+# %% ../../nbs/evals/05_statistics.ipynb #727b8e6c
 def pass_at(n: int, c: int, k: int) -> float:
     """Estimate the chance that at least one of k tries is right, from c right ones of n.
 
@@ -94,7 +95,7 @@ def pass_all(n: int, c: int, k: int) -> float:
     """
     return comb(c, k) / comb(n, k)
 
-# %% ../../nbs/evals/05_statistics.ipynb #8edd93ed
+# %% ../../nbs/evals/05_statistics.ipynb #830cfb61
 def mcnemar(
     gained: int,  # prompts that only the second run answered right
     lost: int,  # prompts that only the first run answered right
@@ -108,7 +109,7 @@ def mcnemar(
 
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
-# %% ../../nbs/evals/05_statistics.ipynb #52dd8d99
+# %% ../../nbs/evals/05_statistics.ipynb #babf5342
 def sign_flip(
     differences: Sequence[float],  # second run less first, of each prompt's mean
 ) -> float:  # two-sided p
@@ -129,7 +130,7 @@ def sign_flip(
     tested = permutation_test((moved, np.zeros(len(moved))), total, permutation_type="samples", vectorized=True, n_resamples=10_000, rng=0)
     return float(tested.pvalue)
 
-# %% ../../nbs/evals/05_statistics.ipynb #a12096b4
+# %% ../../nbs/evals/05_statistics.ipynb #916c878c
 def holm(
     p_values: Sequence[float],
 ) -> list[float]:  # corrected, in the order given

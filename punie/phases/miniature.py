@@ -58,7 +58,7 @@ def write_miniature(
     for suite in spec.evaluation.suites:
         _write_few_prompts(suite, folder / "data" / "suites")
     parts = spec.model_dump(exclude={"name"})
-    small = {"base": {"model": base}, "data": {"patterns": []}, "gates": LIFTED, "lora": SHORT, "evaluation": {"max_tokens": 8}, "budget": {"disk_gb": 0.2, "memory_gb": 1.0}}
+    small = {"base": {"model": base}, "data": {"patterns": []}, "gates": LIFTED, "lora": SHORT, "export": {"survival": 0.0}, "evaluation": {"max_tokens": 8}, "budget": {"disk_gb": 0.2, "memory_gb": 1.0}}
     for name, values in [*small.items(), *changes.items()]:
         parts[name] = parts[name] | values
     write_text(folder / "data" / "phases" / f"{spec.name}.toml", tomlkit.dumps(_without_none(parts)))

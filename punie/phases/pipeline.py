@@ -7,7 +7,7 @@ __all__ = ['STAGES', 'JUDGING', 'TOGETHER', 'require_stages', 'advance', 'forget
 
 # %% ../../nbs/phases/02_pipeline.ipynb #665e4d2e
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -17,7 +17,7 @@ from ..evals.controls import require_controls
 from ..evals.outcomes import Plan, evaluate_into
 from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
 from ..evals.suites import load_suite
-from ..files import read_json, read_jsonl, sha256_text, write_json
+from ..files import read_json, read_jsonl, sha256_text, write_json, write_text
 from .gates import run_preflight
 from .registration import Registration, code_hash, read_registration, register
 from .run import Run, alone, is_done, open_run, read_stages, require_room
@@ -28,11 +28,13 @@ from ..training.artifacts import artifact_id, find_model, load_model
 from ..training.budget import check_budget, plan_budget
 from ..training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks, run_post_training_checks, run_pre_training_checks
 from ..training.forecast import require_memory
-from ..training.fusion import fuse, quantize
+from ..training.fusion import fuse, quantize, require_export_room
 from ..training.ledger import check_ledger, make_ledger
 from ..training.lora import describe_event, prepare_rows, tune
+from ..training.model_card import Origin, licence_of, make_card, write_card
 from ..training.remedies import REWRITTEN, write_remedied
 from ..training.supervision import supervise_rows
+from ..training.survival import Survival, check_survival, measure_survival
 
 # %% ../../nbs/phases/02_pipeline.ipynb #25c72bd8
 def _preflight(run: Run, notify: Notify) -> list[Path]:
@@ -40,6 +42,8 @@ def _preflight(run: Run, notify: Notify) -> list[Path]:
     reference = find_model(base.reference, tokenizer_only=True) if base.reference else None
     if base.remedy.needed:
         write_remedied(find_model(base.model), run.base, base.remedy, reference)
+    export = run.spec.export
+    require_export_room(read_json(run.base / "config.json"), run.folder, export.bits, export.group_size, run.spec.budget.disk_gb)
     results = run_preflight(run.base, run.rows().train, suite, base.tokens, reference, base.remedy.one_sample_per_turn)
     write_json(run.path("preflight.json"), [asdict(result) for result in results])
     require_checks(results)
@@ -68,6 +72,23 @@ def _register(run: Run, notify: Notify) -> list[Path]:
         register(run.spec, run.inputs, path, run.overrides)
     return [path]
 
+# %% ../../nbs/phases/02_pipeline.ipynb #303ff3a7
+def _scores(records: list[Record]) -> dict[str, str]:
+    """Say the shares of one suite, by category."""
+    summary = summarize(records)
+    return {name: f"{share} (95% {share.interval})" for name, share in {**summary.by_category, "overall": summary.overall}.items()}
+
+
+def _write_card(run: Run, records: Sequence[Record] = (), verdict: str = "") -> None:
+    spec, path = run.spec, run.path("survival.json")
+    origin = Origin(
+        name=spec.name, seed=run.inputs.seed, purpose=spec.hypothesis, base=spec.base.model, base_id=run.inputs.base,
+        data=spec.data.name, data_id=run.inputs.data, knobs=spec.lora.model_dump(mode="json", exclude_none=True),
+    )
+    survival = Survival.model_validate(read_json(path)) if path.exists() else None  # a run from before the measure has none
+    scores = {suite: _scores([record for record in records if record.suite == suite]) for suite in spec.evaluation.suites} if records else {}
+    write_card(run.model, make_card(run.model, origin, licence_of(run.base), survival, scores, verdict))
+
 # %% ../../nbs/phases/02_pipeline.ipynb #bf05cb14
 def _train(run: Run, notify: Notify) -> list[Path]:
     config, dataset = run.spec.lora, run.rows()
@@ -85,7 +106,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
 
 
 def _fuse(run: Run, notify: Notify) -> list[Path]:
-    fuse(run.base, run.path("adapters"), run.path("fused_f16"))
+    fuse(run.base, run.path("adapters"), run.path("fused_f16"), replace=True)
     require_checks(run_post_fusion_checks(run.path("fused_f16"), base=run.base))
     return []  # the fused model is an intermediate; quantizing removes it
 
@@ -94,11 +115,14 @@ def _quantize(run: Run, notify: Notify) -> list[Path]:
     fused, export = run.path("fused_f16"), run.spec.export
     if not fused.exists():
         _fuse(run, notify)
-    card = f"# {run.spec.name}, seed {run.inputs.seed}\n\n{run.spec.hypothesis}\n\nBase: {run.spec.base.model} ({run.inputs.base[:12]}). Data: {run.spec.data.name} ({run.inputs.data[:12]}). Quantized to {export.bits} bits in groups of {export.group_size}.\n"
-    quantize(fused, run.model, export.bits, export.group_size, card)
-    require_checks(run_post_quantization_checks(run.model, export.bits, export.group_size, base=run.base))
+    quantize(fused, run.model, export.bits, export.group_size, replace=True)
+    survival = measure_survival(run.base, run.path("adapters"), run.model)
+    write_text(run.path("survival.json"), survival.model_dump_json(indent=2) + "\n")
+    _write_card(run)
+    require_checks([*run_post_quantization_checks(run.model, export.bits, export.group_size, base=run.base), check_survival(survival, export.survival)])
     shutil.rmtree(fused)
-    return sorted(path for path in run.model.iterdir() if path.is_file())
+    return [run.path("survival.json"), *sorted(path for path in run.model.iterdir() if path.name != "README.md")]  # the card is written again with the scores
+
 
 # %% ../../nbs/phases/02_pipeline.ipynb #1a429117
 def _evaluate(run: Run, notify: Notify) -> list[Path]:
@@ -123,6 +147,7 @@ def _verdict(run: Run, notify: Notify) -> list[Path]:
     records = [record for record in read_records(run.path("outcomes.jsonl")) if record.artifact != base]
     verdict = decide(read_registration(run.path("registration.json")), records, artifact)
     write_json(run.path("verdict.json"), verdict.model_dump())
+    _write_card(run, records, f"{verdict.verdict}: {verdict.sentence}")
     return [run.path("verdict.json")]
 
 

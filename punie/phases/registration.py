@@ -69,7 +69,7 @@ class Registration(BaseModel):
     versions: dict[str, str]
     machine: str
 
-# %% ../../nbs/phases/01_registration.ipynb #703f58b2
+# %% ../../nbs/phases/01_registration.ipynb #3fc0cd04
 def gather_inputs(spec: Spec, seed: int) -> Inputs:
     """Hash what a run depends on. Raises `PunieError` where a part is missing.
 
@@ -87,7 +87,7 @@ def gather_inputs(spec: Spec, seed: int) -> Inputs:
         seed=seed,
     )
 
-
+# %% ../../nbs/phases/01_registration.ipynb #abdbab4f
 def git_commit(root: Path) -> str:
     """Name the commit of a checkout, with `+changes` where it is dirty; `unknown` without git.
 
@@ -102,7 +102,7 @@ def git_commit(root: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
-
+# %% ../../nbs/phases/01_registration.ipynb #b821f949
 def machine() -> str:
     """Describe the machine in a few words.
 
@@ -111,7 +111,7 @@ def machine() -> str:
     """
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB, Python {platform.python_version()}"
 
-
+# %% ../../nbs/phases/01_registration.ipynb #fa19a2e5
 @lru_cache
 def code_hash() -> str:
     """Hash the package's own source, so that a changed scorer never leaves old scores standing.
@@ -122,7 +122,7 @@ def code_hash() -> str:
     package = Path(punie.__file__).parent
     return sha256_text(" ".join(f"{path.relative_to(package)} {sha256_files([path])}" for path in sorted(package.rglob("*.py"))))
 
-# %% ../../nbs/phases/01_registration.ipynb #5925f1af
+# %% ../../nbs/phases/01_registration.ipynb #6373caa6
 VERSIONS = ("punie", "mlx", "mlx-lm", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pydantic")  # of what can change a figure
 
 
@@ -147,7 +147,7 @@ def register(
     write_json(path, registration.model_dump())
     return registration
 
-
+# %% ../../nbs/phases/01_registration.ipynb #7c275a98
 def read_registration(path: Path) -> Registration:
     """Read a registration back. Raises `PunieError` where it is broken, `GateFailed` where its spec was edited.
 
@@ -164,7 +164,7 @@ def read_registration(path: Path) -> Registration:
         raise GateFailed(f"{path} was edited: its spec does not have the hash that was registered; move the run folder away and run again")
     return registration
 
-
+# %% ../../nbs/phases/01_registration.ipynb #2bbf0c75
 def require_registered(
     registration: Registration,
     inputs: Inputs,  # as they are now

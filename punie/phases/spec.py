@@ -70,14 +70,15 @@ class Data(Part):
 
 # %% ../../nbs/phases/00_spec.ipynb #00014c92
 class Export(Part):
-    """Say how the fused model is quantized.
+    """Say how the fused model is quantized, and what must be left of the tuning.
 
     >>> Export(bits=4)
-    Export(bits=4, group_size=64)
+    Export(bits=4, group_size=64, survival=0.5)
     """
 
     bits: Literal[2, 3, 4, 5, 6, 8] = 5  # what MLX can quantize to
     group_size: Literal[32, 64, 128] = 64  # weights that share a scale
+    survival: float = Field(default=0.5, ge=0, le=1)  # least share of its change that every tuned matrix keeps; 0 for no gate
 
 
 class Evaluation(Part):

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+
+from xxhash import xxh3_64_intdigest
 
 from ..files import read_lines
 from ..settings import PunieError
@@ -53,7 +54,7 @@ def text_hash(text: str) -> int:
     >>> text_hash("Lint src.") == text_hash("lint src.")
     False
     """
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+    return xxh3_64_intdigest(text.encode())
 
 # %% ../../nbs/training/06c_audit.ipynb #f24bafca
 KEPT = 5  # faults of each gate that are kept word for word

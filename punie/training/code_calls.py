@@ -83,6 +83,11 @@ class _Values:
             return ResultPart(owner.tool, f"{owner.path}[{ast.unparse(index)}]", owner.kind)
         return owner.item(ast.unparse(index)) or UNKNOWN
 
+    def settled(self, condition: ast.expr) -> bool:
+        """Whether nothing in a condition has to be found out by running the program."""
+        names = (node.id for node in ast.walk(condition) if isinstance(node, ast.Name) and node.id not in SANDBOX_NAMES)
+        return not any(value is UNKNOWN or isinstance(value, ResultPart) for name in names for value in self.held.get(name, [UNKNOWN]))
+
     def known(self, node: ast.expr) -> object:
         """The value of an expression, `UNKNOWN` where there are several."""
         possible = self.of(node)
@@ -90,9 +95,9 @@ class _Values:
 
 # %% ../../nbs/training/03a_code_calls.ipynb #03c7b32d
 def _assign(values: _Values, target: ast.expr, held: list[object], settles: bool) -> None:
-    """Note what a target holds from here on; the names in a target that is taken apart hold something unknown."""
+    """Note what a target holds from here on; the names in a target that is taken apart or reached into hold something unknown."""
     for node in ast.walk(target):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        if isinstance(node, ast.Name):
             now = [*([] if settles else values.held.get(node.id, [])), *(held if node is target else [UNKNOWN])]
             values.held[node.id] = now if len(now) <= _POSSIBILITIES else [UNKNOWN]
 
@@ -117,6 +122,8 @@ def _follow(values: _Values, node: ast.AST, settles: bool) -> None:
                 values.reads.setdefault(part.tool, set()).add(_INDEX.sub("", part.path)[1:])
         if all(isinstance(owner, ResultPart) and owner.is_model and not owner.attribute(node.attr) for owner in owners):
             values.unknown_fields.append(f"{owners[0].kind.__name__}.{node.attr}")
+        if isinstance(node.value, ast.Name) and any(isinstance(owner, (list, dict, set)) for owner in owners):
+            values.held[node.value.id] = [UNKNOWN]  # what follows may change it
 
 
 _INDEX = re.compile(r"\[.*?\]")
@@ -152,17 +159,20 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
     """Find what a straight program does not do."""
     callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {node.arg for node in nodes if isinstance(node, ast.arg)}
+    looped: set[int] = set()  # nodes that a loop repeats
     for node in nodes:
-        if isinstance(node, _REFUSED) or isinstance(node, (ast.If, ast.IfExp)) and isinstance(node.test, ast.Constant):
+        if isinstance(node, _REFUSED):
             yield MadeCall(type(node).__name__, None, "refused_syntax")
         elif isinstance(node, ast.Name) and node.id in tools and id(node) not in callees:
             yield MadeCall(node.id, None, "tool_as_value")
         elif isinstance(node, ast.Name) and node.id not in tools and node.id not in SANDBOX_NAMES and node.id not in stored:
             yield MadeCall(node.id, None, "unknown_name")
-        elif isinstance(node, _LOOPS):
+        elif isinstance(node, _LOOPS) and id(node) not in looped:
             repeated = [*node.body, *node.orelse] if isinstance(node, ast.For) else [node]
-            inside = (inner for part in repeated for inner in ast.walk(part))
-            yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner, tools) and not (isinstance(node, _LOOPS[1:]) and inner is node.generators[0].iter))
+            once = set() if isinstance(node, ast.For) else {id(inner) for inner in ast.walk(node.generators[0].iter)}
+            inside = [inner for part in repeated for inner in ast.walk(part) if id(inner) not in once]
+            looped.update(map(id, inside))
+            yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner, tools))
 
 # %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
 _DIGITS = re.compile(r"\d+")
@@ -214,17 +224,26 @@ def _place(node: ast.AST) -> tuple[int, int, int]:
     return (node.lineno, node.col_offset, 0) if value is None else (value.end_lineno, value.end_col_offset, 1)
 
 
+def _conditions(node: ast.AST, tools: Registry) -> list[ast.expr]:
+    """The condition that decides whether a part of a node is run, if there is one."""
+    if isinstance(node, ast.BoolOp):
+        return node.values[:1] if any(_is_tool_call(inner, tools) for value in node.values[1:] for inner in ast.walk(value)) else []
+    return [node.test] if isinstance(node, (ast.If, ast.IfExp)) else []
+
+
 def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
     """Find the calls of a program, and after them its problems."""
     placed = sorted((node for node in ast.walk(tree) if hasattr(node, "lineno")), key=_place)
-    top, values, calls = {id(statement) for statement in tree.body}, _Values(tools), []
+    top, values, calls, settled = {id(statement) for statement in tree.body}, _Values(tools), [], []
     for node in placed:
         if _is_tool_call(node, tools):
             calls.append(_bind(node, values))
         _follow(values, node, settles=id(node) in top)
+        if any(values.settled(condition) for condition in _conditions(node, tools)):
+            settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
     for call in calls:
         yield replace(call, reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments else call
-    yield from _problems(placed, tools)
+    yield from (*settled, *_problems(placed, tools))
     yield from (MadeCall(name, None, "unknown_field") for name in values.unknown_fields)
 
 # %% ../../nbs/training/03a_code_calls.ipynb #048039ca

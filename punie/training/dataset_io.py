@@ -7,6 +7,8 @@ __all__ = ['parse_row', 'parse_row_line', 'read_split', 'split_files', 'data_fil
            'dataset_hash']
 
 # %% ../../nbs/training/01_dataset_io.ipynb #255afa88
+from itertools import chain, starmap
+from operator import itemgetter
 from pathlib import Path
 
 from pydantic_core import from_json
@@ -49,16 +51,20 @@ def parse_row(
 
 
 # %% ../../nbs/training/01_dataset_io.ipynb #30bc763b
+_ROLE_AND_CONTENT = itemgetter("role", "content")
+
+
 def _parse_plain(line: bytes) -> TrainingExample | None:
     try:
         row = from_json(line)
         messages = row["messages"]
-        types = {type(text) for message in messages for text in message.values()}
-        example = TrainingExample(tuple([ChatMessage(**message) for message in messages]))
+        texts = [*map(_ROLE_AND_CONTENT, messages)]
+        example = TrainingExample(tuple(starmap(ChatMessage, texts)))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     counts = len(row), line.count(b'"messages"'), line.count(b'"role"'), line.count(b'"content"')
-    plain = type(messages) is list and types <= {str} and counts == (1, 1, len(messages), len(messages)) and b"\\u00" not in line
+    sound = type(messages) is list and {*map(len, messages)} <= {2} and {*map(type, chain.from_iterable(texts))} <= {str}
+    plain = sound and counts == (1, 1, len(messages), len(messages)) and b"\\u00" not in line
     return example if plain else None
 
 

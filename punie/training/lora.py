@@ -39,9 +39,9 @@ Report = Callable[[dict], None]  # receives each event: kind, update, and what w
 class _Run:
     """Hold a run while it trains. Rank 0 writes; the others only compute."""
 
-    def __init__(self, model: "nn.Module", config: LoRAConfig, updates: int, valid: Sequence[SupervisedRow], probe: Probe | None, group: "mx.distributed.Group", checkpoints: Checkpoints, log: EventLog | None, report: Report) -> None:
+    def __init__(self, model: "nn.Module", config: LoRAConfig, updates: int, valid: Sequence[SupervisedRow], probe: Probe | None, group: "mx.distributed.Group", checkpoints: Checkpoints, log: EventLog | None, report: Report, watchdog: Watchdog) -> None:
         self.model, self.config, self.updates, self.valid, self.probe = model, config, updates, valid, probe
-        self.group, self.checkpoints, self.log, self.report = group, checkpoints, log, report
+        self.group, self.checkpoints, self.log, self.report, self.watchdog = group, checkpoints, log, report, watchdog
         self.optimizer, self.progress = make_optimizer(config, updates), Progress()
         self.optimizer.init(model.trainable_parameters())
         self.seconds, self.tokens, self.mark = 0.0, 0, time.perf_counter()  # since the last report
@@ -50,6 +50,7 @@ class _Run:
         self.progress = self.progress.model_copy(update=values)
 
     def emit(self, kind: str, update: int, **values: Any) -> None:
+        self.watchdog.alive()
         if self.log:
             self.log.add(event := {"kind": kind, "update": update, **values})
             self.report(event)
@@ -133,7 +134,7 @@ def _is_pause(run: _Run, update: int) -> bool:
     return any(run.due(update, every) for every in (config.report_every, config.eval_every, config.save_every, *([config.probe_every] if run.probe else ())))
 
 # %% ../../nbs/training/10_lora.ipynb #546db523
-def _train(run: _Run, train: Sequence[SupervisedRow], seed: int, watchdog: Watchdog) -> None:
+def _train(run: _Run, train: Sequence[SupervisedRow], seed: int) -> None:
     """Take the updates that are left."""
     config, numbers = run.config, {id(row): number for number, row in enumerate(train, 1)}
     take = make_step(run.model, run.optimizer, _prefix(train, config), run.group)
@@ -143,7 +144,7 @@ def _train(run: _Run, train: Sequence[SupervisedRow], seed: int, watchdog: Watch
         loss = require_finite(taken, numbers)
         run.note(loss=run.progress.loss + loss * taken.tokens, tokens=run.progress.tokens + taken.tokens)
         run.tokens += taken.tokens
-        watchdog.alive()
+        run.watchdog.alive()
 
     run.model.train()
     run.mark = time.perf_counter()
@@ -260,9 +261,9 @@ def tune(
         if group.rank() == 0:
             write_json(folder / "adapter_config.json", {**layers, "base": base, "seed": seed, "knobs": config.model_dump(mode="json")})
             log = EventLog(events or folder / "events.jsonl", found[0].update if found else 0, fresh=found is None)
-        run = _Run(model, config, updates, valid, probe, group, checkpoints, log, report)
+        run = _Run(model, config, updates, valid, probe, group, checkpoints, log, report, watchdog)
         _begin(run, found, train, seed)
         if not run.progress.stopped:
-            _train(run, train, seed, watchdog)
+            _train(run, train, seed)
         _finish(run, folder / "adapters.safetensors")
     return log.events if log else []

@@ -1,0 +1,74 @@
+"""Measure how fast replies are scored, and that memory does not grow with their number.
+
+    uv run python benchmarks/scoring_speed.py            # to a million outcomes
+    uv run python benchmarks/scoring_speed.py --most 20000
+
+Each size runs in a process of its own, so that its peak of memory is its own. Prints one line a size, and writes
+reports/benchmarks/scoring_speed.json. The replies are those of all controls to all shipped suites, right and wrong ones; in each
+round their names and numbers are others, so that no reply is scored twice. The time to write the replies is not counted.
+"""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+
+import typer
+
+SIZES = (10_000, 100_000, 1_000_000)
+SUITES = ("phase33_27", "phase26_25", "routing_260", "abstain_60", "multi_60", "dev_208")
+BATCH = 1_000  # replies that are written before they are scored
+
+
+def replies() -> Iterator[tuple]:
+    """Write replies for ever, each with its sample: those of the controls, and then the same with other file names."""
+    from punie.evals.controls import CONTROLS
+    from punie.evals.suites import load_suite
+
+    samples = [sample for name in SUITES for sample in load_suite(name).samples]
+    controls = [control for control in CONTROLS if control.name != "right call, out of reach"]  # it would measure the writing of blanks
+    for round in count():
+        for sample in samples:
+            for control in controls:
+                if (answer := control.policy(sample)) is not None:
+                    yield sample, [re.sub(r"\.py\b", f"_{round}.py", text) if round else text for text in answer]
+
+
+def measure(outcomes: int) -> dict:
+    """Score this many replies and return seconds and the peak of memory."""
+    from punie.evals.scoring import score_replies
+
+    source, seconds, counts = islice(replies(), outcomes), 0.0, Counter()
+    while batch := list(islice(source, BATCH)):
+        started = time.perf_counter()
+        scored = [score_replies(sample, answer).outcome for sample, answer in batch]
+        seconds += time.perf_counter() - started
+        counts.update(scored)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1)
+    return {"outcomes": counts.total(), "seconds": seconds, "outcomes_per_second": counts.total() / seconds, "peak_mb": peak / 1e6, "by_outcome": dict(counts)}
+
+
+def main(most: int = SIZES[-1], one: bool = False) -> None:
+    """Measure every size up to `most`."""
+    if one:
+        print(json.dumps(measure(most)))
+        return
+    measured = []
+    for outcomes in [size for size in SIZES if size <= most] or [most]:
+        done = subprocess.run([sys.executable, __file__, "--one", "--most", str(outcomes)], check=True, stdout=subprocess.PIPE, text=True)
+        measured.append(json.loads(done.stdout.splitlines()[-1]))
+        print("{outcomes:>9,} outcomes: {seconds:7.1f} s, {outcomes_per_second:7,.0f} outcomes/s, peak {peak_mb:.0f} MB".format(**measured[-1]), flush=True)
+    folder = Path(__file__).parent.parent / "reports" / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scoring_speed.json").write_text(json.dumps({"cores": os.cpu_count(), "scoring": measured}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
