@@ -20,6 +20,7 @@ from .cli_eval import compare_runs, eval_model, export_outcomes
 from .cli_export import fuse_adapter, ladder
 from .cli_gates import check, preflight
 from .cli_phases import Settings, phases_app, rehearse, status
+from .cli_reports import pages, report, results, sweep
 from .cli_train import train
 from .settings import PunieError, load_settings
 
@@ -36,6 +37,8 @@ app.command("export")(export_outcomes)
 app.add_typer(phases_app, name="phases")
 app.command()(rehearse)
 app.command()(status)
+for command in (report, results, pages, sweep):
+    app.command()(command)
 app.command()(train)
 app.command("fuse")(fuse_adapter)
 app.command()(ladder)
@@ -85,6 +88,7 @@ def run(
     settings: Settings = None,
     start: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Do this stage and those after it again.")] = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    page: Annotated[bool, typer.Option(help="Publish the run's page.")] = True,
 ) -> None:
     """Run a phase from its data to its verdict and page, or continue it where it stopped.
 
@@ -104,11 +108,13 @@ def run(
         if until not in (None, "verdict"):
             return
         _show_results(opened)
+        if not page:
+            return
         with console.status("making the page"):
-            page = make_page(opened)
+            address = make_page(opened)
     except KeyboardInterrupt:
         raise PunieError("stopped; the same command continues with the stage that was under way") from None
-    console.print(f"Page: {page}", soft_wrap=True)
+    console.print(f"Page: {address}", soft_wrap=True)
 
 # %% ../nbs/cli.ipynb #99aa38a6
 def examine() -> list[tuple[str, str, str]]:

@@ -83,6 +83,10 @@ def browser_tab(patience: float = 30.0) -> Iterator[Tab]:  # seconds until the b
     """Start a headless browser with a profile of its own, and end it afterwards. Raises `PunieError` where there is none."""
     if not (program := find_browser()):
         raise PunieError("no Chromium or Chrome found; install one (apt-get install chromium, or brew install --cask google-chrome), then try again")
+    try:
+        import websocket  # noqa: F401
+    except ImportError as error:
+        raise PunieError("opening pages needs websocket-client, which comes with JupyterLab; `uv sync` installs both") from error
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # Chromium has none for root
         process = subprocess.Popen([program, *_QUIET, *sandbox, f"--user-data-dir={profile}", "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

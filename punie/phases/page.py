@@ -38,7 +38,7 @@ body { margin: 0 auto; max-width: 62rem; padding: 1rem clamp(.8rem, 3vw, 2rem) 4
 h1 { font-size: clamp(1.5rem, 4vw, 2.1rem); line-height: 1.2; margin: .6em 0 .4em } h2 { margin: 2.2em 0 .4em; font-size: 1.35rem; border-top: 1px solid var(--line); padding-top: .8em } h3 { margin: 1.4em 0 .3em; font-size: 1.08rem }
 p { max-width: 46rem } a { color: var(--link) } nav { font-size: .92rem } nav a { margin-right: 1rem }
 blockquote { margin: 0; color: var(--dim) } img { max-width: 100%; height: auto } summary { cursor: pointer }
-.wide { overflow-x: auto; margin: 1rem 0 } .wide img { min-width: 38rem; width: 100%; display: block }
+.wide { overflow-x: auto; margin: 1rem 0 } .output_subarea { overflow-x: auto } .wide img { min-width: 38rem; width: 100%; display: block }
 table { border-collapse: collapse; font-size: .9rem } caption { text-align: left; color: var(--dim); padding: .2rem 0 }
 th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; white-space: pre-line; min-width: 3.2rem; overflow-wrap: normal } td:last-child { overflow-wrap: anywhere } th { color: var(--dim); font-weight: 600 }
 pre { background: var(--soft); padding: .7rem .9rem; overflow-x: auto; border-radius: 6px; font-size: .85rem } :not(pre) > code { background: var(--soft); padding: .1em .3em; border-radius: 4px; font-size: .9em }

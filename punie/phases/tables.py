@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['flatten', 'config_table', 'provenance_table', 'stages_table', 'verdict_line', 'criteria_table', 'scores_table',
-           'gates_table', 'failures']
+           'gates_table', 'runs_table', 'controls_table', 'failures', 'disagreements']
 
 # %% ../../nbs/phases/04a_tables.ipynb #a0d4ac92
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from ..evals.controls import run_controls
 from ..evals.runner import Record
+from ..evals.suites import load_suite
 from .page import cell, fold, mark, table
 from .pipeline import STAGES, Results
 from .spec import Spec
@@ -48,7 +50,7 @@ def provenance_table(results: Results) -> "HTML":
     """Tabulate what the run was made from."""
     r = results.registration
     rows = [
-        ["phase", f"{r.phase}, seed {r.inputs.seed}"], ["registered", r.registered], ["spec", r.inputs.spec[:12]], ["data", f"{r.spec.data.name} {r.inputs.data[:12]}"],
+        ["phase", ", ".join([r.phase, f"seed {r.inputs.seed}", *(f"{key} = {value}" for key, value in r.overrides.items())])], ["registered", r.registered], ["spec", r.inputs.spec[:12]], ["data", f"{r.spec.data.name} {r.inputs.data[:12]}"],
         ["suites", ", ".join(f"{name} {value[:12]}" for name, value in r.inputs.suites.items())], ["base", f"{r.spec.base.model} {r.inputs.base[:12]}"],
         ["judged artifact", results.verdict.artifact[:12]], ["code", r.commit], ["versions", ", ".join(f"{name} {version}" for name, version in r.versions.items())], ["machine", r.machine],
     ]
@@ -89,12 +91,51 @@ def gates_table(gates: Sequence[Mapping]) -> "HTML":
     held = sum(gate["passed"] for gate in gates)
     return fold(f"{held} of {len(gates)} gates passed", table(["gate", "", "what was seen"], [[g["check_name"], mark("held" if g["passed"] else "missed"), g["message"]] for g in sorted(gates, key=lambda gate: gate["passed"])]))
 
+# %% ../../nbs/phases/04a_tables.ipynb #ed77df08
+def runs_table(runs: Mapping[str, Results]) -> "HTML":
+    """Tabulate several runs: what was tuned, how long, and what came out."""
+    rows = []
+    for name, results in runs.items():
+        spec, valid = results.registration.spec, [event["loss"] for event in results.events if event["kind"] == "valid"]
+        scores = "\n".join(f"{suite}: {results.summary('tuned', suite).overall}" for suite in spec.evaluation.suites)
+        rows.append([name, spec.base.model, f"{spec.data.name}, {results.ledger['rows']:,} rows", spec.lora.length, f"{valid[-1]:.3f}" if valid else "", scores, mark(results.verdict.verdict)])
+    return table(["run", "base", "data", "training", "last validation loss", "strictly right", ""], rows)
+
+# %% ../../nbs/phases/04a_tables.ipynb #2f29c295
+def controls_table(suites: Sequence[str]) -> "HTML":
+    """Score the controls on suites, and tabulate what they got."""
+    rows = []
+    for name in suites:
+        for row in run_controls(load_suite(name)).rows:
+            got = ", ".join(f"{count} {outcome}" for outcome, count in row.outcomes.items())
+            rows.append([name, row.control, row.samples, got, f"{row.keyword:.1%}", mark("missed" if row.wrong else "held")])
+    held = sum("held" in row[-1] for row in rows)
+    return fold(f"{held} of {len(rows)} controls got what they deserve", table(["suite", "control", "prompts", "outcomes", "keyword score (old figures only)", ""], rows))
+
 # %% ../../nbs/phases/04a_tables.ipynb #a1e2e8a0
 def failures(records: Sequence[Record], most: int = 12) -> "HTML":
     """Show prompts that were not answered right, with the raw replies; beyond `most` they are folded."""
     from IPython.display import HTML
 
     wrong = [record for record in records if record.outcome != "correct"]
-    items = [Markup("<p><b>{}</b> {}<br><i>{}: {}</i></p><pre class=\"reply\">{}</pre>").format(r.sample, r.question, r.outcome, r.reason, r.reply[:2000] or "(nothing)") for r in wrong]
+    items = [Markup("<p><b>{}</b> {}<br><i>{}: {}</i></p><pre class=\"reply\">{}</pre>").format(r.sample, r.question, r.outcome, r.reason + (f", {r.detail}" if r.detail else ""), r.reply[:2000] or "(nothing)") for r in wrong]
     folded = f"<details><summary>{len(items) - most} more</summary>{Markup().join(items[most:])}</details>" if len(items) > most else ""
     return HTML(f"<p>{len(wrong)} of {len(records)} prompts were not answered right.</p>{Markup().join(items[:most])}{folded}")
+
+# %% ../../nbs/phases/04a_tables.ipynb #8fb05c07
+def disagreements(runs: Mapping[str, Sequence[Record]]) -> "HTML":  # records of one suite by run
+    """Show the prompts that some runs answered right and others did not, with what the others replied."""
+    from IPython.display import HTML
+
+    prompts: dict[str, dict[str, Record]] = {}
+    for label, records in runs.items():
+        for record in records:
+            prompts.setdefault(record.sample, {})[label] = record
+    items = []
+    for sample, answers in prompts.items():
+        wrong = {label: record for label, record in answers.items() if record.outcome != "correct"}
+        if 0 < len(wrong) < len(answers):
+            replies = Markup().join(Markup("<p><i>{}: {}, {}</i></p><pre class=\"reply\">{}</pre>").format(label, r.outcome, r.reason, r.reply[:1000] or "(nothing)") for label, r in wrong.items())
+            right = ", ".join(label for label in answers if label not in wrong)
+            items.append(Markup("<details><summary><b>{}</b> {} (right: {})</summary>{}</details>").format(sample, next(iter(answers.values())).question, right, replies))
+    return HTML(f"<p>The runs disagree on {len(items)} of {len(prompts)} prompts.</p>{Markup().join(items)}")

@@ -53,6 +53,10 @@ class Verdict(BaseModel):
     criteria: list[Judged]
     sentence: str
 
+    def _repr_markdown_(self) -> str:
+        rows = (f"| {j.suite} | {j.category} | {j.least:.0%} | {j.measured} | {'held' if j.held else 'missed'} |" for j in self.criteria)
+        return "\n".join([f"**{self.verdict}** {self.phase}, seed {self.seed}: {self.sentence}\n", "| suite | category | at least | measured | |", "|---|---|---|---|---|", *rows])
+
 # %% ../../nbs/phases/03_verdict.ipynb #0f138c93
 def _find_share(summary: Summary, category: str) -> tuple[str, Share]:
     """Find the share that a criterion is about, and what to call it."""

@@ -64,6 +64,11 @@ class Ledger:
                 tokens[tool] += row.call
         return {tool: {"rows": rows[tool], "supervised rows": seen[tool], "supervised tokens": tokens[tool]} for tool in rows}
 
+    def _repr_markdown_(self) -> str:
+        head = f"{len(self.rows):,} rows under `{self.mask}`: " + ", ".join(f"{count:,} {name}" for name, count in self.totals.items())
+        lines = (f"| {tool} | {' | '.join(f'{count:,}' for count in counts.values())} |" for tool, counts in sorted(self.tools.items()))
+        return "\n".join([f"{head}.\n", "| tool | rows | supervised rows | supervised tokens |", "|---|---|---|---|", *lines])
+
     def summary(self) -> dict:
         """Everything that a run keeps of its ledger."""
         return {"mask": self.mask, "rows": len(self.rows), **self.totals, "tools": self.tools}
