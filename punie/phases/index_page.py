@@ -25,13 +25,13 @@ def read_cards(reports: Path) -> list[Card]:
 
 
 def _measured(share: Share) -> tuple[object, str]:  # what to sort by, what to show
-    return round(share.value, 4), f"{share} within {share.low:.0%} to {share.high:.0%}"
+    return round(share.value, 4), f"{share} within {share.interval}"
 
 
 def _cells(card: Card) -> list[tuple[object, object]]:  # what to sort by, what to show
     first = next(iter(card.scores), None)
     knobs = ", ".join([f"seed {card.seed}", *(f"{key} = {value}" for key, value in card.overrides.items())]) if card.seed is not None else ""
-    page = Markup('<a href="{}/index.html">{}</a><br><span class="dim">{}</span>').format(card.name, card.title, ", ".join(part for part in (card.name, knobs) if part))
+    page = Markup('<a href="{}/index.html">{}</a><br><span class="dim">{}</span>').format(card.name, card.title, ", ".join(part for part in (card.name, knobs, card.sentence if card.kind != "phase" else "") if part))
     figures = [(value, f"{value:,} {unit}") if value is not None else ("", "") for value, unit in ((card.rows, "rows"), (card.size_gb, "GB"), (card.minutes, "min"))]
     loss = (card.loss[-1], f"{card.loss[0]:.3f} to {card.loss[-1]:.3f}") if card.loss else ("", "")
     score = _measured(card.scores[first]["overall"]) if first else ("", "")
@@ -46,7 +46,7 @@ th[aria-sort=ascending] button::after { content: " \\2191" } th[aria-sort=descen
   thead tr { display: flex; flex-wrap: wrap; gap: .2rem .9rem } thead th { border: 0; padding: 0 }
   tbody tr { display: block; border: 1px solid var(--line); border-radius: 8px; padding: .5rem .8rem; margin: .7rem 0 }
   tbody td { display: grid; grid-template-columns: 8rem 1fr; border: 0; padding: .12rem 0 } tbody td:first-child { display: block; font-size: 1.05rem }
-  tbody td:not(:first-child)::before { content: attr(data-label); color: var(--dim) } tbody td[data-sort=""] { display: none }
+  tbody td:not(:first-child)::before { content: attr(data-label); color: var(--dim) } tbody td[data-sort=""] { display: none } td .mark { justify-self: start }
 }"""
 _SORT = """
 document.querySelectorAll('th button').forEach((button, column) => button.addEventListener('click', () => {

@@ -34,7 +34,7 @@ def certainty(verdict: Verdict) -> list[str]:
         closest = max(doubtful, key=lambda judged: judged.measured.n)
         said.append(
             f"{len(doubtful)} of {len(verdict.criteria)} criteria lie inside the 95% interval of what was measured, so another draw of prompts could decide them otherwise; "
-            f"for {closest.category} on {closest.suite} that is {closest.least:.0%} within {closest.measured.low:.0%} to {closest.measured.high:.0%}."
+            f"for {closest.category} on {closest.suite} that is {closest.least:.0%} within {closest.measured.interval}."
         )
     if few:
         said.append(f"{', '.join(few)}: fewer than {FEW} prompts each, too few to say anything about the category.")

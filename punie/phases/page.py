@@ -40,7 +40,7 @@ p { max-width: 46rem } a { color: var(--link) } nav { font-size: .92rem } nav a 
 blockquote { margin: 0; color: var(--dim) } img { max-width: 100%; height: auto } summary { cursor: pointer }
 .wide { overflow-x: auto; margin: 1rem 0 } .output_subarea { overflow-x: auto } .wide img { min-width: 38rem; width: 100%; display: block }
 table { border-collapse: collapse; font-size: .9rem } caption { text-align: left; color: var(--dim); padding: .2rem 0 }
-th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; white-space: pre-line; min-width: 3.2rem; overflow-wrap: normal } td:last-child { overflow-wrap: anywhere } th { color: var(--dim); font-weight: 600 }
+th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; white-space: pre-line; min-width: 3.2rem; overflow-wrap: normal } td:last-child { overflow-wrap: break-word } th { color: var(--dim); font-weight: 600 }
 pre { background: var(--soft); padding: .7rem .9rem; overflow-x: auto; border-radius: 6px; font-size: .85rem } :not(pre) > code { background: var(--soft); padding: .1em .3em; border-radius: 4px; font-size: .9em }
 pre.reply { white-space: pre-wrap; overflow-wrap: anywhere }
 .mark { display: inline-block; padding: .05em .55em; border: 1.5px solid currentColor; border-radius: 1em; font-weight: 650; white-space: nowrap } .PASS, .held { color: var(--good) } .FAIL, .missed { color: var(--bad) } .CANNOT { color: var(--unsure) } .dim { color: var(--dim) }
@@ -48,7 +48,7 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere }
 """
 
 # %% ../../nbs/phases/03a_page.ipynb #fc4ec328
-_DARK = """<style>@media (prefers-color-scheme: dark) { text { fill: #e3e6ea } [style*="fill: #000000"] { fill: #e3e6ea !important } [style*="fill: #ffffff"] { fill: #15181c !important } [style*="stroke: #ffffff"] { stroke: #15181c !important } [style*="stroke: #000000"] { stroke: #e3e6ea !important } }</style>"""
+_DARK = """<style>@media (prefers-color-scheme: dark) { text { fill: #e3e6ea } [style*="fill: #000000"] { fill: #e3e6ea !important } [style*="fill: #ffffff"] { fill: #15181c !important } [style*="fill: #dddddd"] { fill: #3a424b !important } [style*="stroke: #ffffff"] { stroke: #15181c !important } [style*="stroke: #000000"] { stroke: #e3e6ea !important } }</style>"""
 
 
 def show(

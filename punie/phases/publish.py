@@ -117,7 +117,7 @@ def make_comparison(
         raise PunieError("a comparison needs two different runs or more, such as tiny/seed0 tiny/seed1")
     opened = [open_finished(run_folder(name)) for name in names]
     runs = [run_name(run.folder) for run in opened]
-    folder = load_settings().reports / "-against-".join(name.replace("/", "-") for name in (*runs[1:], runs[0]))
+    folder = load_settings().reports / "-against-".join(name.replace("/", "-") for name in ("-and-".join(runs[1:]), runs[0]))
     made = max(read_registration(run.path("registration.json")).registered[:10] for run in opened)
     source = sha256_text(" ".join([*map(page_source, opened), sha256_files([load_settings().root / "nbs" / "compare.ipynb"])]))
     card = Card(kind="comparison", name=folder.name, title=f"{', '.join(runs[1:])} against {runs[0]}", made=made, source=source)

@@ -56,7 +56,7 @@ def _by_category(results: Results, suite: str) -> str:
     for name, share in all_shares(results.summary("tuned", suite)).items():
         least = criteria.get(name)
         verdict = "" if least is None else "held" if share.value >= least else "missed"
-        rows.append([name, share, f"{share.low:.0%} to {share.high:.0%}", "" if least is None else f"{least:.0%}", verdict, base[name], f"{published[name]:.1%}" if name in published else ""])
+        rows.append([name, share, share.interval, "" if least is None else f"{least:.0%}", verdict, base[name], f"{published[name]:.1%}" if name in published else ""])
     return markdown_table(["category", "strictly right", "95% interval", "criterion", "", "untrained base", "published (keyword score, other prompts)"], rows)
 
 
@@ -106,7 +106,7 @@ def write_document(text: str, path: Path) -> Path:  # `path` ends in .md
     from nbconvert.filters import markdown2html
 
     title = text.split("\n", 1)[0].removeprefix("# ")
-    body = markdown2html(text).replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    body = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text)).replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     write_text(path, text)
     page, index = path.with_suffix(".html"), load_settings().reports / "index.html"
     write_text(page, render_page(title, body, [("All pages", os.path.relpath(index, path.parent)), ("Markdown", path.name)]))

@@ -107,7 +107,7 @@ def write_sweep_page(cells: Sequence[Cell]) -> Path:
     for suite in spec.evaluation.suites:
         points = {knobs: [{category: share.value for category, share in all_shares(found.summary("tuned", suite)).items()} for each in cells if each.knobs == knobs and (found := results.get(each.name))] for knobs in settings}
         if points := {knobs: seeds for knobs, seeds in points.items() if seeds}:
-            means = [[knobs, len(seeds), *(f"{mean:.1%} ({low:.0%} to {high:.0%})" if len(seeds) > 1 else f"{mean:.1%}" for mean, low, high in (mean_interval([seed[c] for seed in seeds]) for c in seeds[0]))] for knobs, seeds in points.items()]
+            means = [[knobs, len(seeds), *(f"{mean:.1%} ({low:.0%} to {high:.0%})" if low < high and len(seeds) > 1 else f"{mean:.1%}" for mean, low, high in (mean_interval([seed[c] for seed in seeds]) for c in seeds[0]))] for knobs, seeds in points.items()]
             body += [f"<h2>{cell(suite)}</h2>", strip_plot(points, f"Strictly right by category, {suite}", spec.criteria.get(suite, {})).data, table(["knobs", "seeds", *next(iter(points.values()))[0]], means).data]
     body += ["<h2>Every run</h2>", _cells_table(cells, results, spec.evaluation.suites).data]
     folder = load_settings().reports / name

@@ -44,14 +44,14 @@ def requirements_document(
 # %% ../../nbs/phases/08b_tracker.ipynb #a16fe5d2
 def _published_row(entry: Published) -> list[object]:
     score = f"{entry.score:.1%} of {entry.prompts}"
-    loss = f"{entry.loss[0][1]:.3f} to {entry.loss[-1][1]:.3f}" if entry.loss else ""
+    loss = " to ".join(dict.fromkeys(f"{loss:.3f}" for _, loss in (*entry.loss[:1], *entry.loss[-1:])))
     return [entry.name, "published", entry.base, f"{entry.rows[0]:,}", loss, _figure(entry.size_gb, " GB"), f"~~{score}~~ void" if entry.void else score, entry.measure, "", entry.source]
 
 
 def _own_rows(card: Card) -> list[list[object]]:
     loss = f"{card.loss[0]:.3f} to {card.loss[1]:.3f}" if card.loss else ""
     about = [card.name, "measured", (card.base or "").split("/")[-1], f"{card.rows:,}" if card.rows else "", loss, _figure(card.size_gb, " GB")]
-    return [[*about, f"{shares['overall']} within {shares['overall'].low:.0%} to {shares['overall'].high:.0%}", f"strictly right, {suite}", card.verdict or "", f"[page]({card.name}/index.html)"] for suite, shares in card.scores.items()]
+    return [[*about, f"{shares['overall']} within {shares['overall'].interval}", f"strictly right, {suite}", card.verdict or "", f"[page]({card.name}/index.html)"] for suite, shares in card.scores.items()]
 
 
 def tracker_document(
