@@ -6,6 +6,7 @@ Runs of phases go to a temporary folder, so that a test neither uses nor touches
 import os
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -31,7 +32,8 @@ class Notebook(pytest.Item):
     def runtest(self) -> None:
         from nbdev.test import test_nb
 
-        passed, _ = test_nb(self.path, verbose=False, cell_timeout=300)[:2]
+        with patch.dict(os.environ):  # what a notebook sets is gone when the next begins
+            passed, _ = test_nb(self.path, verbose=False, cell_timeout=300)[:2]
         if not passed:
             raise NotebookFailed(self.path)
 

@@ -162,7 +162,7 @@ def ladder_rows(rungs: Sequence[Rung]) -> list[tuple[str, ...]]:
     """Write a ladder as a table, its head first.
 
     >>> ladder_rows([Rung(bits=5, artifact="49f0", size=2_500_000, kept=None, divergence=0.01, scores={"phase33_27": (24, 27)})])[1]
-    ('5', '0.003 GB', '', '0.0100', '89% of 27')
+    ('5', '0.0025 GB', '', '0.0100', '89% of 27')
     """
     suites = list(dict.fromkeys(suite for rung in rungs for suite in rung.scores))
     rows = [("bits", "size", "kept of the adapter", "divergence, nats", *suites)]

@@ -100,7 +100,7 @@ def _measure(run: _Run, update: int, with_probe: bool) -> None:
     run.emit("valid", update, **losses)
     if with_probe:
         share = run_probe(run.model, run.probe) if run.group.rank() == 0 else 0.0
-        share = sum_over_ranks(mx.array(share), run.group).item()
+        share = sum_over_ranks(mx.array(share), run.group).item() if run.group.size() > 1 else share
         run.emit("probe", update, share=share)
     if run.probe and not with_probe:  # not measured in full: it can be neither the best nor the end
         return

@@ -25,7 +25,6 @@ _QWEN3 = {
 }
 _FOUR_BITS = {"quantization": {"group_size": 64, "bits": 4}}
 SHAPES: dict[str, dict] = {
-    "Qwen/Qwen3-0.6B": {**_QWEN3, "hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 3072, "tie_word_embeddings": True},
     "mlx-community/Qwen3-0.6B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 3072, "tie_word_embeddings": True},
     "mlx-community/Qwen3-8B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 12_288},
     "mlx-community/Qwen3-14B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 5120, "num_hidden_layers": 40, "num_attention_heads": 40, "intermediate_size": 17_408},
