@@ -544,6 +544,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'punie.phases.data_page.write_data_page': ( 'phases/data_page.html#write_data_page',
                                                                                     'punie/phases/data_page.py')},
             'punie.phases.example': { 'punie.phases.example._records': ('phases/example.html#_records', 'punie/phases/example.py'),
+                                      'punie.phases.example.move_to_examples': ( 'phases/example.html#move_to_examples',
+                                                                                 'punie/phases/example.py'),
                                       'punie.phases.example.write_example': ( 'phases/example.html#write_example',
                                                                               'punie/phases/example.py')},
             'punie.phases.finished': { 'punie.phases.finished.load_finished': ( 'phases/finished.html#load_finished',
