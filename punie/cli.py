@@ -28,20 +28,6 @@ if TYPE_CHECKING:
     from punie.phases.pipeline import Run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help="A laboratory for tuning local models to call tools.")
-app.add_typer(data_app, name="data")
-app.command()(check)
-app.command()(preflight)
-app.command("eval")(eval_model)
-app.command("compare")(compare_runs)
-app.command("export")(export_outcomes)
-app.add_typer(phases_app, name="phases")
-app.command()(rehearse)
-app.command()(status)
-for command in (report, results, pages, sweep):
-    app.command()(command)
-app.command()(train)
-app.command("fuse")(fuse_adapter)
-app.command()(ladder)
 console = Console()
 
 # %% ../nbs/cli.ipynb #41a1509b
@@ -81,7 +67,6 @@ def _show_results(run: "Run") -> None:
     console.print(f"[bold {colour}]{results.verdict.verdict}[/] {results.verdict.sentence}")
 
 # %% ../nbs/cli.ipynb #28fcfc4a
-@app.command()
 def run(
     phase: Annotated[str, typer.Argument(help="A phase: the stem of a file under data/phases.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of data order and adapter; each seed is a run of its own.")] = 0,
@@ -142,13 +127,26 @@ def examine() -> list[tuple[str, str, str]]:
     ]
 
 
-@app.command()
 def doctor() -> None:
     """Show what this machine has for tuning, and what to do about what it lacks."""
     grid = Table("", "seen", "what to do")
     for row in examine():
         grid.add_row(*row)
     console.print(grid)
+
+# %% ../nbs/cli.ipynb #d6188a18
+_COMMANDS = {
+    "Phases": {"run": run, "rehearse": rehearse, "status": status, "sweep": sweep},
+    "Before a run": {"doctor": doctor, "check": check, "preflight": preflight},
+    "Tune and export": {"train": train, "fuse": fuse_adapter, "ladder": ladder},
+    "Judge": {"eval": eval_model, "compare": compare_runs, "export": export_outcomes},
+    "Read": {"report": report, "results": results, "pages": pages},
+}
+for panel, commands in _COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
+app.add_typer(phases_app, name="phases", rich_help_panel="Phases")
+app.add_typer(data_app, name="data", rich_help_panel="Before a run")
 
 # %% ../nbs/cli.ipynb #50f90a62
 def main() -> None:
