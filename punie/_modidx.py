@@ -830,6 +830,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'punie/phases/worker.py'),
                                      'punie.phases.worker.StageProcess.do': ( 'phases/worker.html#stageprocess.do',
                                                                               'punie/phases/worker.py'),
+                                     'punie.phases.worker._start': ('phases/worker.html#_start', 'punie/phases/worker.py'),
                                      'punie.phases.worker.watch': ('phases/worker.html#watch', 'punie/phases/worker.py')},
             'punie.readme': {'punie.readme.render_readme': ('readme.html#render_readme', 'punie/readme.py')},
             'punie.settings': { 'punie.settings.GateFailed': ('settings.html#gatefailed', 'punie/settings.py'),

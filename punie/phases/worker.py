@@ -43,6 +43,16 @@ def watch(folder: Path) -> None:
     if memory.available < LEAST_MEMORY * memory.total:
         raise PunieError(f"memory is nearly full: {memory.available / 1e9:.2f} of {memory.total / 1e9:.1f} GB left; end other programs, or lower batch_size, then run the same command again")
 
+# %% ../../nbs/phases/01c_worker.ipynb #aef39370
+def _start(folder: Path, lock: IO, log: IO) -> subprocess.Popen:
+    """Start the process that does the stages of a run."""
+    package = str(Path(punie.__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-c", "from punie.phases.stage import main; main()", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", pass_fds=(lock.fileno(),),
+        start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its stage
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])},
+    )
+
 # %% ../../nbs/phases/01c_worker.ipynb #685af3ee
 class StageProcess:
     """Do stages of one run in another process, one after the other, until it is closed."""
@@ -54,13 +64,8 @@ class StageProcess:
     ) -> None:
         self.run, self.messages = run, queue.SimpleQueue()
         run.path("logs").mkdir(parents=True, exist_ok=True)
-        package = str(Path(punie.__file__).parents[1])
         with run.path("logs/start.log").open("w") as log:  # until the stage opens its own
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", "from punie.phases.stage import main; main()", str(run.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", pass_fds=(lock.fileno(),),
-                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its stage
-                env=os.environ | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])},
-            )
+            self.process = _start(run.folder, lock, log)
         threading.Thread(target=self._read, daemon=True).start()
         self._send(json.dumps(run.to_dict()))
 

@@ -48,7 +48,7 @@ class Remedy(BaseModel):
             raise ValueError("enable_thinking belongs to the base's own template; it says nothing about the reference's")
         return self
 
-
+# %% ../../nbs/training/08d_remedies.ipynb #14e1b516
 REWRITTEN = ("chat_template.jinja", "tokenizer_config.json")  # files in which a remedy stands
 
 
@@ -88,7 +88,7 @@ def remedied(base: Path, remedy: Remedy, reference: Path | None = None) -> Itera
         write_remedied(base, Path(name), remedy, reference)
         yield Path(name)
 
-
+# %% ../../nbs/training/08d_remedies.ipynb #b3256ed3
 def one_sample_per_turn(rows: Sequence[TrainingExample]) -> list[TrainingExample]:
     """Cut every conversation behind each answer, so that each answer ends a row of its own.
 

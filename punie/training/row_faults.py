@@ -55,7 +55,7 @@ class Reading:
         """The tools that the row calls."""
         return set().union(*[turn.tools for turn in self.turns])
 
-
+# %% ../../nbs/training/06b_row_faults.ipynb #17011561
 def read_turn(
     message: int,  # its place
     text: str,
