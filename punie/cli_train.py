@@ -104,6 +104,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of data order and adapter.")] = 0,
     ranks: Annotated[int | None, typer.Option(min=1, help="Assert that so many processes take part.")] = None,
     patience: Annotated[float, typer.Option(min=1, help="Seconds that a process waits for the others.")] = 600,
+    probe: Annotated[str | None, typer.Option(help="A suite that the model answers every probe_every updates; the phase's by default.")] = None,
 ) -> None:
     """Tune an adapter from a base, a data set and knobs. Knobs are those of `[lora]` in a phase file.
 
@@ -115,14 +116,16 @@ def train(
 
     `mlx.launch -n 2 --backend ring -- punie train adapters/three --phase tiny --ranks 2`
     """
+    from punie.evals.probe import behaviour_probe
+    from punie.evals.suites import load_suite
     from punie.training.artifacts import artifact_id, find_model, load_model
     from punie.training.dataset_io import read_dataset
     from punie.training.forecast import require_memory
     from punie.training.lora import prepare_rows, tune
     from punie.training.ranks import launched_ranks
 
-    name, source, knobs = _from_phase(phase)
-    name, source = base or name, data or source
+    name, source, knobs, asked = _from_phase(phase)
+    name, source, probe = base or name, data or source, probe or asked
     if not name or not source:
         raise PunieError("say what to tune on what: --base and --data, or --phase")
     if ranks not in (None, launched_ranks()):
@@ -131,22 +134,23 @@ def train(
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
     splits = [prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows) for rows in (dataset.train, dataset.valid)]
-    first = _is_first()
+    first, look = _is_first(), behaviour_probe(load_suite(probe), model_folder, tokenizer) if probe else None
     with _shown(config.count_updates(len(splits[0])), speaks=first) as show:
-        tune(model, *splits, config, seed, folder, show, artifact_id(model_folder), patience=patience)
+        tune(model, *splits, config, seed, folder, show, artifact_id(model_folder), look, patience=patience)
     if first:
         console.print(f"Adapter: {folder / 'adapters.safetensors'}", soft_wrap=True)
 
 
-def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict]:
+def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | None]:
+    """Take base, data, knobs and the probe's suite from a phase."""
     from punie.phases.spec import load_spec
 
     if phase is None:
-        return None, None, {}
+        return None, None, {}, None
     spec = load_spec(phase)
     if spec.base.remedy.needed or spec.base.remedy.one_sample_per_turn:
         raise PunieError(f"the phase {phase} remedies its base, which only punie run does; tune it with: punie run {phase}")
-    return spec.base.model, spec.data.name, spec.lora.model_dump(exclude_unset=True)
+    return spec.base.model, spec.data.name, spec.lora.model_dump(exclude_unset=True), spec.evaluation.probe
 
 
 def _is_first() -> bool:

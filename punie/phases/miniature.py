@@ -41,7 +41,7 @@ def few_rows(rows: tuple[TrainingExample, ...], count: int) -> tuple[TrainingExa
 def _write_few_prompts(suite: str, folder: Path) -> None:
     first = {sample.category: sample.id for sample in reversed(load_suite(suite).samples)}
     wanted = {f'"{name}"'.encode() for name in first.values()}
-    lines = [line.decode() for _, line in read_lines(load_settings().suites / f"{suite}.jsonl") if any(name in line for name in wanted)]
+    lines = [line.decode() for _, line in read_lines(load_settings().suites / f"{suite}.jsonl") if b'"messages"' not in line or any(name in line for name in wanted)]  # a line without messages is the header
     write_text(folder / f"{suite}.jsonl", "".join(line.rstrip("\n") + "\n" for line in lines))
 
 
@@ -55,7 +55,7 @@ def write_miniature(
     """Write a small copy of a phase. Raises `PunieError` where its data is missing or malformed."""
     dataset = read_dataset(load_settings().data / spec.data.name)
     write_dataset(type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2)), folder / "data" / spec.data.name)
-    for suite in spec.evaluation.suites:
+    for suite in spec.evaluation.all_suites:
         _write_few_prompts(suite, folder / "data" / "suites")
     parts = spec.model_dump(exclude={"name"})
     small = {"base": {"model": base}, "data": {"patterns": []}, "gates": LIFTED, "lora": SHORT, "export": {"survival": 0.0}, "evaluation": {"max_tokens": 8}, "budget": {"disk_gb": 0.2, "memory_gb": 1.0}}

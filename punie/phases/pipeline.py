@@ -15,6 +15,7 @@ from typing import IO
 from ..evals.engines import InProcessEngine
 from ..evals.controls import require_controls
 from ..evals.outcomes import Plan, evaluate_into
+from ..evals.probe import behaviour_probe
 from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
 from ..evals.suites import load_suite
 from ..files import read_json, read_jsonl, sha256_text, write_json, write_text
@@ -100,7 +101,9 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     def report(event: dict) -> None:
         notify("train", event["update"] / updates, describe_event(event))
 
-    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), events=run.path("events.jsonl"))
+    asked = run.spec.evaluation
+    probe = behaviour_probe(load_suite(asked.probe), run.base, tokenizer, asked.max_tokens) if asked.probe else None
+    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), probe, run.path("events.jsonl"))
     require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 

@@ -81,7 +81,7 @@ def gather_inputs(spec: Spec, seed: int) -> Inputs:
     return Inputs(
         spec=spec.sha256,
         data=dataset_hash(settings.data / spec.data.name),
-        suites={name: load_suite(name).sha256 for name in spec.evaluation.suites},
+        suites={name: load_suite(name).sha256 for name in spec.evaluation.all_suites},
         base=artifact_id(find_base(spec)),
         reference=tokenizer_id(find_model(spec.base.reference, tokenizer_only=True)) if spec.base.reference else None,
         seed=seed,

@@ -94,12 +94,18 @@ class Evaluation(Part):
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)  # of the draws, where the temperature is above 0
     epochs: int = Field(default=1, ge=1)  # tries of each prompt, where the temperature is above 0
+    probe: str | None = None  # the suite that the model answers every `lora.probe_every` updates; it judges nothing else
+
+    @property
+    def all_suites(self) -> list[str]:
+        """Every suite that a run reads: those that judge, then the probe's."""
+        return [*self.suites, *([self.probe] if self.probe else [])]
 
     @model_validator(mode="after")
     def _plain_names(self) -> "Evaluation":
-        for name in self.suites:
-            if not NAME.fullmatch(name) or self.suites.count(name) > 1:
-                raise ValueError(f"{name!r} must be the name of a file under data/suites, without its ending, and stand once")
+        for name in self.all_suites:
+            if not NAME.fullmatch(name) or self.all_suites.count(name) > 1:
+                raise ValueError(f"{name!r} must be the name of a file under data/suites, without its ending, and stand once: a suite that chose the adapter cannot judge it")
         return self
 
 # %% ../../nbs/phases/00_spec.ipynb #d86d24aa
