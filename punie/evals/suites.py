@@ -124,7 +124,7 @@ class Sample(Strict):
     expected: list[ExpectedCall]  # none: a right answer makes no call
     order: Literal["any", "as_listed"] = "any"
     forbidden: list[str] = []  # tools that a right answer does not call
-    _tools: Registry = PrivateAttr(default=TOOLS)
+    _tools: Registry = PrivateAttr(default_factory=lambda: TOOLS)  # the one registry, which a default would copy
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Sample":
@@ -196,7 +196,7 @@ class Suite(BaseModel):
     name: str
     samples: tuple[InstanceOf[Sample], ...]
     sha256: str
-    tools: Registry = Field(default=TOOLS, repr=False)
+    tools: Registry = Field(default_factory=lambda: TOOLS, repr=False)
     declared: tuple[str, ...] = ()  # categories of its own
 
     @cached_property
