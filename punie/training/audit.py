@@ -160,11 +160,9 @@ def count_row(
     tally.calls_first.append(bool(turns and turns[0].blocks))
     for pattern in patterns:
         tally.patterns[pattern] += any(re.search(pattern, block.code or "") for turn in turns for block in turn.blocks)
-    found: dict[str, list[str]] = {}
-    for gate, fault in row_faults(reading):
-        found.setdefault(gate, []).append(fault)
-    for gate, faults in found.items():
-        tally.faults[gate].add(f"{file}:{line}", faults)
+    if faults := row_faults(reading):
+        for gate in dict(faults):
+            tally.faults[gate].add(f"{file}:{line}", [fault for each, fault in faults if each == gate])
 
 # %% ../../nbs/training/06c_audit.ipynb #701c202d
 PART = 1_000  # lines that travel together
@@ -178,10 +176,10 @@ def tally_lines(path: Path, lines: list[tuple[int, bytes]], patterns: Sequence[s
     >>> tally_lines(Path("train.jsonl"), [(7, line)]).questions
     ['Hi']
     """
-    tally = Tally()
+    tally, file = Tally(), path.name
     for number, line in lines:
         example, layout = parse_row_line(line, f"{path}:{number}")
-        count_row(tally, read_row(example), layout, path.name, number, patterns)
+        count_row(tally, read_row(example), layout, file, number, patterns)
     return tally
 
 

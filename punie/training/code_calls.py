@@ -187,9 +187,10 @@ def _set_aside(code: str) -> tuple[str, list[str | int]] | None:
     quote, other = ('"', "'") if '"' in code else ("'", '"')
     pieces = code.split(quote)
     outside, texts = quote.join(pieces[::2]), pieces[1::2]
-    if len(pieces) % 2 == 0 or "\\" in code or "#" in outside or other in outside or not all(map(str.isprintable, texts)):
+    if len(pieces) % 2 == 0 or "\\" in code or "#" in outside or other in outside or not "".join(texts).isprintable():
         return None
-    numbers = _DIGITS.findall(outside)
+    if not (numbers := _DIGITS.findall(outside)):
+        return outside, texts
     if any(len(number) > 9 or number != str(int(number)) for number in numbers):
         return None
     return _DIGITS.sub("#", outside), [*texts, *map(int, numbers)]

@@ -62,10 +62,9 @@ def _parse_plain(line: bytes) -> TrainingExample | None:
         example = TrainingExample(tuple(starmap(ChatMessage, texts)))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    counts = len(row), line.count(b'"messages"'), line.count(b'"role"'), line.count(b'"content"')
-    sound = type(messages) is list and {*map(len, messages)} <= {2} and {*map(type, chain.from_iterable(texts))} <= {str}
-    plain = sound and counts == (1, 1, len(messages), len(messages)) and b"\\u00" not in line
-    return example if plain else None
+    sound = len(row) == 1 and type(messages) is list and {*map(len, messages)} <= {2} and {*map(type, chain.from_iterable(texts))} <= {str}
+    once = line.count(b'"') - line.count(b'\\"') == 2 + 8 * len(messages)  # every key and text stands between two quotes; a key that stands twice adds four
+    return example if sound and once and b'\\\\"' not in line and b"\\u00" not in line else None
 
 
 def parse_row_line(

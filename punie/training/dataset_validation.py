@@ -6,12 +6,25 @@
 __all__ = ['ROLES', 'validate_example', 'validate_dataset']
 
 # %% ../../nbs/training/02_dataset_validation.ipynb #69acfcd8
+from functools import lru_cache
 from typing import get_args
 
 from .dataset import Role, TrainingDataset, TrainingExample
 
 # %% ../../nbs/training/02_dataset_validation.ipynb #ede76566
 ROLES = get_args(Role)
+
+
+@lru_cache(maxsize=1024)
+def _order_faults(roles: tuple[str, ...]) -> tuple[str, ...]:
+    """List what is wrong with the roles of a row and with their order."""
+    faults = [f"message {n} has the unknown role {role!r}" for n, role in enumerate(roles, 1) if role not in ROLES]
+    turns = roles[1:] if roles[0] == "system" else roles
+    if turns[-1] != "assistant":
+        faults.append("the last turn is not the assistant's, so there is nothing to learn from it")
+    if turns != (("user", "assistant") * len(turns))[: len(turns)]:
+        faults.append(f"turns must alternate from user to assistant after an optional system prompt, these are {list(roles)}")
+    return tuple(faults)
 
 
 def validate_example(example: TrainingExample) -> list[str]:
@@ -24,15 +37,12 @@ def validate_example(example: TrainingExample) -> list[str]:
     if len(messages) < 2:
         return ["has fewer than two messages"]
     faults = [f"holds what no trainer reads: {', '.join(example.ignored)}"] if example.ignored else []
-    faults += [f"message {n} has the unknown role {m.role!r}" for n, m in enumerate(messages, 1) if m.role not in ROLES]
-    faults += [f"message {n} is blank" for n, m in enumerate(messages, 1) if not m.content or m.content.isspace()]
-    roles = [message.role for message in messages]
-    turns = roles[1:] if roles[0] == "system" else roles
-    if turns[-1] != "assistant":
-        faults.append("the last turn is not the assistant's, so there is nothing to learn from it")
-    if turns != (["user", "assistant"] * len(turns))[: len(turns)]:
-        faults.append(f"turns must alternate from user to assistant after an optional system prompt, these are {roles}")
-    faults += [f"message {n} holds a literal </think>, at which some templates cut the turn" for n, m in enumerate(messages, 1) if m.role == "assistant" and "</think>" in m.content]
+    faults += _order_faults(tuple([message.role for message in messages]))
+    for n, message in enumerate(messages, 1):
+        if not message.content or message.content.isspace():
+            faults.append(f"message {n} is blank")
+        if message.role == "assistant" and "</think>" in message.content:
+            faults.append(f"message {n} holds a literal </think>, at which some templates cut the turn")
     return faults
 
 

@@ -9,6 +9,7 @@ __all__ = ['Fault', 'PLACEHOLDERS', 'RESULT_CLASSES', 'GATES', 'Turn', 'Reading'
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..agent import tool_results
 from ..agent.typed_tools import TOOLS, Registry, ResultPart
@@ -32,7 +33,7 @@ class Turn:
     calls: tuple[MadeCall, ...]  # calls of tools, and problems, in the code of sound blocks
     unreadable: str | None = None  # why code in the turn is no Python
 
-    @property
+    @cached_property
     def tools(self) -> set[str]:
         """The tools that the turn calls."""
         return {call.tool for call in self.calls if call.tool in TOOLS and call.problem not in ("in_loop", "tool_as_value")}
@@ -114,16 +115,22 @@ def states(text: str, value: object) -> bool:
     if isinstance(value, list):
         return all(states(text, item) for item in value)
     written = str(value)
-    joined = str.isdigit if isinstance(value, int) else lambda character: character.isalnum() or character == "_"
-    first, last = written[:1], written[-1:]
+    joins = str.isdigit if isinstance(value, int) else _joins_word
     start = text.find(written)
     while start >= 0:
         end = start + len(written)
         before, after = text[start - 1 : start], text[end : end + 1]
-        if not (first and before and joined(first) and joined(before)) and not (last and after and joined(last) and joined(after)):
+        if not (joins(before) and joins(written[:1])) and not (joins(after) and joins(written[-1:])):
             return True
         start = text.find(written, start + 1)
     return False
+
+
+def _joins_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+_DEFAULTS = {tool.name: {name: parameter.default for name, parameter in tool.signature.parameters.items()} for tool in TOOLS.values()}
 
 
 def _invented(reading: Reading) -> Iterator[Fault]:
@@ -132,9 +139,9 @@ def _invented(reading: Reading) -> Iterator[Fault]:
         for call in turn.calls:
             if call.problem or call.tool not in TOOLS:
                 continue
-            parameters = TOOLS[call.tool].signature.parameters
+            defaults = _DEFAULTS[call.tool]
             for name, value in call.arguments.items():
-                if value == parameters[name].default or value is True or value == "." or isinstance(value, ResultPart):
+                if value == defaults[name] or value is True or value == "." or isinstance(value, ResultPart):
                     continue
                 if said is None:
                     said = "\n".join(message.content for message in reading.example.messages[: turn.message] if message.role == "user")
@@ -176,14 +183,13 @@ def _promises(reading: Reading) -> Iterator[Fault]:
 GATES = ("structure", "format", "code", "fields", "scorable", "invented", "responses", "promises")  # of the faults of single rows
 
 
-def row_faults(reading: Reading) -> Iterator[Fault]:
+def row_faults(reading: Reading) -> list[Fault]:
     """List everything that is wrong with a row, each with its gate.
 
-    >>> list(row_faults(read_row(TrainingExample(()))))
+    >>> row_faults(read_row(TrainingExample(())))
     [('structure', 'has fewer than two messages')]
     """
-    yield from (("structure", fault) for fault in validate_example(reading.example))
-    yield from _code_faults(reading)
-    yield from _invented(reading)
-    yield from _response_faults(reading)
-    yield from _promises(reading)
+    faults = [("structure", fault) for fault in validate_example(reading.example)]
+    for rule in (_code_faults, _invented, _response_faults, _promises):
+        faults += rule(reading)
+    return faults
