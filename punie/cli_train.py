@@ -122,7 +122,7 @@ def train(
     from punie.training.dataset_io import read_dataset
     from punie.training.forecast import require_memory
     from punie.training.lora import prepare_rows, tune
-    from punie.training.ranks import launched_ranks
+    from punie.training.ranks import launched_ranks, share_cores
 
     name, source, knobs, asked = _from_phase(phase)
     name, source, probe = base or name, data or source, probe or asked
@@ -130,6 +130,7 @@ def train(
         raise PunieError("say what to tune on what: --base and --data, or --phase")
     if ranks not in (None, launched_ranks()):
         raise PunieError(f"--ranks {ranks} was asked for, but {launched_ranks()} process{'es' if launched_ranks() > 1 else ''} take part; start with: mlx.launch -n {ranks} --backend ring -- punie train ...")
+    share_cores()
     config, model_folder, dataset = read_knobs(knob, knobs), find_model(name), read_dataset(find_data(source))
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
