@@ -80,15 +80,19 @@ def _scores(records: list[Record]) -> dict[str, str]:
     return {name: f"{share} (95% {share.interval})" for name, share in {**summary.by_category, "overall": summary.overall}.items()}
 
 
+def _survival(run: Run) -> Survival | None:
+    path = run.path("survival.json")
+    return Survival.model_validate(read_json(path)) if path.exists() else None
+
+
 def _write_card(run: Run, records: Sequence[Record] = (), verdict: str = "") -> None:
-    spec, path = run.spec, run.path("survival.json")
+    spec = run.spec
     origin = Origin(
         name=spec.name, seed=run.inputs.seed, purpose=spec.hypothesis, base=spec.base.model, base_id=run.inputs.base,
         data=spec.data.name, data_id=run.inputs.data, knobs=spec.lora.model_dump(mode="json", exclude_none=True),
     )
-    survival = Survival.model_validate(read_json(path)) if path.exists() else None  # a run from before the measure has none
     scores = {suite: _scores([record for record in records if record.suite == suite]) for suite in spec.evaluation.suites} if records else {}
-    write_card(run.model, make_card(run.model, origin, licence_of(run.base), survival, scores, verdict))
+    write_card(run.model, make_card(run.model, origin, licence_of(run.base), _survival(run), scores, verdict))
 
 # %% ../../nbs/phases/02_pipeline.ipynb #bf05cb14
 def _train(run: Run, notify: Notify) -> list[Path]:
@@ -244,6 +248,12 @@ class Results:
     tuned: list[Record]
     verdict: Verdict
     seconds: dict[str, float]  # by stage
+    survival: Survival | None = None  # None for a run that measured none
+
+    @property
+    def reply_ms(self) -> float:
+        """Milliseconds that a reply took, of base and tuned model, many answered at once; loading and scoring counted."""
+        return 1000 * self.seconds["evaluate"] / (len(self.base) + len(self.tuned))
 
     def summary(self, role: str, suite: str) -> Summary:
         """Summarize the records of `base` or `tuned` on one suite."""
@@ -262,4 +272,5 @@ def load_results(run: Run) -> Results:
         tuned=[record for record in records if record.artifact != base],
         verdict=Verdict.model_validate(read_json(run.path("verdict.json"))),
         seconds={name: entry["seconds"] for name, entry in read_stages(run).items()},
+        survival=_survival(run),
     )

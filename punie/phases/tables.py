@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['config_table', 'provenance_table', 'stages_table', 'verdict_line', 'criteria_table', 'scores_table', 'gates_table',
-           'runs_table', 'controls_table', 'failures', 'disagreements']
+           'runs_table', 'inside_table', 'controls_table', 'failures', 'disagreements']
 
 # %% ../../nbs/phases/04a_tables.ipynb #a0d4ac92
 from collections.abc import Mapping, Sequence
@@ -47,9 +47,10 @@ def provenance_table(results: Results) -> "HTML":
 
 
 def stages_table(results: Results) -> "HTML":
-    """Tabulate the seconds that each stage took."""
+    """Tabulate the seconds that each stage took, and what a reply took of them."""
     rows = [[name, f"{results.seconds[name]:.1f}"] for name in STAGES]
-    return table(["stage", "seconds"], [*rows, ["all", f"{sum(results.seconds.values()):.1f}"]])
+    reply = f"{results.reply_ms:.0f} ms a reply, base and tuned model, many at once"
+    return table(["stage", "seconds", ""], [[*row, reply if row[0] == "evaluate" else ""] for row in [*rows, ["all", f"{sum(results.seconds.values()):.1f}"]]])
 
 # %% ../../nbs/phases/04a_tables.ipynb #0782eab1
 def verdict_line(verdict: Verdict) -> "HTML":
@@ -89,6 +90,15 @@ def runs_table(runs: Mapping[str, Results]) -> "HTML":
         scores = "\n".join(f"{suite}: {results.summary('tuned', suite).overall}" for suite in spec.evaluation.suites)
         rows.append([name, spec.base.model, f"{spec.data.name}, {results.ledger['rows']:,} rows", spec.lora.length, f"{valid[-1]:.3f}" if valid else "", scores, mark(results.verdict.verdict)])
     return table(["run", "base", "data", "training", "last validation loss", "strictly right", ""], rows)
+
+# %% ../../nbs/phases/04a_tables.ipynb #9f42833b
+def inside_table(runs: Mapping[str, Results]) -> "HTML":
+    """Tabulate of several runs what the loss saw, what quantizing kept of the adapter, and how long a reply took."""
+    rows = []
+    for name, results in runs.items():
+        ledger, kept = results.ledger, [layer.kept for layer in results.survival.layers] if results.survival else []
+        rows.append([name, f"{ledger['call']:,}", f"{ledger['prose']:,}", f"{ledger['hidden']:,}", f"{min(kept):.1%} to {max(kept):.1%}" if kept else "not measured", f"{results.reply_ms:.0f} ms"])
+    return table(["run", "supervised tokens in calls", "in prose", "answer tokens that the mask hides", "kept of the adapter, by matrix", "a reply, many at once"], rows)
 
 # %% ../../nbs/phases/04a_tables.ipynb #2f29c295
 def controls_table(suites: Sequence[str]) -> "HTML":
