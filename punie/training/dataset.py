@@ -12,7 +12,7 @@ from typing import Literal
 Role = Literal["system", "user", "assistant"]
 
 # %% ../../nbs/training/00_dataset.ipynb #e739a9dc
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """Hold one turn.
 
@@ -38,7 +38,10 @@ class TrainingExample:
     @property
     def question(self) -> str:
         """The first user turn, empty where there is none."""
-        return next((message.content for message in self.messages if message.role == "user"), "")
+        for message in self.messages:
+            if message.role == "user":
+                return message.content
+        return ""
 
     def to_dict(self) -> dict:
         """The row as JSON lines hold it."""

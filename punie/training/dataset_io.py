@@ -59,12 +59,13 @@ def _parse_plain(line: bytes) -> TrainingExample | None:
         row = from_json(line)
         messages = row["messages"]
         texts = [*map(_ROLE_AND_CONTENT, messages)]
+        whole = "".join(chain.from_iterable(texts))
         example = TrainingExample(tuple(starmap(ChatMessage, texts)))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    sound = len(row) == 1 and type(messages) is list and {*map(len, messages)} <= {2} and {*map(type, chain.from_iterable(texts))} <= {str}
-    once = line.count(b'"') - line.count(b'\\"') == 2 + 8 * len(messages)  # every key and text stands between two quotes; a key that stands twice adds four
-    return example if sound and once and b'\\\\"' not in line and b"\\u00" not in line else None
+    sound = len(row) == 1 and type(messages) is list and {*map(len, messages)} <= {2} and b"\\u00" not in line
+    quotes = 2 + 8 * len(messages) + whole.count('"')  # around every key and text, and within; a key that stands twice has more
+    return example if sound and line.count(b'"') == quotes else None
 
 
 def parse_row_line(
