@@ -146,12 +146,14 @@ def survival_figure(survival: Survival, least: float) -> "HTML":
 # %% ../../nbs/phases/04_report.ipynb #1eef2d12
 def ladder_figure(
     path: Path,  # ladder.json, measured or not
+    artifact: str,  # id of the judged model, which is one of the rungs
     command: str,  # that measures it
 ) -> "HTML":
     """Plot and tabulate a quantization ladder, or say how to have one. Raises `PunieError` where the file is no ladder."""
     from IPython.display import HTML
 
-    if not (rungs := read_ladder(path)):
+    rungs = read_ladder(path)
+    if artifact not in {rung.artifact for rung in rungs}:  # none, or of an earlier adapter
         return HTML(f"<p>Other widths were not tried; <code>{command}</code> does that, and the next page of this run shows it.</p>")
     rungs = sorted(rungs, key=lambda rung: -rung.bits)
     head, *rows = ladder_rows(rungs)
