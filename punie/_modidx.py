@@ -360,6 +360,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'punie.evals.round_trip.check_server_parser': ( 'evals/round_trip.html#check_server_parser',
                                                                                         'punie/evals/round_trip.py')},
             'punie.evals.runner': { 'punie.evals.runner.Record': ('evals/runner.html#record', 'punie/evals/runner.py'),
+                                    'punie.evals.runner.Record._repr_markdown_': ( 'evals/runner.html#record._repr_markdown_',
+                                                                                   'punie/evals/runner.py'),
                                     'punie.evals.runner.Record.key': ('evals/runner.html#record.key', 'punie/evals/runner.py'),
                                     'punie.evals.runner.Record.reply': ('evals/runner.html#record.reply', 'punie/evals/runner.py'),
                                     'punie.evals.runner.Summary': ('evals/runner.html#summary', 'punie/evals/runner.py'),

@@ -92,7 +92,7 @@ def pages(
 # %% ../nbs/cli_reports.ipynb #24e151d4
 def _cells_table(cells: "list[Cell]") -> Table:
     colours = {"done": "green", "failed": "red", "to do": "yellow"}
-    grid = Table("run", "", "")
+    grid = Table("run", "state", "in words")
     for cell in cells:
         state, words = cell.state
         grid.add_row(f"{cell.phase}/{cell.name}", Text(state, style=colours[state]), Text(words))

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/evals/03c_probe.ipynb #1ba42687
 class LiveEngine(InProcessEngine):
-    """Answer conversations with a model that is still being tuned."""
+    """Answer conversations with a model that is still being tuned.
+
+    >>> LiveEngine.artifact
+    'live'
+    """
 
     name, artifact = "live", "live"
 

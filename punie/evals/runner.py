@@ -73,6 +73,10 @@ class Record(BaseModel):
         """Its place in an evaluation."""
         return self.temperature, self.epoch, self.sample
 
+    def _repr_markdown_(self) -> str:
+        replies = "\n".join(f"~~~~\n{reply}\n~~~~" for reply in self.replies)
+        return f"**{self.sample}** {self.question}\n{replies}\n*{self.outcome}*: {self.reason}{f', {self.detail}' if self.detail else ''}"
+
 # %% ../../nbs/evals/03_runner.ipynb #22d32e67
 def template_of(sample: Sample) -> str:
     """Name what a sample has in common with its like: the expected tools, or its id without the number.

@@ -21,6 +21,7 @@ from .registration import code_hash
 from .run import folder_name
 from .spec import load_spec
 from .toml_keys import parse_overrides
+from .verdict import Verdict
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/phases/09_sweep.ipynb #86de7082
@@ -87,10 +88,10 @@ class Cell:
 
     @property
     def state(self) -> tuple[Literal["done", "failed", "to do"], str]:
-        """Where it stands, and for a failed cell its last words."""
+        """Where it stands, and in words its verdict, or the last line of a log that ends without one."""
         try:
-            open_finished(self.folder)
-            return "done", ""
+            verdict = Verdict.model_validate(read_json(open_finished(self.folder).path("verdict.json")))
+            return "done", f"{verdict.verdict}: {verdict.sentence}"
         except PunieError:
             return ("failed", _last_line(read_text(self.log))) if self.log.exists() else ("to do", "")
 
