@@ -75,7 +75,7 @@ def gather_inputs(spec: Spec, seed: int) -> Inputs:
 
     >>> from punie.phases.spec import load_spec
     >>> list(gather_inputs(load_spec("tiny"), 0).suites)
-    ['phase33_27', 'routing_260']
+    ['phase33_27', 'routing_260', 'probe_12']
     """
     settings = load_settings()
     return Inputs(
