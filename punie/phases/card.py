@@ -64,9 +64,9 @@ def read_card(path: Path) -> Card:
 
 # %% ../../nbs/phases/04c_card.ipynb #1f5ee362
 def page_source(run: Run) -> str:
-    """Hash what a run's page is made from: the run, the code, the notebook."""
-    made_from = [run.path("stages.json"), run.path("registration.json"), load_settings().root / "nbs" / "phase.ipynb"]
-    return sha256_text(f"{sha256_files(made_from)} {code_hash()}")
+    """Hash what a run's page is made from: the run, its ladder where one was measured, the code, the notebook."""
+    made_from = [run.path("stages.json"), run.path("registration.json"), run.path("ladder/ladder.json"), load_settings().root / "nbs" / "phase.ipynb"]
+    return sha256_text(f"{sha256_files([path for path in made_from if path.exists()])} {code_hash()}")
 
 
 def run_card(run: Run) -> Card:
