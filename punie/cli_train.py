@@ -103,7 +103,7 @@ def train(
     knob: Annotated[list[str], typer.Option("--knob", "-k", help="NAME=VALUE, as under [lora] in a phase file; may be given many times.")] = [],
     seed: Annotated[int, typer.Option(min=0, help="Seed of data order and adapter.")] = 0,
     ranks: Annotated[int | None, typer.Option(min=1, help="Assert that so many processes take part.")] = None,
-    patience: Annotated[float, typer.Option(min=1, help="Seconds that a process waits for the others.")] = 600,
+    patience: Annotated[float, typer.Option(min=1, help="Seconds that a process waits for the others; more than a probe takes.")] = 600,
     probe: Annotated[str | None, typer.Option(help="A suite that the model answers every probe_every updates; the phase's by default.")] = None,
 ) -> None:
     """Tune an adapter from a base, a data set and knobs. Knobs are those of `[lora]` in a phase file.
@@ -116,7 +116,7 @@ def train(
 
     `mlx.launch -n 2 --backend ring -- punie train adapters/three --phase tiny --ranks 2`
     """
-    from punie.evals.probe import behaviour_probe
+    from punie.evals.probe import behaviour_probe, probe_id
     from punie.evals.suites import load_suite
     from punie.training.artifacts import artifact_id, find_model, load_model
     from punie.training.dataset_io import read_dataset
@@ -124,8 +124,8 @@ def train(
     from punie.training.lora import prepare_rows, tune
     from punie.training.ranks import launched_ranks, share_cores
 
-    name, source, knobs, asked = _from_phase(phase)
-    name, source, probe = base or name, data or source, probe or asked
+    name, source, knobs, asked, max_tokens = _from_phase(phase)
+    name, source, suite = base or name, data or source, load_suite(probe or asked) if probe or asked else None
     if not name or not source:
         raise PunieError("say what to tune on what: --base and --data, or --phase")
     if ranks not in (None, launched_ranks()):
@@ -135,23 +135,24 @@ def train(
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
     splits = [prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows) for rows in (dataset.train, dataset.valid)]
-    first, look = _is_first(), behaviour_probe(load_suite(probe), model_folder, tokenizer) if probe else None
+    first = _is_first()
+    look, named = (behaviour_probe(suite, model_folder, tokenizer, max_tokens), probe_id(suite, max_tokens)) if suite else (None, "")
     with _shown(config.count_updates(len(splits[0])), speaks=first) as show:
-        tune(model, *splits, config, seed, folder, show, artifact_id(model_folder), look, patience=patience)
+        tune(model, *splits, config, seed, folder, show, artifact_id(model_folder), look, named, patience=patience)
     if first:
         console.print(f"Adapter: {folder / 'adapters.safetensors'}", soft_wrap=True)
 
 
-def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | None]:
-    """Take base, data, knobs and the probe's suite from a phase."""
+def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | None, int]:
+    """Take base, data, knobs, the probe's suite and the limit of a reply from a phase."""
     from punie.phases.spec import load_spec
 
     if phase is None:
-        return None, None, {}, None
+        return None, None, {}, None, 256
     spec = load_spec(phase)
     if spec.base.remedy.needed or spec.base.remedy.one_sample_per_turn:
         raise PunieError(f"the phase {phase} remedies its base, which only punie run does; tune it with: punie run {phase}")
-    return spec.base.model, spec.data.name, spec.lora.model_dump(exclude_unset=True), spec.evaluation.probe
+    return spec.base.model, spec.data.name, spec.lora.model_dump(exclude_unset=True), spec.evaluation.probe, spec.evaluation.max_tokens
 
 
 def _is_first() -> bool:

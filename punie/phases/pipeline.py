@@ -15,7 +15,7 @@ from typing import IO
 from ..evals.engines import InProcessEngine
 from ..evals.controls import require_controls
 from ..evals.outcomes import Plan, evaluate_into
-from ..evals.probe import behaviour_probe
+from ..evals.probe import behaviour_probe, probe_id
 from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
 from ..evals.suites import load_suite
 from ..files import read_json, read_jsonl, sha256_text, write_json, write_text
@@ -106,8 +106,9 @@ def _train(run: Run, notify: Notify) -> list[Path]:
         notify("train", event["update"] / updates, describe_event(event))
 
     asked = run.spec.evaluation
-    probe = behaviour_probe(load_suite(asked.probe), run.base, tokenizer, asked.max_tokens) if asked.probe else None
-    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), probe, run.path("events.jsonl"))
+    suite = load_suite(asked.probe) if asked.probe is not None else None
+    probe, named = (behaviour_probe(suite, run.base, tokenizer, asked.max_tokens), probe_id(suite, asked.max_tokens)) if suite else (None, "")
+    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), probe, named, run.path("events.jsonl"))
     require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 
@@ -252,8 +253,8 @@ class Results:
 
     @property
     def reply_ms(self) -> float:
-        """Milliseconds that a reply took, of base and tuned model, many answered at once; loading and scoring counted."""
-        return 1000 * self.seconds["evaluate"] / (len(self.base) + len(self.tuned))
+        """Milliseconds that a reply took, of base and tuned model, many answered at once: the stage's time, loading and scoring counted, of its last process where it was stopped."""
+        return 1000 * self.seconds["evaluate"] / sum(len(record.replies) for record in (*self.base, *self.tuned))
 
     def summary(self, role: str, suite: str) -> Summary:
         """Summarize the records of `base` or `tuned` on one suite."""

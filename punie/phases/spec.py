@@ -99,7 +99,7 @@ class Evaluation(Part):
     @property
     def all_suites(self) -> list[str]:
         """Every suite that a run reads: those that judge, then the probe's."""
-        return [*self.suites, *([self.probe] if self.probe else [])]
+        return [*self.suites, *([] if self.probe is None else [self.probe])]
 
     @model_validator(mode="after")
     def _plain_names(self) -> "Evaluation":

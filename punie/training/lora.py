@@ -175,7 +175,7 @@ def _plan(run: _Run, train: Sequence[SupervisedRow], seed: int) -> dict:
     updates = islice(update_batches(train, config.batch_size, config.accumulation, seed), run.updates)
     batches = [rows[:: run.group.size()] for parts in updates for rows in parts]
     valid = sum(batch_work(batch, shared_prefix(run.valid)) for batch in epoch(run.valid, config.batch_size)) // run.group.size()
-    measured = sum(run.due(update, config.eval_every) for update in range(run.updates + 1))
+    measured = sum(run.due(update, config.eval_every) or (run.probe is not None and run.due(update, config.probe_every)) for update in range(run.updates + 1))  # a probe's own replies are not forecast
     run.model.train()
     seen = forecast(run.model, lambda rows: value_and_grad(run.model, mlx_core().array(1.0), *make_batch(rows, prefix)), batches, prefix, measured * valid)
     layers = config.share_of(len(run.model.layers))
@@ -244,13 +244,14 @@ def tune(
     report: Report = lambda event: None,
     base: str | None = None,  # artifact id of the base, kept with the adapter so that it is fused with no other
     probe: Probe | None = None,  # lets the live model answer, and says which share was right
+    probe_id: str = "",  # what it asks, so that no run goes on with another probe
     events: Path | None = None,  # the file of events; in the folder by default
     patience: float = 600.0,  # seconds that a rank waits for the others
 ) -> list[dict]:  # the events, in order
     """Tune with LoRA, or go on with it. Raises `PunieError` where the base, the rows or the disk do not allow it, `GateFailed` where a loss is no number or the folder belongs to another run."""
     _require_rows(train, valid)
     updates = config.count_updates(len(train))
-    checkpoints = Checkpoints(folder / "checkpoints", {"base": str(base), "data": hash_rows(train), "validation": hash_rows(valid), "knobs": config.model_dump_json(), "seed": str(seed)})
+    checkpoints = Checkpoints(folder / "checkpoints", {"base": str(base), "data": hash_rows(train), "validation": hash_rows(valid), "knobs": config.model_dump_json(), "seed": str(seed), **({"probe": probe_id} if probe_id else {})})
     with Watchdog(patience, on=launched_ranks() > 1) as watchdog, checkpointed_layers(model, config.grad_checkpoint), _one_line_errors():
         group, found = join_ranks(), checkpoints.load()
         if found is None and (folder / "adapters.safetensors").exists():
