@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from ..files import read_json, read_text, write_text
 from .finished import open_finished, set_options
 from .registration import code_hash
@@ -92,7 +94,7 @@ class Cell:
         try:
             verdict = Verdict.model_validate(read_json(open_finished(self.folder).path("verdict.json")))
             return "done", f"{verdict.verdict}: {verdict.sentence}"
-        except PunieError:
+        except (PunieError, ValidationError):
             return ("failed", _last_line(read_text(self.log))) if self.log.exists() else ("to do", "")
 
 

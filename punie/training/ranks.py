@@ -37,7 +37,7 @@ def launched_ranks() -> int:
 
 
 def share_cores() -> None:
-    """Let the ranks of one machine share its cores, where nobody has said how many threads each has. It works only before the first matrix product."""
+    """Let ranks share the cores, as if all were on this machine, where nobody has said how many threads each has (`OMP_NUM_THREADS`). It works only before the matrix library is loaded."""
     if (ranks := launched_ranks()) > 1:
         for name in ("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // ranks)))
