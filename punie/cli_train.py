@@ -94,6 +94,24 @@ def _shown(updates: int, speaks: bool) -> Iterator[Callable[[dict], None]]:
 
         yield show
 
+# %% ../nbs/cli_train.ipynb #7f504970
+def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | None, int]:
+    """Take base, data, knobs, the probe's suite and the limit of a reply from a phase."""
+    from punie.phases.spec import load_spec
+
+    if phase is None:
+        return None, None, {}, None, 256
+    spec = load_spec(phase)
+    if spec.base.remedy.needed or spec.base.remedy.one_sample_per_turn:
+        raise PunieError(f"the phase {phase} remedies its base, which only punie run does; tune it with: punie run {phase}")
+    return spec.base.model, spec.data.name, spec.lora.model_dump(exclude_unset=True), spec.evaluation.probe, spec.evaluation.max_tokens
+
+
+def _is_first() -> bool:
+    import os
+
+    return os.environ.get("MLX_RANK", "0") == "0"
+
 # %% ../nbs/cli_train.ipynb #dd704f3f
 def train(
     folder: Annotated[Path, typer.Argument(help="Receives the adapter; the same command with the same folder goes on where it stopped.")],
@@ -116,7 +134,7 @@ def train(
 
     `mlx.launch -n 2 --backend ring -- punie train adapters/three --phase tiny --ranks 2`
     """
-    from punie.evals.probe import behaviour_probe, probe_id
+    from punie.evals.probe import named_probe
     from punie.evals.suites import load_suite
     from punie.training.artifacts import artifact_id, find_model, load_model
     from punie.training.dataset_io import read_dataset
@@ -135,27 +153,8 @@ def train(
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
     splits = [prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows) for rows in (dataset.train, dataset.valid)]
-    first = _is_first()
-    look, named = (behaviour_probe(suite, model_folder, tokenizer, max_tokens), probe_id(suite, max_tokens)) if suite else (None, "")
+    first, look = _is_first(), named_probe(suite, model_folder, tokenizer, max_tokens)
     with _shown(config.count_updates(len(splits[0])), speaks=first) as show:
-        tune(model, *splits, config, seed, folder, show, artifact_id(model_folder), look, named, patience=patience)
+        tune(model, *splits, config, seed, folder, show, artifact_id(model_folder), *look, patience=patience)
     if first:
         console.print(f"Adapter: {folder / 'adapters.safetensors'}", soft_wrap=True)
-
-
-def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | None, int]:
-    """Take base, data, knobs, the probe's suite and the limit of a reply from a phase."""
-    from punie.phases.spec import load_spec
-
-    if phase is None:
-        return None, None, {}, None, 256
-    spec = load_spec(phase)
-    if spec.base.remedy.needed or spec.base.remedy.one_sample_per_turn:
-        raise PunieError(f"the phase {phase} remedies its base, which only punie run does; tune it with: punie run {phase}")
-    return spec.base.model, spec.data.name, spec.lora.model_dump(exclude_unset=True), spec.evaluation.probe, spec.evaluation.max_tokens
-
-
-def _is_first() -> bool:
-    import os
-
-    return os.environ.get("MLX_RANK", "0") == "0"

@@ -15,7 +15,7 @@ from typing import IO
 from ..evals.engines import InProcessEngine
 from ..evals.controls import require_controls
 from ..evals.outcomes import Plan, evaluate_into
-from ..evals.probe import behaviour_probe, probe_id
+from ..evals.probe import named_probe
 from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
 from ..evals.suites import load_suite
 from ..files import read_json, read_jsonl, sha256_text, write_json, write_text
@@ -107,8 +107,8 @@ def _train(run: Run, notify: Notify) -> list[Path]:
 
     asked = run.spec.evaluation
     suite = load_suite(asked.probe) if asked.probe is not None else None
-    probe, named = (behaviour_probe(suite, run.base, tokenizer, asked.max_tokens), probe_id(suite, asked.max_tokens)) if suite else (None, "")
-    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), probe, named, run.path("events.jsonl"))
+    probe = named_probe(suite, run.base, tokenizer, asked.max_tokens)
+    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), *probe, run.path("events.jsonl"))
     require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
     return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
 

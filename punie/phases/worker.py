@@ -53,6 +53,16 @@ def _start(folder: Path, lock: IO, log: IO) -> subprocess.Popen:
         env=os.environ | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])},
     )
 
+# %% ../../nbs/phases/01c_worker.ipynb #b2cf6d59
+def _ending(
+    status: int,  # of a process; the negative number of a signal that ended it
+) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"ended with status {status}"
+    hint = " (the kernel's way when memory runs out)" if -status == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-status).name}{hint}"
+
 # %% ../../nbs/phases/01c_worker.ipynb #685af3ee
 class StageProcess:
     """Do stages of one run in another process, one after the other, until it is closed."""
@@ -94,7 +104,7 @@ class StageProcess:
                 watch(self.run.folder)
                 watched = time.monotonic()
             if message is None:
-                raise PunieError(f"stage {stage} {self._end()}; what was finished before it stands, and the same command goes on from there; its log is {self._log(stage)}")
+                raise PunieError(f"stage {stage} {_ending(self.process.wait())}; what was finished before it stands, and the same command goes on from there; its log is {self._log(stage)}")
             if "share" in message:
                 notify(stage, message["share"], message["note"])
             elif "entry" in message:
@@ -105,13 +115,6 @@ class StageProcess:
     def _log(self, stage: str) -> Path:
         own = self.run.path(f"logs/{stage}.log")
         return own if own.exists() else self.run.path("logs/start.log")
-
-    def _end(self) -> str:
-        code = self.process.wait()
-        if code >= 0:
-            return f"ended with status {code}"
-        hint = " (the kernel's way when memory runs out)" if -code == signal.SIGKILL else ""
-        return f"was ended by {signal.Signals(-code).name}{hint}"
 
     def close(self) -> None:
         """End the process, at work or not."""
