@@ -19,6 +19,7 @@ from ..files import write_json
 from ..settings import GateFailed, PunieError
 from .budget import plan_budget
 from .checkpoints import Checkpoints, EventLog, Progress, hash_rows, save_tensors
+from .cpu_exp import numpy_exp
 from .forecast import batch_work, forecast
 from .lora_config import LoRAConfig
 from .measures import Measure, Probe, random_state, run_probe, stop_reason, validate
@@ -252,7 +253,7 @@ def tune(
     _require_rows(train, valid)
     updates = config.count_updates(len(train))
     checkpoints = Checkpoints(folder / "checkpoints", {"base": str(base), "data": hash_rows(train), "validation": hash_rows(valid), "knobs": config.model_dump_json(), "seed": str(seed), **({"probe": probe_id} if probe_id else {})})
-    with Watchdog(patience, on=launched_ranks() > 1) as watchdog, checkpointed_layers(model, config.grad_checkpoint), _one_line_errors():
+    with Watchdog(patience, on=launched_ranks() > 1) as watchdog, checkpointed_layers(model, config.grad_checkpoint), numpy_exp(), _one_line_errors():
         group, found = join_ranks(), checkpoints.load()
         if found is None and (folder / "adapters.safetensors").exists():
             raise GateFailed(f"{folder} holds an adapter that this run did not make; give another folder, or move that one away")

@@ -26,6 +26,7 @@ from ..blas import load_blas, mlx_core
 from ..files import write_json, write_jsonl
 from ..settings import PunieError
 from .artifacts import copy_tokenizer
+from .cpu_exp import numpy_exp
 from .dataset import TrainingExample
 from .names import WORDS, Names
 from .objective import batch_loss, epoch, make_batch, shared_prefix
@@ -199,7 +200,8 @@ def train_rank(
         rows = next(reading)
         for part, peak in peaks.items():
             part.learning_rate = peak * _cycle(step - 1, steps)
-        (loss, _), gradients = value_and_grad(model, *make_batch(rows, shared_prefix(rows)))
+        with numpy_exp():
+            (loss, _), gradients = value_and_grad(model, *make_batch(rows, shared_prefix(rows)))
         gradients = exchange.average(rank, gradients) if exchange else gradients
         gradients, _ = optim.clip_grad_norm(gradients, 1.0)
         optimizer.update(model, gradients)
