@@ -8,6 +8,7 @@ __all__ = ['KEPT', 'Row', 'PART', 'ALONE', 'mask_names', 'text_hash', 'Faults', 
 
 # %% ../../nbs/training/06c_audit.ipynb #b9b9dff1
 import gc
+import io
 import multiprocessing
 import os
 import re
@@ -31,10 +32,18 @@ from .row_faults import GATES, read_row, row_faults
 _NAME = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|[\w.~-]*/[\w./~-]*|\b\w+(?:\.\w+)+\b|\b\w*_\w*\b|\b[A-Za-z]*[a-z][A-Z]\w*\b|\b\d+\b")
 
 
+_AFTER = (",", ":", ";", "?", "!", ")")
+_PATH = re.compile(r"[\w.~-]*/[\w./~-]*")
+
+
 class _Masked(dict):
-    """Remember words with their names masked, few enough of them to stay near the processor."""
+    """Remember plain words with their names masked, few enough of them to stay near the processor."""
 
     def __missing__(self, word: str) -> str:
+        if word.endswith(_AFTER):  # no part of a name
+            return self[word[:-1]] + word[-1]
+        if word.isdecimal() or _PATH.fullmatch(word) or ("_" in word and word.isidentifier()):  # what most names are, seen at once
+            return "§"
         masked = _NAME.sub("§", word).lower()
         if len(self) < 20_000 and word.isalpha():
             self[word] = masked
@@ -177,24 +186,25 @@ PART = 1_000  # lines that travel together
 ALONE = 30_000_000  # bytes; a smaller data set is not worth the start of processes
 
 
-def tally_lines(path: Path, lines: list[tuple[int, bytes]], patterns: Sequence[str] = ()) -> Tally:
-    """Count a part of a file. Raises `PunieError` that names the first line that is no row.
+def tally_lines(path: Path, numbers: Sequence[int], lines: bytes, patterns: Sequence[str] = ()) -> Tally:
+    """Count the numbered lines of a part of a file. Raises `PunieError` that names the first line that is no row.
 
     >>> line = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}'
-    >>> tally_lines(Path("train.jsonl"), [(7, line)]).questions
+    >>> tally_lines(Path("train.jsonl"), [7], line).questions
     ['Hi']
     """
-    rows = []
-    for number, line in lines:
-        example, layout = parse_row_line(line, f"{path}:{number}")
+    rows, file = [], str(path)
+    for number, line in zip(numbers, io.BytesIO(lines)):
+        example, layout = parse_row_line(line, f"{file}:{number}")
         rows.append((number, layout, example))
     return tally_rows(rows, path.name, patterns)
 
 
-def _parts(path: Path) -> Iterator[list[tuple[int, bytes]]]:
+def _parts(path: Path) -> Iterator[tuple[tuple[int, ...], bytes]]:
     lines = read_lines(path)
     while part := list(islice(lines, PART)):
-        yield part
+        numbers, texts = zip(*part)
+        yield numbers, b"".join(texts)
 
 
 class _Here:
@@ -260,8 +270,8 @@ def audit_folder(
                 tally.merge(part.result())
                 progress(done := done + size, total)
 
-            for part in _parts(path):
-                waiting.append((sum(len(line) for _, line in part), pool.submit(tally_lines, path, part, patterns)))
+            for numbers, lines in _parts(path):
+                waiting.append((len(lines), pool.submit(tally_lines, path, numbers, lines, patterns)))
                 if len(waiting) > 2 * workers:
                     take()
             while waiting:

@@ -9,7 +9,6 @@ __all__ = ['Fault', 'PLACEHOLDERS', 'RESULT_CLASSES', 'GATES', 'Turn', 'Reading'
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from ..agent import tool_results
 from ..agent.typed_tools import TOOLS, Registry, ResultPart
@@ -33,7 +32,7 @@ class Turn:
     calls: tuple[MadeCall, ...]  # calls of tools, and problems, in the code of sound blocks
     unreadable: str | None = None  # why code in the turn is no Python
 
-    @cached_property
+    @property
     def tools(self) -> set[str]:
         """The tools that the turn calls."""
         return {call.tool for call in self.calls if call.tool in TOOLS and call.problem not in ("in_loop", "tool_as_value")}
@@ -54,7 +53,7 @@ class Reading:
     @property
     def tools(self) -> set[str]:
         """The tools that the row calls."""
-        return set().union(*[turn.tools for turn in self.turns])
+        return set().union(*[turn.tools for turn in self.turns if turn.calls])
 
 # %% ../../nbs/training/06b_row_faults.ipynb #17011561
 def read_turn(
