@@ -76,7 +76,7 @@ def numpy_kernels() -> SimpleNamespace:
     )
 
 # %% ../../nbs/training/10h_cpu_exp.ipynb #b874b4f3
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2)  # every layer asks for the same two: of the shared prefix, and of the rows
 def _causal(length: int, total: int) -> "mx.array":
     """Make what is added to the scores of `length` queries at the end of `total` keys: 0 for what is seen, minus infinity for what is not."""
     return mlx_core().array(np.triu(np.full((length, total), -np.inf, np.float32), k=total - length + 1))
