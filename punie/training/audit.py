@@ -8,7 +8,6 @@ __all__ = ['KEPT', 'Row', 'PART', 'ALONE', 'mask_names', 'text_hash', 'Faults', 
 
 # %% ../../nbs/training/06c_audit.ipynb #b9b9dff1
 import gc
-import io
 import multiprocessing
 import os
 import re
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
 
-from ..files import read_lines
+from ..files import Part, cut_lines, read_lines
 from ..settings import PunieError
 from .dataset import TrainingExample
 from .dataset_io import data_files, parse_row_line
@@ -182,29 +181,36 @@ def tally_rows(
     return tally
 
 # %% ../../nbs/training/06c_audit.ipynb #701c202d
-PART = 1_000  # lines that travel together
+PART = 1_500_000  # bytes of lines that are counted together
 ALONE = 30_000_000  # bytes; a smaller data set is not worth the start of processes
 
 
-def tally_lines(path: Path, numbers: Sequence[int], lines: bytes, patterns: Sequence[str] = ()) -> Tally:
-    """Count the numbered lines of a part of a file. Raises `PunieError` that names the first line that is no row.
+def tally_lines(
+    path: Path,
+    lines: Part | Sequence[tuple[int, bytes]],  # where they stand, or what they are, each with its number
+    patterns: Sequence[str] = (),
+) -> Tally:
+    """Count a part of a file. Raises `PunieError` that names the first line that is no row.
 
     >>> line = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}'
-    >>> tally_lines(Path("train.jsonl"), [7], line).questions
+    >>> tally_lines(Path("train.jsonl"), [(7, line)]).questions
     ['Hi']
     """
     rows, file = [], str(path)
-    for number, line in zip(numbers, io.BytesIO(lines)):
+    for number, line in read_lines(path, lines) if isinstance(lines, Part) else lines:
         example, layout = parse_row_line(line, f"{file}:{number}")
         rows.append((number, layout, example))
     return tally_rows(rows, path.name, patterns)
 
 
-def _parts(path: Path) -> Iterator[tuple[tuple[int, ...], bytes]]:
+def _parts(path: Path) -> Iterator[tuple[int, Part | list[tuple[int, bytes]]]]:
+    """Cut a file: what to count, with its bytes. A part of a plain file is read where it is counted; what is compressed has to be unpacked first."""
+    if path.suffix != ".gz":
+        yield from ((part.size, part) for part in cut_lines(path, PART))
+        return
     lines = read_lines(path)
-    while part := list(islice(lines, PART)):
-        numbers, texts = zip(*part)
-        yield numbers, b"".join(texts)
+    while some := list(islice(lines, 1_000)):
+        yield sum(len(line) for _, line in some), some
 
 
 class _Here:
@@ -270,8 +276,8 @@ def audit_folder(
                 tally.merge(part.result())
                 progress(done := done + size, total)
 
-            for numbers, lines in _parts(path):
-                waiting.append((len(lines), pool.submit(tally_lines, path, numbers, lines, patterns)))
+            for size, lines in _parts(path):
+                waiting.append((size, pool.submit(tally_lines, path, lines, patterns)))
                 if len(waiting) > 2 * workers:
                     take()
             while waiting:
