@@ -97,8 +97,7 @@ def _bar(rungs: int) -> Iterator[Callable[..., None]]:
 
 # %% ../nbs/cli_export.ipynb #ef5711d4
 def ladder(
-    model: Annotated[str, typer.Argument(help="A phase whose adapter is trained, or the folder of a float16 model.")],
-    seed: Annotated[int, typer.Option(min=0, help="Which run of the phase.")] = 0,
+    model: Annotated[str, typer.Argument(help="A run whose adapter is trained (a phase, or a phase and a folder of its runs), or the folder of a float16 model.")],
     bits: Annotated[str, typer.Option(help="Widths, widest first.")] = "16,8,6,5,4",
     suite: Annotated[list[str], typer.Option(help="A suite; may be given many times. Those of the phase by default.")] = [],
 ) -> None:
@@ -106,7 +105,7 @@ def ladder(
 
     Every rung is kept when it is measured, so the same command continues after a stop. One model and its float16 form lie on the disk at a time.
 
-    Examples: `punie ladder tiny`, `punie ladder phase40_8b --bits 6,5,4 --suite phase33_27`, `punie ladder models/fused --suite routing_260`
+    Examples: `punie ladder tiny`, `punie ladder tiny/seed1`, `punie ladder phase40_8b --bits 6,5,4 --suite phase33_27`, `punie ladder models/fused --suite routing_260`
     """
     from punie.agent.prompt_utils import format_prompt, load_tokenizer
     from punie.evals.suites import load_suite
@@ -114,7 +113,7 @@ def ladder(
     from punie.phases.run import alone
     from punie.training.ladder import climb, ladder_rows, plot_ladder
 
-    widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model, seed)
+    widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)
     suites = [load_suite(name) for name in suite or named]
     tokenizer = load_tokenizer(str(base))
     prompts = [tokenizer.encode(format_prompt(sample.question, base), add_special_tokens=False) for sample in suites[0].samples]
@@ -144,17 +143,17 @@ def read_widths(text: str) -> list[int]:
     return sorted(widths, reverse=True)
 
 
-def _find_source(model: str, seed: int) -> tuple[Path, Path | None, Path, list[str], int, int]:
+def _find_source(model: str) -> tuple[Path, Path | None, Path, list[str], int, int]:
     """Find base, adapter, the ladder's folder, suites, group size and limit of a reply."""
-    from punie.phases.run import open_run
+    from punie.phases.finished import open_registered, run_command, run_folder
     from punie.phases.spec import phase_names
     from punie.training.artifacts import find_model
 
-    if model not in phase_names():
+    if model.partition("/")[0] not in phase_names():
         folder = find_model(model)
         return folder, None, load_settings().runs / "ladders" / folder.name, ["phase33_27"], 64, 512
-    run = open_run(model, seed)
+    run = open_registered(run_folder(model))
     if not run.path("adapters/adapters.safetensors").exists():
-        raise PunieError(f"{model}, seed {seed}, has no adapter yet; train it first with: punie run {model}")
+        raise PunieError(f"{model} has no adapter yet; train it first with: {run_command(run)}")
     spec = run.spec
     return run.base, run.path("adapters"), run.path("ladder"), spec.evaluation.suites, spec.export.group_size, spec.evaluation.max_tokens

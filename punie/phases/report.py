@@ -8,6 +8,7 @@ __all__ = ['all_shares', 'category_bars', 'outcome_map', 'loss_figure', 'loss_co
 
 # %% ../../nbs/phases/04_report.ipynb #c0b557fe
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,15 +148,14 @@ def survival_figure(survival: Survival, least: float) -> "HTML":
 def ladder_figure(
     path: Path,  # ladder.json, measured or not
     artifact: str,  # id of the judged model, which is one of the rungs
-    command: str | None,  # that measures it; None for a run with turned knobs, which has no such command
+    command: str,  # that measures it
 ) -> "HTML":
     """Plot and tabulate a quantization ladder, or say how to have one. Raises `PunieError` where the file is no ladder."""
     from IPython.display import HTML
 
     rungs = read_ladder(path)
     if artifact not in {rung.artifact for rung in rungs}:  # none, or of an earlier adapter
-        hint = f"; <code>{command}</code> does that, and the next page of this run shows it" if command else ""
-        return HTML(f"<p>Other widths were not tried{hint}.</p>")
+        return HTML(f"<p>Other widths were not tried; <code>{escape(command)}</code> does that, and the next page of this run shows it.</p>")
     rungs = sorted(rungs, key=lambda rung: -rung.bits)
     head, *rows = ladder_rows(rungs)
     told = "; ".join(f"{rung.bits} bits: " + ", ".join(f"{share:.0%} of {rung.scores[suite][1]} on {suite}" for suite, share in rung.shares.items()) for rung in rungs)
