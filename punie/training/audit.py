@@ -157,7 +157,8 @@ def tally_rows(
     readings = [read_row(example) for example in examples]
     turns = [reading.turns for reading in readings]
     prompts = [example.messages[0].content if example.messages and example.messages[0].role == "system" else "" for example in examples]
-    tools = [reading.tools for reading in readings]
+    called = [[turn.tools for turn in answers] for answers in turns]
+    tools = [set().union(*each) for each in called]
     questions = [example.question for example in examples]
     tally = Tally(
         rows=len(rows),
@@ -165,7 +166,7 @@ def tally_rows(
         prompts=Counter(prompts),
         prompt_tools=Counter([(prompt, tool) for prompt, called in zip(prompts, tools) for tool in called]),
         tools=Counter(chain.from_iterable(tools)),
-        final_tools=Counter([tool for answers in turns if answers for tool in answers[-1].tools]),
+        final_tools=Counter([tool for each in called if each for tool in each[-1]]),
         call_rows=sum([any([turn.blocks for turn in answers]) for answers in turns]),
         final_call_rows=sum([bool(answers and answers[-1].blocks) for answers in turns]),
         places=array("L", lines),
