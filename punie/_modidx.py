@@ -187,7 +187,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'punie.cli_data.list_data': ('cli_data.html#list_data', 'punie/cli_data.py'),
                                 'punie.cli_data.show_data': ('cli_data.html#show_data', 'punie/cli_data.py')},
             'punie.cli_eval': { 'punie.cli_eval._ask': ('cli_eval.html#_ask', 'punie/cli_eval.py'),
-                                'punie.cli_eval.categories_table': ('cli_eval.html#categories_table', 'punie/cli_eval.py'),
+                                'punie.cli_eval.categories': ('cli_eval.html#categories', 'punie/cli_eval.py'),
                                 'punie.cli_eval.compare_runs': ('cli_eval.html#compare_runs', 'punie/cli_eval.py'),
                                 'punie.cli_eval.eval_model': ('cli_eval.html#eval_model', 'punie/cli_eval.py'),
                                 'punie.cli_eval.export_outcomes': ('cli_eval.html#export_outcomes', 'punie/cli_eval.py'),
