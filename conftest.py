@@ -1,7 +1,6 @@
 """Collect every notebook under nbs/ and run it with nbdev's own test runner, so that nbdev directives hold.
 
-Runs of phases go to a temporary folder, so that a test neither uses nor touches anybody's own runs. Workers share the cores:
-with as many threads each as there are cores, they would wait for each other.
+Runs of phases go to a temporary folder, so that a test neither uses nor touches anybody's own runs.
 """
 
 import os
@@ -12,9 +11,6 @@ from unittest.mock import patch
 import pytest
 
 os.environ["PUNIE_RUNS"] = tempfile.mkdtemp(prefix="punie-runs-")
-THREADS = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-for library in ("MKL", "OMP", "OPENBLAS"):
-    os.environ.setdefault(f"{library}_NUM_THREADS", str(THREADS))
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> "NotebookFile | None":

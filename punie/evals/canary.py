@@ -16,7 +16,7 @@ from ..settings import PunieError
 from ..training.artifacts import artifact_id
 
 # %% ../../nbs/evals/02b_canary.ipynb #4a5fc54c
-QUESTION = "The canary sings: do re mi"  # far from everything that a model is tuned on
+QUESTION = "The canary sings: do re mi fa so la ti"  # far from everything that a model is tuned on
 STEPS = 16
 ROOM = 0.01  # that a log-probability may differ by, rounding apart
 
@@ -25,7 +25,7 @@ def canary_messages() -> list[dict[str, str]]:
     """Give the conversation that a server is asked to continue.
 
     >>> canary_messages()
-    [{'role': 'user', 'content': 'The canary sings: do re mi'}]
+    [{'role': 'user', 'content': 'The canary sings: do re mi fa so la ti'}]
     """
     return [{"role": "user", "content": QUESTION}]
 
