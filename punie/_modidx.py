@@ -1683,6 +1683,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'punie/training/tiny.py'),
                                      'punie.training.tiny.GradientExchange.average': ( 'training/tiny.html#gradientexchange.average',
                                                                                        'punie/training/tiny.py'),
+                                     'punie.training.tiny._lexicon': ('training/tiny.html#_lexicon', 'punie/training/tiny.py'),
                                      'punie.training.tiny._reading': ('training/tiny.html#_reading', 'punie/training/tiny.py'),
                                      'punie.training.tiny.base_row': ('training/tiny.html#base_row', 'punie/training/tiny.py'),
                                      'punie.training.tiny.build': ('training/tiny.html#build', 'punie/training/tiny.py'),

@@ -74,6 +74,17 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> None:
     write_text(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 # %% ../nbs/01_files.ipynb #03b0d1fd
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say in one line why a file cannot be read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PunieError(f"{path} does not exist; check the name, or restore the file") from error
+    except OSError as error:
+        raise PunieError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
+
+
 def read_text(path: Path) -> str:
     """Read a UTF-8 file. Raises `PunieError` where it is missing, unreadable or no UTF-8.
 
@@ -83,13 +94,10 @@ def read_text(path: Path) -> str:
     punie.settings.PunieError: data/phases/tny.toml does not exist; check the name, or restore the file
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise PunieError(f"{path} does not exist; check the name, or restore the file") from error
+        with _readable(path):
+            return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise PunieError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
-    except OSError as error:
-        raise PunieError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_json(path: Path) -> Any:
@@ -131,17 +139,6 @@ class Part(NamedTuple):
     first: int  # number of its first line, from 1
     start: int  # bytes of the file before it
     size: int  # bytes
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Say in one line why a file cannot be read."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise PunieError(f"{path} does not exist; check the name, or restore the file") from error
-    except OSError as error:
-        raise PunieError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
 
 
 def read_lines(

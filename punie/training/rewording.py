@@ -103,11 +103,11 @@ def move_place(text: str, rng: Random) -> str:
         return text
     before, place, after = cut
     place = rng.choice(ways.positions) if "{line}" in place else "{path}"
-    kind, name = rng.random(), NAME.search(before + after)
+    joined = before + after
+    kind, name = rng.random(), NAME.search(joined)
     if kind < 0.3 and name:
-        joined = before + after
         return joined[: name.end()] + rng.choice(ways.behind_a_name).replace("{}", place) + joined[name.end() :]
-    joined = (before + after).strip(" ,:;-")
+    joined = joined.strip(" ,:;-")
     if kind < 0.5 or not before.strip():
         return rng.choice(ways.in_front).replace("{}", place) + joined
     sentence = joined.rstrip(".?!")

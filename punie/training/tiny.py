@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -39,6 +40,11 @@ TO_COPY = (*TOOLS, "write_file", "run_command", "cst_rename", "cst_add_import", 
 CODE_MODE_CUES = ("{} Use execute_code.", "{} Answer in Code Mode.", "In Code Mode: {}", "With execute_code: {}", "{} (Code Mode)", "Write execute_code for this: {}")
 
 
+@lru_cache
+def _lexicon(reworded: bool) -> tuple[str, ...]:
+    return (*WORDS, *vocabulary(), *(load_rewordings().words if reworded else ()))
+
+
 def base_row(
     rng: random.Random,
     reworded: float = 0.0,  # share of the requests that are said in other words than their templates
@@ -48,7 +54,7 @@ def base_row(
     >>> base_row(random.Random(0)).messages[0].role
     'system'
     """
-    names = Names(rng, invented=rng.choice((0.1, 0.4, 0.8)), lexicon=(*WORDS, *vocabulary(), *(load_rewordings().words if reworded else ())))
+    names = Names(rng, invented=rng.choice((0.1, 0.4, 0.8)), lexicon=_lexicon(reworded > 0))
     other = reword if reworded and rng.random() < reworded else None
     bank: Bank = rng.choice(("base", "base", "base", "train"))
     kind = rng.random()
