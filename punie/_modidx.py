@@ -1471,6 +1471,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'punie/training/question_checks.py'),
                                                 'punie.training.question_checks._leak': ( 'training/question_checks.html#_leak',
                                                                                           'punie/training/question_checks.py'),
+                                                'punie.training.question_checks._repeats': ( 'training/question_checks.html#_repeats',
+                                                                                             'punie/training/question_checks.py'),
                                                 'punie.training.question_checks.check_contradictions': ( 'training/question_checks.html#check_contradictions',
                                                                                                          'punie/training/question_checks.py'),
                                                 'punie.training.question_checks.check_leakage': ( 'training/question_checks.html#check_leakage',

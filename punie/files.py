@@ -177,11 +177,12 @@ def cut_lines(
     ...     list(cut_lines(path, size=2))
     [Part(first=1, start=0, size=4), Part(first=2, start=4, size=7)]
     """
-    first, start = 1, 0
+    first, start, block = 1, 0, bytearray(size)
     with _readable(path), path.open("rb") as file:
-        while block := file.read(size) + file.readline(MAX_LINE + 1):
-            yield Part(first, start, len(block))
-            first, start = first + block.count(b"\n"), start + len(block)
+        while read := file.readinto(block):
+            rest = file.readline(MAX_LINE + 1)
+            yield Part(first, start, read + len(rest))
+            first, start = first + block.count(b"\n", 0, read) + rest.count(b"\n"), start + read + len(rest)
 
 # %% ../nbs/01_files.ipynb #e3659241
 def _unique(pairs: list[tuple[str, Any]]) -> dict:

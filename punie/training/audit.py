@@ -28,10 +28,10 @@ from .dataset_io import data_files, parse_row_line
 from .row_faults import GATES, read_row, row_faults
 
 # %% ../../nbs/training/06c_audit.ipynb #bbf7dd86
-_NAME = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|[\w.~-]*/[\w./~-]*|\b\w+(?:\.\w+)+\b|\b\w*_\w*\b|\b[A-Za-z]*[a-z][A-Z]\w*\b|\b\d+\b")
+_NAME = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|(?<![\w.~-])[\w.~-]*/[\w./~-]*|\b\w+(?:\.\w+)+\b|\b\w*_\w*\b|\b[A-Za-z]*[a-z][A-Z]\w*\b|\b\d+\b")
 
 
-_AFTER = (",", ":", ";", "?", "!", ")")
+_AFTER = ",:;?!)"  # no part of a name
 _PATH = re.compile(r"[\w.~-]*/[\w./~-]*")
 
 
@@ -39,12 +39,11 @@ class _Masked(dict):
     """Remember plain words with their names masked, few enough of them to stay near the processor."""
 
     def __missing__(self, word: str) -> str:
-        if word.endswith(_AFTER):  # no part of a name
-            return self[word[:-1]] + word[-1]
-        if word.isdecimal() or _PATH.fullmatch(word) or ("_" in word and word.isidentifier()):  # what most names are, seen at once
+        if ("/" in word and _PATH.fullmatch(word)) or ("_" in word and word.isidentifier()) or word.isdecimal():  # what most names are, seen at once
             return "§"
-        masked = _NAME.sub("§", word).lower()
-        if len(self) < 20_000 and word.isalpha():
+        stem = word.rstrip(_AFTER)
+        masked = _NAME.sub("§", word).lower() if stem == word else self[stem] + word[len(stem) :]
+        if len(self) < 20_000 and "§" not in masked:
             self[word] = masked
         return masked
 

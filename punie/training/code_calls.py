@@ -11,9 +11,8 @@ import inspect
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..agent.typed_tools import TOOLS, Registry, ResultPart
 
@@ -30,8 +29,7 @@ class UnreadableCode(ValueError):
     """Say why code cannot be read as Python."""
 
 
-@dataclass(frozen=True)
-class MadeCall:
+class MadeCall(NamedTuple):
     """Hold one call of a tool, or of a name that is none, or what else is wrong with the code.
 
     >>> MadeCall("git_status", {"path": "."}).problem is None
@@ -243,7 +241,7 @@ def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
         if any(values.settled(condition) for condition in _conditions(node, tools)):
             settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
     for call in calls:
-        yield replace(call, reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments else call
+        yield call._replace(reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments else call
     yield from (*settled, *_problems(placed, tools))
     yield from (MadeCall(name, None, "unknown_field") for name in values.unknown_fields)
 

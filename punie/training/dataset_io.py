@@ -56,16 +56,13 @@ _ROLE_AND_CONTENT = itemgetter("role", "content")
 
 def _parse_plain(line: bytes) -> TrainingExample | None:
     try:
-        row = from_json(line)
-        messages = row["messages"]
-        texts = [*map(_ROLE_AND_CONTENT, messages)]
-        whole = "".join(chain.from_iterable(texts))
-        example = TrainingExample(tuple(starmap(ChatMessage, texts)))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        texts = [*map(_ROLE_AND_CONTENT, from_json(line)["messages"])]
+        within = "".join(chain.from_iterable(texts)).count('"')
+    except (ValueError, TypeError, KeyError):
         return None
-    sound = len(row) == 1 and type(messages) is list and {*map(len, messages)} <= {2} and b"\\u00" not in line
-    quotes = 2 + 8 * len(messages) + whole.count('"')  # around every key and text, and within; a key that stands twice has more
-    return example if sound and line.count(b'"') == quotes else None
+    marks = 2 + 8 * len(texts) + within  # around each key and text; a key that stands twice, or that no trainer reads, has more
+    plain = texts and line.count(b'"') == marks and b"\\u0022" not in line  # which is a mark, too
+    return TrainingExample(tuple(starmap(ChatMessage, texts))) if plain else None
 
 
 def parse_row_line(

@@ -7,7 +7,9 @@ __all__ = ['Questions', 'check_contradictions', 'check_repetition', 'check_leaka
 
 # %% ../../nbs/training/06e_question_checks.ipynb #9d6d1dd8
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import compress, islice
+from operator import not_
 
 from .audit import Audit, Tally, mask_names, text_hash
 from .check_results import CheckResult
@@ -21,7 +23,7 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
     ("'What changed?' calls in train:3, answers in prose in train:4",)
     """
     train = audit.train
-    calling, direct = ({question for question, calls in zip(train.questions, train.calls_first) if calls == wanted} for wanted in (1, 0))
+    calling, direct = set(compress(train.questions, train.calls_first)), set(compress(train.questions, map(not_, train.calls_first)))
     both = calling & direct
     rows = {}
     for row, (question, calls) in enumerate(zip(train.questions, train.calls_first)) if both else ():
@@ -38,17 +40,19 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     >>> check_repetition(Audit("two rows", {"train": Tally(rows=2, hashes=[51, 51], places=range(3, 5))})).worst
     ('train:4 repeats train:3',)
     """
-    worst, repeated = [], 0
-    for split, tally in audit.splits.items():
-        if len(set(tally.hashes)) == len(tally.hashes):
-            continue
-        seen: dict[int, int] = {}
-        for row, value in enumerate(tally.hashes):
-            if (earlier := seen.setdefault(value, row)) != row:
-                repeated += 1
-                worst += [f"{split}:{tally.places[row]} repeats {split}:{tally.places[earlier]}"] if len(worst) < 5 else []
+    repeated = {split: len(tally.hashes) - len(set(tally.hashes)) for split, tally in audit.splits.items()}
+    worst = (f"{split}:{line} repeats {split}:{earlier}" for split, rows in repeated.items() if rows for line, earlier in _repeats(audit.splits[split]))
     questions = audit.train.rows - len(set(audit.train.questions))
-    return CheckResult("repetition", repeated <= most * audit.rows, f"{repeated} rows repeat another of their split; {questions} training rows repeat a question", tuple(worst))
+    message = f"{sum(repeated.values())} rows repeat another of their split; {questions} training rows repeat a question"
+    return CheckResult("repetition", sum(repeated.values()) <= most * audit.rows, message, tuple(islice(worst, 5)))
+
+
+def _repeats(tally: Tally) -> Iterator[tuple[int, int]]:
+    """Find rows that repeat an earlier one, and that one's line."""
+    lines: dict[int, int] = {}
+    for line, value in zip(tally.places, tally.hashes):
+        if (earlier := lines.setdefault(value, line)) != line:
+            yield line, earlier
 
 # %% ../../nbs/training/06e_question_checks.ipynb #e4061a6c
 Questions = Sequence[tuple[str, str]]  # where a question stands, and the question

@@ -8,7 +8,7 @@ __all__ = ['Fault', 'PLACEHOLDERS', 'RESULT_CLASSES', 'GATES', 'Turn', 'Reading'
 # %% ../../nbs/training/06b_row_faults.ipynb #62edd6ba
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..agent import tool_results
 from ..agent.typed_tools import TOOLS, Registry, ResultPart
@@ -18,8 +18,7 @@ from .dataset_validation import validate_example
 from .tool_call_parser import ToolCall, parse_tool_calls
 
 # %% ../../nbs/training/06b_row_faults.ipynb #e0334482
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """Hold one assistant turn as it was read.
 
     >>> Turn(2, "I look.", (), (MadeCall("git_status", {"path": "."}),)).tools
@@ -38,8 +37,7 @@ class Turn:
         return {call.tool for call in self.calls if call.tool in TOOLS and call.problem not in ("in_loop", "tool_as_value")}
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """Hold a row with its assistant turns read.
 
     >>> turns = Turn(2, "", (), (MadeCall("git_status", {"path": "."}),)), Turn(4, "Nothing changed.", (), ())
@@ -85,7 +83,7 @@ def read_row(example: TrainingExample) -> Reading:
     >>> read_row(TrainingExample((ChatMessage("user", "q"), ChatMessage("assistant", "a")))).tools
     set()
     """
-    return Reading(example, tuple(read_turn(index, message.content) for index, message in enumerate(example.messages) if message.role == "assistant"))
+    return Reading(example, tuple([read_turn(index, message.content) for index, message in enumerate(example.messages) if message.role == "assistant"]))
 
 # %% ../../nbs/training/06b_row_faults.ipynb #5b7039ea
 Fault = tuple[str, str]  # the gate that it belongs to, and what is wrong
@@ -143,7 +141,7 @@ def _invented(reading: Reading) -> Iterator[Fault]:
                 if value == defaults[name] or value is True or value == "." or isinstance(value, ResultPart):
                     continue
                 if said is None:
-                    said = "\n".join(message.content for message in reading.example.messages[: turn.message] if message.role == "user")
+                    said = "\n".join([message.content for message in reading.example.messages[: turn.message] if message.role == "user"])
                 if not states(said, value):
                     yield "invented", f"{call.tool} with {name} = {value!r}, which nobody stated"
 
