@@ -80,7 +80,7 @@ def supervise_rows(
     mask: Mask = "assistant_turns",
     progress: Callable[[int], None] = lambda done: None,  # rows so far
 ) -> list[SupervisedRow]:
-    """Tokenize rows, in batches, and mark what the loss sees. Raises `GateFailed` where the template serves or teaches something else than a row says.
+    """Tokenize rows, in batches, and mark what the loss sees. Raises `GateFailed` that counts the rows of which the template serves or teaches something else than they say.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> from punie.training.synthesis import conversation
@@ -89,12 +89,19 @@ def supervise_rows(
     True
     """
     rows: list[SupervisedRow] = []
+    faults: list[str] = []
     for start in range(0, len(examples), TOGETHER):
         batch = examples[start : start + TOGETHER]
         texts = [render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer) for example in batch]
         encoded = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
-        rows += [_mark(example, text, encoding.ids, encoding.offsets, tokenizer, mask) for example, text, encoding in zip(batch, texts, encoded)]
-        progress(len(rows))
+        for number, (example, text, encoding) in enumerate(zip(batch, texts, encoded), start + 1):
+            try:
+                rows.append(_mark(example, text, encoding.ids, encoding.offsets, tokenizer, mask))
+            except GateFailed as error:
+                faults.append(f"row {number}, {error}")
+        progress(start + len(batch))
+    if faults:
+        raise GateFailed(f"{len(faults)} of {len(examples)} rows cannot be taught as they are served; the first: {faults[0]}")
     return rows
 
 
@@ -105,8 +112,11 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
     spans = _turn_spans(example, text, tokenizer, mask == "final_turn")
     for number, (start, end, calls) in enumerate(spans, 1):
         first, last = bisect_left(starts, start), bisect_left(starts, end)
-        if starts[first] != start or ids[last] != tokenizer.eos_token_id or tokenizer.decode(ids[first:last]) != text[start:end]:
-            raise GateFailed(f"{text[start:end][:40]!r} of {example.question[:60]!r} is not what its tokens say; the served prompt is no prefix of the row, or the tokenizer changes text")
+        place = f"{text[start:end][:40]!r} in answer to {example.question[:60]!r}"
+        if starts[first] != start:
+            raise GateFailed(f"{place}: the tokenizer joins its beginning to the prompt before it, which is served without; begin the answer with a word")
+        if ids[last] != tokenizer.eos_token_id or tokenizer.decode(ids[first:last]) != text[start:end]:
+            raise GateFailed(f"{place}: its tokens say {tokenizer.decode(ids[first:last])[:40]!r}; run the preflight on this tokenizer")
         parts[first : last + 1] = ["prose"] * (last + 1 - first)
         for opening, closing in calls:
             inside = slice(bisect_left(starts, opening), bisect_left(starts, closing))
