@@ -7,6 +7,7 @@ __all__ = ['run_folder', 'run_name', 'set_options', 'run_command', 'ladder_comma
            'load_finished']
 
 # %% ../../nbs/phases/03b_finished.ipynb #21175062
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +74,8 @@ def ladder_command(run: Run) -> str:
 def open_registered(folder: Path) -> Run:
     """Open a run as it was registered. Raises `PunieError` where there is none."""
     if not (folder / "registration.json").exists():
-        raise PunieError(f"{folder} holds no registered run; `punie run {folder.parent.name}` starts one")
+        seed = re.fullmatch(r"seed(\d+)", folder.name)
+        raise PunieError(f"{folder} holds no registered run; {f'`punie run {folder.parent.name} --seed {seed[1]}` starts one' if seed else '`punie status` lists those that there are'}")
     registration = read_registration(folder / "registration.json")
     return Run(registration.spec, registration.inputs, folder, registration.overrides)
 
