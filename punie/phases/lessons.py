@@ -24,7 +24,7 @@ def _open(judged: Judged) -> bool:
 def certainty(verdict: Verdict) -> list[str]:
     """Say which criteria the prompts settle, and which they do not.
 
-    >>> certainty(Verdict(phase="tiny", seed=0, artifact="a", verdict="PASS", criteria=[], sentence="All 0 criteria held."))
+    >>> certainty(Verdict(phase="tiny", seed=0, artifact="a", verdict="PASS", criteria=[], sentence="Every registered criterion held."))
     []
     """
     doubtful = [judged for judged in verdict.criteria if _open(judged)]
@@ -33,11 +33,11 @@ def certainty(verdict: Verdict) -> list[str]:
     if doubtful:
         closest = max(doubtful, key=lambda judged: judged.measured.n)
         said.append(
-            f"{len(doubtful)} of {len(verdict.criteria)} criteria lie inside the 95% interval of what was measured, so another draw of prompts could decide them otherwise; "
+            f"Not settled: {len(doubtful)} of {len(verdict.criteria)} criteria. They lie inside the 95% interval of what was measured, so another draw of prompts could decide otherwise; "
             f"for {closest.category} on {closest.suite} that is {closest.least:.0%} within {closest.measured.interval}."
         )
     if few:
-        said.append(f"{', '.join(few)}: fewer than {FEW} prompts each, too few to say anything about the category.")
+        said.append(f"{', '.join(few)}: fewer than {FEW} prompts, too few to say anything.")
     return said
 
 # %% ../../nbs/phases/04b_lessons.ipynb #ef49db74
@@ -87,7 +87,7 @@ def next_steps(results: Results) -> list[str]:
     """Name what the figures ask to be tried next."""
     ledger, steps = results.ledger, []
     if doubtful := [judged for judged in results.verdict.criteria if _open(judged)]:
-        steps.append(f"Judge on more prompts, or with more seeds: {len(doubtful)} criteria are not settled.")
+        steps.append(f"Judge on more prompts, or with more seeds, until {' and '.join(f'{judged.category} on {judged.suite}' for judged in doubtful)} can be settled.")
     missed = {record.category for record in results.tuned if record.outcome != "correct"}
     if worst := sorted((results.summary("tuned", suite).by_category[c].value, c, suite) for suite in results.registration.spec.evaluation.suites for c in results.summary("tuned", suite).by_category if c in missed and results.summary("tuned", suite).by_category[c].n >= FEW)[:1]:
         value, category, suite = worst[0]

@@ -19,6 +19,7 @@ from .index_page import write_index
 from .page import export_html
 from .pipeline import Results, advance, load_results
 from .registration import read_registration
+from .results import results_document, write_document
 from .run import Run
 from ..settings import PunieError, load_settings
 
@@ -99,14 +100,16 @@ def publish(done: "NotebookNode", card: Card, folder: Path) -> Path:
 
 
 def make_page(run: Run) -> Path:
-    """Publish the page of a finished run, unless it is there as it would be made; return its path. Raises `PunieError` where the run is not finished, a cell fails, or the folder cannot be written."""
+    """Publish the page of a finished run and its results document, unless the page is there as it would be made; return its path. Raises `PunieError` where the run is not finished, a cell fails, or the folder cannot be written."""
     open_finished(run.folder)
     folder, source = page_folder(run), page_source(run)
     if (folder / "index.html").exists() and (folder / "card.json").exists() and read_card(folder / "card.json").source == source:
         return folder / "index.html"
     card = run_card(run)
     write_json(folder / "card.json", card.model_copy(update={"source": ""}).model_dump(mode="json"))
-    return publish(execute("phase.ipynb", {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)}, run.path("report.ipynb")), card, folder)
+    done = execute("phase.ipynb", {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)}, run.path("report.ipynb"))
+    write_document(results_document(load_results(run)), folder / "results.md")
+    return publish(done, card, folder)
 
 # %% ../../nbs/phases/07b_publish.ipynb #a054700f
 def make_comparison(

@@ -94,11 +94,11 @@ def decide(
         ]
     missed = [judged for judged in criteria if not judged.held]
     if errors:
-        verdict, sentence = "CANNOT TELL", f"{errors} prompts got no reply, which says nothing about the model."
+        verdict, sentence = "CANNOT TELL", f"Prompts without a reply: {errors}. That says nothing about the model."
     elif missed:
         worst = min(missed, key=lambda judged: judged.measured.value - judged.least)
         verdict = "FAIL"
-        sentence = f"{len(missed)} of {len(criteria)} criteria were missed, {worst.category} on {worst.suite} by most: {worst.measured} where {worst.least:.0%} was required."
+        sentence = f"Missed {len(missed)} of {len(criteria)} criteria, {worst.category} on {worst.suite} by most: {worst.measured} where {worst.least:.0%} was required."
     else:
-        verdict, sentence = "PASS", f"All {len(criteria)} criteria held."
+        verdict, sentence = "PASS", "Every registered criterion held."
     return Verdict(phase=registration.phase, seed=registration.inputs.seed, artifact=artifact, verdict=verdict, criteria=criteria, sentence=sentence)
