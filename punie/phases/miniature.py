@@ -25,7 +25,7 @@ from ..training.row_faults import GATES
 LIFTED = {
     "min_rows": 0, "min_direct": 0.0, "max_direct": 1.0, "faulty": dict.fromkeys(GATES, 1.0), "repeated": 1.0, "twins": 1.0, "templates": 1.0, "resembling": 1.0, "unseen": 1.0, "max_loss": 1000.0, "min_fall": 0.0,
 }  # thresholds that few rows and few updates cannot hold
-SHORT = {"updates": 2, "epochs": None, "batch_size": 1, "warmup": 0, "max_tokens": 4096, "report_every": 1, "eval_every": 1, "save_every": 1, "probe_every": 2, "patience": None, "max_divergence": None}
+SHORT = {"updates": 2, "epochs": None, "batch_size": 1, "warmup": 0, "max_tokens": 4096, "report_every": 1, "eval_every": 2, "save_every": 1, "probe_every": 2, "patience": None, "max_divergence": None}
 
 
 def few_rows(rows: tuple[TrainingExample, ...], count: int) -> tuple[TrainingExample, ...]:
@@ -58,7 +58,7 @@ def write_miniature(
     for suite in spec.evaluation.all_suites:
         _write_few_prompts(suite, folder / "data" / "suites")
     parts = spec.model_dump(exclude={"name"})
-    small = {"base": {"model": base}, "data": {"patterns": []}, "gates": LIFTED, "lora": SHORT, "export": {"survival": 0.0}, "evaluation": {"max_tokens": 8}, "budget": {"disk_gb": 0.2, "memory_gb": 1.0}}
+    small = {"base": {"model": base}, "data": {"patterns": []}, "gates": LIFTED, "lora": SHORT | {"accumulation": min(2, spec.lora.accumulation)}, "export": {"survival": 0.0}, "evaluation": {"max_tokens": 8}, "budget": {"disk_gb": 0.2, "memory_gb": 1.0}}
     for name, values in [*small.items(), *changes.items()]:
         parts[name] = parts[name] | values
     write_text(folder / "data" / "phases" / f"{spec.name}.toml", tomlkit.dumps(_without_none(parts)))
