@@ -65,7 +65,7 @@ def tracker_document(
     """
     rows = [*map(_published_row, published.values()), *(row for card in reversed(cards) for row in _own_rows(card))]
     reasons = "\n".join(f"- {entry.name}: {entry.void}." for entry in published.values() if entry.void)
-    header = ["phase", "", "base", "rows", "validation loss", "model", "score", "what was counted", "verdict", "source"]
+    header = ["phase", "", "base", "rows", "validation loss", "model", "score", "what was counted", "verdict", "source (published: in the original's repository)"]
     void = f"\n\n## Void scores\n\n{reasons}" if reasons else ""
     return f"# Performance of all phases\n\nScores that count different things cannot be compared; the column beside each says what it counts. Written by `punie results --all`.\n\n{markdown_table(header, rows)}{void}\n"
 

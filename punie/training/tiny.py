@@ -243,7 +243,7 @@ def build(
     folder: Path,  # an empty or new folder
     seed: int = 0,
 ) -> None:
-    """Build the embedded base model: make the tokenizer and train in two processes, about two hours on two cores.
+    """Build the embedded base model: make the tokenizer and train in two processes, about two and a half hours on two cores.
 
     Raises `PunieError` if the folder holds a model or a rank dies."""
     from mlx.utils import tree_flatten
