@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ..agent.prompt_utils import render
 from ..settings import GateFailed
+from .conversions import find_blocks
 from .dataset import TrainingExample
 from .row_faults import read_row
-from .tool_call_parser import parse_tool_calls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,11 +63,7 @@ def _turn_spans(example: TrainingExample, text: str, tokenizer: "PreTrainedToken
             raise GateFailed(f"{place} does not end with {tokenizer.eos_token}; the model would never learn to stop")
         if text[start:end] != content:
             raise GateFailed(f"{place}: the template makes {text[start:end][:40]!r} of {content[:40]!r}; the model would learn another answer")
-        calls, cursor = [], start
-        for raw in dict.fromkeys(block.raw for block in parse_tool_calls(content)[1]):
-            cursor = text.index(raw, cursor)
-            calls.append((cursor, cursor := cursor + len(raw)))
-        spans.append((start, end, calls))
+        spans.append((start, end, [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)]))
     return spans
 
 # %% ../../nbs/training/07_supervision.ipynb #e7358757
