@@ -1629,6 +1629,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'punie/training/supervision.py'),
                                             'punie.training.supervision.SupervisedRow.targets': ( 'training/supervision.html#supervisedrow.targets',
                                                                                                   'punie/training/supervision.py'),
+                                            'punie.training.supervision._Span': ( 'training/supervision.html#_span',
+                                                                                  'punie/training/supervision.py'),
                                             'punie.training.supervision._mark': ( 'training/supervision.html#_mark',
                                                                                   'punie/training/supervision.py'),
                                             'punie.training.supervision._turn_spans': ( 'training/supervision.html#_turn_spans',
