@@ -67,7 +67,7 @@ def prepare_rows(
 ) -> list[SupervisedRow]:
     """Tokenize rows with their masks. Raises `GateFailed` for a row that is longer than `max_tokens` and may not or cannot be split, because a cut would remove its answer."""
     supervised = []
-    for example, row in zip(rows, supervise_rows(rows, tokenizer, mask)):
+    for example, row in zip(rows, supervise_rows(rows, tokenizer, mask, longest=max_tokens)):
         if len(row.ids) <= max_tokens:
             supervised.append(row)
         elif long_rows == "split":

@@ -6,6 +6,7 @@
 __all__ = ['Mask', 'Part', 'TOGETHER', 'SupervisedRow', 'supervise_rows', 'supervise']
 
 # %% ../../nbs/training/07_supervision.ipynb #c8cb04dd
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def supervise_rows(
     tokenizer: "PreTrainedTokenizerBase",  # a fast one, which knows where its tokens stand
     mask: Mask = "assistant_turns",
     progress: Callable[[int], None] = lambda done: None,  # rows so far
+    longest: float = math.inf,  # tokens; a longer row comes back unmarked, for the caller to refuse or split
 ) -> list[SupervisedRow]:
     """Tokenize rows, in batches, and mark what the loss sees. Raises `GateFailed` that counts the rows of which the template serves or teaches something else than they say.
 
@@ -99,6 +101,9 @@ def supervise_rows(
         texts = [render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer) for example in batch]
         encoded = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
         for number, (example, text, encoding) in enumerate(zip(batch, texts, encoded), start + 1):
+            if len(encoding.ids) > longest:
+                rows.append(SupervisedRow(tuple(encoding.ids), (False,) * len(encoding.ids)))
+                continue
             try:
                 rows.append(_mark(example, text, encoding.ids, encoding.offsets, tokenizer, mask))
             except GateFailed as error:
