@@ -1641,6 +1641,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'punie/training/supervision.py')},
             'punie.training.survival': { 'punie.training.survival.LayerSurvival': ( 'training/survival.html#layersurvival',
                                                                                     'punie/training/survival.py'),
+                                         'punie.training.survival.LayerSurvival.off': ( 'training/survival.html#layersurvival.off',
+                                                                                        'punie/training/survival.py'),
                                          'punie.training.survival.Survival': ( 'training/survival.html#survival',
                                                                                'punie/training/survival.py'),
                                          'punie.training.survival.Survival.worst': ( 'training/survival.html#survival.worst',
