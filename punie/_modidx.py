@@ -1497,6 +1497,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'punie.training.ranks.join_ranks': ('training/ranks.html#join_ranks', 'punie/training/ranks.py'),
                                       'punie.training.ranks.launched_ranks': ( 'training/ranks.html#launched_ranks',
                                                                                'punie/training/ranks.py'),
+                                      'punie.training.ranks.ranks_agree': ('training/ranks.html#ranks_agree', 'punie/training/ranks.py'),
                                       'punie.training.ranks.share_cores': ('training/ranks.html#share_cores', 'punie/training/ranks.py'),
                                       'punie.training.ranks.sum_over_ranks': ( 'training/ranks.html#sum_over_ranks',
                                                                                'punie/training/ranks.py')},

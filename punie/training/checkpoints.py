@@ -111,7 +111,7 @@ class Checkpoints:
     def load(self) -> tuple[Progress, dict[str, "mx.array"]] | None:
         """Load the newest whole checkpoint. Raises `GateFailed` where it belongs to another run."""
         for partial in self.folder.glob(".*.safetensors"):  # of a process that was killed
-            partial.unlink()
+            partial.unlink(missing_ok=True)  # another rank may have been faster
         for update in reversed(self.updates()):
             try:
                 with open_weights(self.path(update)) as file:

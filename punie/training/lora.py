@@ -24,7 +24,7 @@ from .forecast import batch_work, forecast
 from .lora_config import LoRAConfig
 from .measures import Measure, Probe, random_state, run_probe, stop_reason, validate
 from .objective import epoch, make_batch, shared_prefix, update_batches, update_loss
-from .ranks import Watchdog, join_ranks, launched_ranks, sum_over_ranks
+from .ranks import Watchdog, join_ranks, launched_ranks, ranks_agree, sum_over_ranks
 from .rows import prepare_rows
 from .steps import Taken, add_lora, checkpointed_layers, make_optimizer, make_step, require_finite
 from .supervision import SupervisedRow
@@ -204,11 +204,9 @@ def describe_event(event: dict) -> str:
 
 # %% ../../nbs/training/10_lora.ipynb #83667589
 def _begin(run: _Run, found: tuple[Progress, dict[str, "mx.array"]] | None, train: Sequence[SupervisedRow], seed: int) -> None:
-    mx = mlx_core()
     if found:
         _restore(run, *found)
-    start = mx.array([run.progress.update, run.progress.update**2])
-    if not mx.array_equal(sum_over_ranks(start, run.group), start * run.group.size()):
+    if not ranks_agree(run.progress.update, run.group):
         raise PunieError("the ranks found different checkpoints; let all of them see one folder")
     if not found:
         run.emit("plan", 0, **_plan(run, train, seed))
