@@ -1285,6 +1285,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'punie.training.lora._require_rows': ('training/lora.html#_require_rows', 'punie/training/lora.py'),
                                      'punie.training.lora._restore': ('training/lora.html#_restore', 'punie/training/lora.py'),
                                      'punie.training.lora._train': ('training/lora.html#_train', 'punie/training/lora.py'),
+                                     'punie.training.lora._validation_work': ( 'training/lora.html#_validation_work',
+                                                                               'punie/training/lora.py'),
                                      'punie.training.lora.describe_event': ('training/lora.html#describe_event', 'punie/training/lora.py'),
                                      'punie.training.lora.tune': ('training/lora.html#tune', 'punie/training/lora.py')},
             'punie.training.lora_config': { 'punie.training.lora_config.LoRAConfig': ( 'training/lora_config.html#loraconfig',
