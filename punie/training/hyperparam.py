@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..files import read_jsonl, read_text
+from ..files import read_text
 from ..settings import PunieError
+from .checkpoints import read_events
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,8 +90,8 @@ def parse_training_log(
     punie.settings.PunieError: data/models/tiny/README.md holds no losses; name an events.jsonl, or what mlx_lm lora printed
     """
     if path.suffix == ".jsonl":
-        events = (event for _, event in read_jsonl(path) if event.get("kind") in ("train", "valid"))
-        readings = [(event["update"], event["kind"], float(event["loss"])) for event in events if {"update", "loss"} <= event.keys()]
+        events = (event for event in read_events(path) if event["kind"] in ("train", "valid"))
+        readings = [(event["update"], event["kind"], float(event["loss"])) for event in events if isinstance(event.get("loss"), int | float)]
     else:
         readings = [reading for line in re.split(r"[\r\n]", read_text(path)) if (reading := read_line(line))]
     if not readings:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class LedgerRow:
     """Hold the tokens of one row.
 
-    >>> row = LedgerRow(("hover",), rendered=2100, call=40, prose=12, hidden=0, truncated=52)
+    >>> row = LedgerRow({"hover": 40}, rendered=2100, call=40, prose=12, hidden=0, truncated=52)
     >>> Ledger("assistant_turns", (row, row)).totals["truncated"]
     104
     """
 
-    tools: tuple[str, ...]  # that the row calls
+    tools: dict[str, int]  # that the row calls, each with the supervised call tokens of the turns that call it
     rendered: int  # tokens of the whole row
     call: int  # supervised tokens of calls
     prose: int  # supervised tokens of prose
@@ -41,7 +41,7 @@ class LedgerRow:
 class Ledger:
     """Hold the tokens of every row under one mask.
 
-    >>> Ledger("assistant_turns", (LedgerRow(("hover",), 300, 40, 0, 0, 0),)).tools["hover"]
+    >>> Ledger("assistant_turns", (LedgerRow({"hover": 40}, 300, 40, 0, 0, 0),)).tools["hover"]
     {'rows': 1, 'supervised rows': 1, 'supervised tokens': 40}
     """
 
@@ -58,10 +58,9 @@ class Ledger:
         """By tool: rows that call it, those of them with a supervised call, and their supervised tokens of calls."""
         rows, seen, tokens = Counter(), Counter(), Counter()
         for row in self.rows:
-            for tool in row.tools:
-                rows[tool] += 1
-                seen[tool] += row.call > 0
-                tokens[tool] += row.call
+            rows.update(row.tools.keys())
+            seen.update(tool for tool, count in row.tools.items() if count)
+            tokens.update(row.tools)
         return {tool: {"rows": rows[tool], "supervised rows": seen[tool], "supervised tokens": tokens[tool]} for tool in rows}
 
     def _repr_markdown_(self) -> str:
@@ -75,9 +74,11 @@ class Ledger:
 
 # %% ../../nbs/training/07a_ledger.ipynb #11315f6d
 def _entry(row: SupervisedRow, limit: int) -> LedgerRow:
-    kept = Counter(part for part, seen in zip(row.parts[:limit], row.supervised[:limit]) if seen)
-    calls = row.parts.count("call")
-    return LedgerRow(row.tools, len(row.ids), kept["call"], kept["prose"], calls - kept["call"], max(0, len(row.ids) - limit))
+    seen = [part if supervised else None for part, supervised in zip(row.parts[:limit], row.supervised)]
+    kept, calls, tools = Counter(seen), row.parts.count("call"), Counter(dict.fromkeys(row.tools, 0))
+    for place, called in row.turns:
+        tools.update(dict.fromkeys(called, seen[place.start : place.stop].count("call")))
+    return LedgerRow(dict(tools), len(row.ids), kept["call"], kept["prose"], calls - kept["call"], max(0, len(row.ids) - limit))
 
 
 def make_ledger(
@@ -100,7 +101,7 @@ def make_ledger(
 def check_ledger(ledger: Ledger) -> CheckResult:
     """Check that each tool that rows call has supervised tokens, and that no row is cut off.
 
-    >>> check_ledger(Ledger("final_turn", (LedgerRow(("hover",), 300, 0, 40, 40, 0),))).worst
+    >>> check_ledger(Ledger("final_turn", (LedgerRow({"hover": 0}, 300, 0, 40, 40, 0),))).worst
     ('hover: 1 rows, 0 with a supervised call',)
     """
     totals = ledger.totals

@@ -24,7 +24,7 @@ from .forecast import batch_work, forecast
 from .lora_config import LoRAConfig
 from .measures import Measure, Probe, random_state, run_probe, stop_reason, validate
 from .objective import epoch, make_batch, shared_prefix, update_batches, update_loss
-from .ranks import Watchdog, join_ranks, launched_ranks, sum_over_ranks
+from .ranks import Watchdog, join_ranks, launched_ranks, ranks_agree, sum_over_ranks
 from .rows import prepare_rows
 from .steps import Taken, add_lora, checkpointed_layers, make_optimizer, make_step, require_finite
 from .supervision import SupervisedRow
@@ -167,6 +167,12 @@ def _prefix(rows: Sequence[SupervisedRow], config: LoRAConfig) -> int:
     return 0 if config.grad_checkpoint else shared_prefix(rows)  # mx.checkpoint cannot follow a gradient through a cache
 
 # %% ../../nbs/training/10_lora.ipynb #990590fb
+def _validation_work(valid: Sequence[SupervisedRow], config: LoRAConfig) -> int:
+    """Count the tokens that one measurement sends through the model."""
+    prefix = _prefix(valid, config)
+    return sum(batch_work(batch, prefix) for batch in epoch(valid, config.batch_size))
+
+
 def _plan(run: _Run, train: Sequence[SupervisedRow], seed: int) -> dict:
     """Say what the run will see, and how long it will take with how much memory. Raises `GateFailed` where it does not fit."""
     import mlx.nn as nn
@@ -175,7 +181,7 @@ def _plan(run: _Run, train: Sequence[SupervisedRow], seed: int) -> dict:
     value_and_grad = nn.value_and_grad(run.model, update_loss)
     updates = islice(update_batches(train, config.batch_size, config.accumulation, seed), run.updates)
     batches = [rows[:: run.group.size()] for parts in updates for rows in parts]
-    valid = sum(batch_work(batch, shared_prefix(run.valid)) for batch in epoch(run.valid, config.batch_size)) // run.group.size()
+    valid = _validation_work(run.valid, config) // run.group.size()
     measured = sum(run.due(update, config.eval_every) or (run.probe is not None and run.due(update, config.probe_every)) for update in range(run.updates + 1))  # a probe's own replies are not forecast
     run.model.train()
     seen = forecast(run.model, lambda rows: value_and_grad(run.model, mlx_core().array(1.0), *make_batch(rows, prefix)), batches, prefix, measured * valid)
@@ -204,11 +210,9 @@ def describe_event(event: dict) -> str:
 
 # %% ../../nbs/training/10_lora.ipynb #83667589
 def _begin(run: _Run, found: tuple[Progress, dict[str, "mx.array"]] | None, train: Sequence[SupervisedRow], seed: int) -> None:
-    mx = mlx_core()
     if found:
         _restore(run, *found)
-    start = mx.array([run.progress.update, run.progress.update**2])
-    if not mx.array_equal(sum_over_ranks(start, run.group), start * run.group.size()):
+    if not ranks_agree(run.progress.update, run.group):
         raise PunieError("the ranks found different checkpoints; let all of them see one folder")
     if not found:
         run.emit("plan", 0, **_plan(run, train, seed))

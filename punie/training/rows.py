@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # %% ../../nbs/training/07c_rows.ipynb #2e2dd764
 def exchanges(
     example: TrainingExample,
-) -> tuple[tuple[ChatMessage, ...], list[tuple[ChatMessage, ...]]]:  # what stands before the first question, and the exchanges
-    """Take a conversation apart where a person asks; what a tool responds is no question.
+) -> tuple[tuple[ChatMessage, ...], list[tuple[ChatMessage, ...]]]:  # the system prompt, and the exchanges
+    """Take a conversation apart where a person asks; what a tool responds is no question. What stands before the first question belongs to its exchange.
 
     >>> from punie.training.synthesis import conversation
     >>> [len(exchange) for exchange in exchanges(conversation("Hi", "Hello.", "And you?", "Fine."))[1]]
@@ -31,7 +31,8 @@ def exchanges(
     """
     messages = example.messages
     asked = [place for place, message in enumerate(messages) if message.role == "user" and not message.content.lstrip().startswith("<tool_response>")]
-    return messages[: asked[0] if asked else len(messages)], [messages[start:end] for start, end in pairwise([*asked, len(messages)])]
+    lead = next((place for place, message in enumerate(messages) if message.role != "system"), len(messages))
+    return messages[:lead], [messages[start:end] for start, end in pairwise([lead, *asked[1:], len(messages)])]
 
 # %% ../../nbs/training/07c_rows.ipynb #d8ebb5f1
 def _count(messages: Sequence[ChatMessage], tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -66,7 +67,7 @@ def prepare_rows(
 ) -> list[SupervisedRow]:
     """Tokenize rows with their masks. Raises `GateFailed` for a row that is longer than `max_tokens` and may not or cannot be split, because a cut would remove its answer."""
     supervised = []
-    for example, row in zip(rows, supervise_rows(rows, tokenizer, mask)):
+    for example, row in zip(rows, supervise_rows(rows, tokenizer, mask, longest=max_tokens)):
         if len(row.ids) <= max_tokens:
             supervised.append(row)
         elif long_rows == "split":

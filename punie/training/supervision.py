@@ -6,16 +6,17 @@
 __all__ = ['Mask', 'Part', 'TOGETHER', 'SupervisedRow', 'supervise_rows', 'supervise']
 
 # %% ../../nbs/training/07_supervision.ipynb #c8cb04dd
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..agent.prompt_utils import render
 from ..settings import GateFailed
+from .conversions import find_blocks
 from .dataset import TrainingExample
-from .row_faults import read_row
-from .tool_call_parser import parse_tool_calls
+from .row_faults import Reading, read_row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,6 +38,7 @@ class SupervisedRow:
     supervised: tuple[bool, ...]  # one for each id; True where the token is a target of the loss
     parts: tuple[Part, ...] = ()  # one for each id
     tools: tuple[str, ...] = ()  # that the row calls
+    turns: tuple[tuple[range, tuple[str, ...]], ...] = ()  # places of each assistant turn, and the tools that it calls
 
     @property
     def targets(self) -> int:
@@ -44,17 +46,24 @@ class SupervisedRow:
         return sum(self.supervised)
 
 # %% ../../nbs/training/07_supervision.ipynb #e8a06ed9
-def _turn_spans(example: TrainingExample, text: str, tokenizer: "PreTrainedTokenizerBase", final_only: bool) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """Find the assistant turns in the rendered text: where each starts, where its end-of-turn token starts, and where its calls stand. Earlier turns that are no target may be rendered in another form than they are served; they are left out then."""
-    messages = [{"role": message.role, "content": message.content} for message in example.messages]
+class _Span(NamedTuple):
+    """Say where an assistant turn stands in the rendered text."""
+
+    start: int
+    end: int  # where its end-of-turn token starts
+    calls: list[tuple[int, int]]  # where each call starts and ends
+    tools: tuple[str, ...]  # that it calls
+
+
+def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase", final_only: bool) -> list[_Span]:
+    """Find the assistant turns in the rendered text. Earlier turns that are no target may be rendered in another form than they are served; they are left out then."""
+    messages = [{"role": message.role, "content": message.content} for message in reading.example.messages]
     spans = []
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
+    for turn in reading.turns:
+        prompt, content = render(messages[: turn.message], tokenizer, generate=True), messages[turn.message]["content"]
+        if final_only and turn.message < len(messages) - 1 and not text.startswith(prompt + content):
             continue
-        if final_only and turn < len(messages) - 1 and not text.startswith(render(messages[:turn], tokenizer, generate=True) + message["content"]):
-            continue
-        place = f"turn {turn + 1} of {example.question[:60]!r}"
-        prompt, content = render(messages[:turn], tokenizer, generate=True), message["content"]
+        place = f"turn {turn.message + 1} of {reading.example.question[:60]!r}"
         if not text.startswith(prompt):
             raise GateFailed(f"{place}: the served prompt is no prefix of the training row; run the preflight on this tokenizer")
         start = len(prompt)
@@ -63,11 +72,7 @@ def _turn_spans(example: TrainingExample, text: str, tokenizer: "PreTrainedToken
             raise GateFailed(f"{place} does not end with {tokenizer.eos_token}; the model would never learn to stop")
         if text[start:end] != content:
             raise GateFailed(f"{place}: the template makes {text[start:end][:40]!r} of {content[:40]!r}; the model would learn another answer")
-        calls, cursor = [], start
-        for raw in dict.fromkeys(block.raw for block in parse_tool_calls(content)[1]):
-            cursor = text.index(raw, cursor)
-            calls.append((cursor, cursor := cursor + len(raw)))
-        spans.append((start, end, calls))
+        spans.append(_Span(start, end, [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)], tuple(sorted(turn.tools))))
     return spans
 
 # %% ../../nbs/training/07_supervision.ipynb #e7358757
@@ -79,6 +84,7 @@ def supervise_rows(
     tokenizer: "PreTrainedTokenizerBase",  # a fast one, which knows where its tokens stand
     mask: Mask = "assistant_turns",
     progress: Callable[[int], None] = lambda done: None,  # rows so far
+    longest: float = math.inf,  # tokens; a longer row comes back unmarked, for the caller to refuse or split
 ) -> list[SupervisedRow]:
     """Tokenize rows, in batches, and mark what the loss sees. Raises `GateFailed` that counts the rows of which the template serves or teaches something else than they say.
 
@@ -95,6 +101,9 @@ def supervise_rows(
         texts = [render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer) for example in batch]
         encoded = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
         for number, (example, text, encoding) in enumerate(zip(batch, texts, encoded), start + 1):
+            if len(encoding.ids) > longest:
+                rows.append(SupervisedRow(tuple(encoding.ids), (False,) * len(encoding.ids)))
+                continue
             try:
                 rows.append(_mark(example, text, encoding.ids, encoding.offsets, tokenizer, mask))
             except GateFailed as error:
@@ -109,8 +118,9 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
     starts = [start for start, _ in offsets]
     parts: list[Part] = ["prompt"] * len(ids)
     supervised = [mask == "none"] * len(ids)
-    spans = _turn_spans(example, text, tokenizer, mask == "final_turn")
-    for number, (start, end, calls) in enumerate(spans, 1):
+    reading, turns = read_row(example), []
+    spans = _turn_spans(reading, text, tokenizer, mask == "final_turn")
+    for number, (start, end, calls, tools) in enumerate(spans, 1):
         first, last = bisect_left(starts, start), bisect_left(starts, end)
         place = f"{text[start:end][:40]!r} in answer to {example.question[:60]!r}"
         if starts[first] != start:
@@ -124,8 +134,9 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
         parts[last] = "call" if calls else "prose"
         for token in range(first, last + 1):
             supervised[token] |= mask == "assistant_turns" or (mask == "final_turn" and number == len(spans)) or (mask == "tool_calls" and parts[token] == "call")
+        turns.append((range(first, last + 1), tools))
     supervised[0] = False  # nothing comes before it that could predict it
-    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(read_row(example).tools)))
+    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns))
 
 # %% ../../nbs/training/07_supervision.ipynb #32817f31
 def supervise(

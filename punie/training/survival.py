@@ -6,6 +6,7 @@
 __all__ = ['LayerSurvival', 'round_weights', 'compare_weights', 'Survival', 'measure_survival', 'check_survival', 'plot_survival']
 
 # %% ../../nbs/training/12a_survival.ipynb #0a9f31d7
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,21 @@ if TYPE_CHECKING:
 class LayerSurvival(BaseModel):
     """Hold what one tuned matrix keeps of its adapter.
 
-    >>> LayerSurvival(module="model.layers.3.mlp.up_proj", change=0.05, kept=0.9, noise=0.8).kept
-    0.9
+    >>> LayerSurvival(module="model.layers.3.mlp.up_proj", change=0.05, kept=0.75, noise=0.8).off
+    0.25
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     module: str
     change: float  # norm of the adapter's change, as a share of the base matrix's
     kept: float  # share of the change that the artifact keeps
     noise: float  # norm of the rounding error, as a share of the change's
+
+    @property
+    def off(self) -> float:
+        """How far the kept share is from 1; infinitely far where it is no number."""
+        return math.inf if math.isnan(self.kept) else abs(self.kept - 1)
 
 
 def round_weights(
@@ -74,7 +80,7 @@ class Survival(BaseModel):
     'b'
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     artifact: str  # id of the quantized model
     bits: int | None  # None for float16
@@ -84,7 +90,7 @@ class Survival(BaseModel):
     @property
     def worst(self) -> LayerSurvival:
         """The matrix whose kept share is furthest from 1."""
-        return max(self.layers, key=lambda layer: abs(layer.kept - 1))
+        return max(self.layers, key=lambda layer: layer.off)
 
 # %% ../../nbs/training/12a_survival.ipynb #6d3c1606
 def measure_survival(
@@ -122,7 +128,7 @@ def check_survival(
     >>> check_survival(Survival(artifact="49f0", bits=4, group_size=64, layers=[layer]), least=0.5).passed
     False
     """
-    off = sorted((layer for layer in survival.layers if least and abs(layer.kept - 1) > 1 - least), key=lambda layer: -abs(layer.kept - 1))
+    off = sorted((layer for layer in survival.layers if least and layer.off > 1 - least), key=lambda layer: -layer.off)
     if off:
         worst = tuple(f"{layer.module} keeps {layer.kept:.2f} of a change of {layer.change:.1%}" for layer in off[:5])
         return CheckResult("adapter survival", False, f"{len(off)} of {len(survival.layers)} tuned matrices keep less than {least:.0%}, or more than {2 - least:.0%}; quantize to more bits", worst)
