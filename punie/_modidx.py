@@ -1401,6 +1401,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'punie/training/near_duplicates.py'),
                                                 'punie.training.near_duplicates._Index.__init__': ( 'training/near_duplicates.html#_index.__init__',
                                                                                                     'punie/training/near_duplicates.py'),
+                                                'punie.training.near_duplicates._Index._bands': ( 'training/near_duplicates.html#_index._bands',
+                                                                                                  'punie/training/near_duplicates.py'),
                                                 'punie.training.near_duplicates._Index.add': ( 'training/near_duplicates.html#_index.add',
                                                                                                'punie/training/near_duplicates.py'),
                                                 'punie.training.near_duplicates._Index.best': ( 'training/near_duplicates.html#_index.best',
