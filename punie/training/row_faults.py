@@ -95,7 +95,7 @@ def _code_faults(reading: Reading) -> Iterator[Fault]:
     for turn in reading.turns:
         for block in turn.blocks:
             if block.code is None:
-                yield "format", f"a call that is no Format A: {block.malformed or f'{block.name} as {block.form}'}"
+                yield "format", f"a call that is no Format A: {block.malformed or f'{block.name!r:.40} as {block.form}'}"
         if turn.unreadable:
             yield "code", f"code that is no Python: {turn.unreadable}"
         for call in turn.calls:
@@ -112,15 +112,18 @@ def states(text: str, value: object) -> bool:
     if isinstance(value, list):
         return all(states(text, item) for item in value)
     written = str(value)
-    joins = str.isdigit if isinstance(value, int) else _joins_word
     start = text.find(written)
-    while start >= 0:
-        end = start + len(written)
-        before, after = text[start - 1 : start], text[end : end + 1]
-        if not (joins(before) and joins(written[:1])) and not (joins(after) and joins(written[-1:])):
-            return True
-        start = text.find(written, start + 1)
-    return False
+    if start < 0:
+        return False
+    end, joins = start + len(written), str.isdecimal if isinstance(value, int) else _joins_word
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if not (joins(before) and joins(written[:1])) and not (joins(after) and joins(written[-1:])):
+        return True
+    edges = _NUMBER_EDGES if isinstance(value, int) else _WORD_EDGES
+    return edges.sub("\0", written) in edges.sub("\0", text)  # a later place counts where its edges fall on edges
+
+
+_NUMBER_EDGES, _WORD_EDGES = re.compile(r"(?<!\d)(?=\d)|(?<=\d)(?!\d)"), re.compile(r"\b")
 
 
 def _joins_word(character: str) -> bool:

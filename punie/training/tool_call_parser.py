@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .code_calls import MAX_CODE
+
 # %% ../../nbs/training/03_tool_call_parser.ipynb #e739a9dc
 Form = Literal["xml", "python", "json", "fence"]
 
@@ -93,9 +95,9 @@ def _json_calls(value: object, form: Form) -> list[ToolCall]:
 
 
 def _is_python(code: str) -> bool:
-    """Say whether a text is Python that calls something."""
+    """Say whether a text is Python that calls something, and no longer than code is read."""
     try:
-        return any(isinstance(node, ast.Call) for node in ast.walk(ast.parse(code)))
+        return len(code) <= MAX_CODE and any(isinstance(node, ast.Call) for node in ast.walk(ast.parse(code)))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
 
@@ -116,18 +118,36 @@ def _parse_block(body: str, closed: bool) -> list[ToolCall]:
         return [ToolCall("execute_code" if text else None, {"code": code} if text else {}, "truncated: the block is not closed", "python")]
     if _is_python(code):
         return [ToolCall("execute_code", {"code": code}, form="python")]
-    return [ToolCall(None, malformed="neither a function, nor JSON, nor Python that calls something")]
+    too_long = f"neither a function nor JSON, and longer than the {MAX_CODE:,} characters of code that are read"
+    return [ToolCall(None, malformed=too_long if len(code) > MAX_CODE else "neither a function, nor JSON, nor Python that calls something")]
 
 # %% ../../nbs/training/03_tool_call_parser.ipynb #5b0f56ce
-_OPEN = re.compile(r"<tool_call>(?=\s*(?:<function=|[{\[]))")
-_CLOSE, _CLOSE_XML, _FENCE_END = re.compile(r"</tool_call>"), re.compile(r"</function>\s*</tool_call>"), re.compile(r"\n```")
+_TAG, _OPEN = re.compile(r"<tool_call>"), re.compile(r"<tool_call>(?=\s*(?:<function=|[{\[]))")
+_CLOSE, _CLOSE_XML = re.compile(r"</tool_call>"), re.compile(r"</function>\s*</tool_call>")
+_FENCE = re.compile(r"```json[ \t]*\n")
+_FENCE_STOP = re.compile(rf"\n```|{_FENCE.pattern}")
 
 
-def _read_tag(text: str, start: int) -> tuple[int, list[ToolCall]]:
-    """Read the block whose body begins at `start`; return where it ends, and its calls."""
-    following = _OPEN.search(text, start)
+class _Forward:
+    """Search a text from ever later places, and read none of it twice."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.found: dict[str, re.Match | None] = {}  # the latest match, by pattern
+
+    def search(self, pattern: re.Pattern, start: int, stop: int | None = None) -> re.Match | None:
+        key = pattern.pattern
+        match = self.found.get(key)
+        if key not in self.found or (match and match.start() < start):
+            match = self.found[key] = pattern.search(self.text, start)
+        return match if match and (stop is None or match.end() <= stop) else None
+
+
+def _read_tag(forward: _Forward, start: int, opening: re.Pattern) -> tuple[int, list[ToolCall]]:
+    """Read the block whose body begins at `start` and ends at the next opening at the latest; return where it ends, and its calls."""
+    text, following = forward.text, forward.search(opening, start)
     limit = following.start() if following else len(text)
-    end = (_CLOSE_XML.search(text, start, limit) if _NAME.match(text, start) else None) or _CLOSE.search(text, start, limit)
+    end = (forward.search(_CLOSE_XML, start, limit) if _NAME.match(text, start) else None) or forward.search(_CLOSE, start, limit)
     if not end:
         calls = _parse_block(text[start:limit], closed=False)
         return limit, calls if not following else [replace(call, malformed=call.malformed.removeprefix("truncated: ")) if call.malformed else call for call in calls]
@@ -137,18 +157,20 @@ def _read_tag(text: str, start: int) -> tuple[int, list[ToolCall]]:
 
 def _read_fence(text: str, start: int) -> tuple[int, list[ToolCall]] | None:
     """Read a JSON fence; None where it holds no call."""
-    end = _FENCE_END.search(text, start - 1)
+    stop = _FENCE_STOP.search(text, start - 1)
+    if stop and stop[0].startswith("`"):  # JSON holds no fence
+        return None
     try:
-        value = json.loads(text[start : end.start()] if end else text[start:])
+        value = json.loads(text[start : stop.start() if stop else None])
     except (ValueError, RecursionError):
         return None
     items = value if isinstance(value, list) else [value]
     if not items or not all(isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("arguments"), dict) for item in items):
         return None
-    return (end.end() if end else len(text)), _json_calls(value, "fence")
+    return (stop.end() if stop else len(text)), _json_calls(value, "fence")
 
 # %% ../../nbs/training/03_tool_call_parser.ipynb #91e16017
-_ANY = re.compile(r"<tool_call>|<function=[\w.-]+>|```json[ \t]*\n")
+_ANY = re.compile(rf"{_TAG.pattern}|<function=[\w.-]+>|{_FENCE.pattern}")
 _PLAIN = re.compile(r"<tool_call><function=(?P<name>[\w.-]+)>\n<parameter=(?P<parameter>[\w.-]+)>\n(?P<value>[^<]*)\n</parameter>\n</function></tool_call>")  # nearly every call, read at once
 
 
@@ -161,16 +183,15 @@ def parse_tool_calls(
     >>> rest, calls[0].arguments
     ('Sure.', {'code': 'pass'})
     """
-    rest, calls, position = [], [], 0
+    rest, calls, position, forward = [], [], 0, _Forward(text)
     while opening := _ANY.search(text, position):
         start, found = opening.start(), None
         if plain := _PLAIN.match(text, start):
             end, found = plain.end(), [ToolCall(plain["name"], {plain["parameter"]: plain["value"]}, raw=plain[0])]
         elif opening[0] == "<tool_call>":
-            end, found = _read_tag(text, opening.end())
+            end, found = _read_tag(forward, opening.end(), _OPEN)
         elif opening[0].startswith("<function="):
-            limit = text.find("<tool_call>", start)
-            end, stray = _read_tag(text[: limit if limit >= 0 else None], start)
+            end, stray = _read_tag(forward, start, _TAG)
             found = [replace(call, malformed="no <tool_call> before the function") for call in stray]
         else:
             end, found = _read_fence(text, opening.end()) or (opening.end(), None)
