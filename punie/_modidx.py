@@ -735,6 +735,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'punie.phases.spec.Base._reference_for_template': ( 'phases/spec.html#base._reference_for_template',
                                                                                        'punie/phases/spec.py'),
                                    'punie.phases.spec.Data': ('phases/spec.html#data', 'punie/phases/spec.py'),
+                                   'punie.phases.spec.Data._can_be_looked_for': ( 'phases/spec.html#data._can_be_looked_for',
+                                                                                  'punie/phases/spec.py'),
                                    'punie.phases.spec.Evaluation': ('phases/spec.html#evaluation', 'punie/phases/spec.py'),
                                    'punie.phases.spec.Evaluation._plain_names': ( 'phases/spec.html#evaluation._plain_names',
                                                                                   'punie/phases/spec.py'),

@@ -15,6 +15,7 @@ import os
 import tempfile
 import tomllib
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def write_text(
     path: Path,
     text: str | Iterable[str],  # or its parts, which need not be in memory together
 ) -> None:
-    """Write a UTF-8 file whole or not at all. Raises `PunieError` where the disk or the folder refuses.
+    """Write a UTF-8 file whole or not at all. Raises `PunieError` where the disk or the folder refuses, or where the text is no Unicode.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -50,6 +51,8 @@ def write_text(
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise PunieError(f"cannot write {path}: {error.strerror or error}; free disk space or mend its permissions, then run the same command again") from error
+    except UnicodeEncodeError as error:
+        raise PunieError(f"cannot write {path}: the text holds half a surrogate pair; mend or remove it") from error
 
 # %% ../nbs/01_files.ipynb #4aac7612
 def write_json(path: Path, value: object) -> None:
@@ -100,6 +103,9 @@ def read_text(path: Path) -> str:
         raise PunieError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
 
 
+_MALFORMED = (ValueError, RecursionError)  # what parsers raise: for a fault, for a number too long, for what is nested too deep
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON value. Raises `PunieError` that names file and line.
 
@@ -110,8 +116,9 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise PunieError(f"{path}:{error.lineno}: {error.msg}; restore the file, or remove it to have it made again") from error
+    except _MALFORMED as error:
+        place = f"{path}:{error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f"{path}: {error}"
+        raise PunieError(f"{place}; restore the file, or remove it to have it made again") from error
 
 
 def read_toml(path: Path) -> dict:
@@ -122,7 +129,7 @@ def read_toml(path: Path) -> dict:
     """
     try:
         return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except _MALFORMED as error:
         raise PunieError(f"{path}: {error}") from error
 
 # %% ../nbs/01_files.ipynb #af48b6a5
@@ -188,7 +195,8 @@ def cut_lines(
 def _unique(pairs: list[tuple[str, Any]]) -> dict:
     keys = dict(pairs)
     if len(keys) < len(pairs):
-        raise ValueError(f"the key {next(key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1)!r} stands twice in one object")
+        times = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {next(key for key in times if times[key] > 1)[:40]!r} stands twice in one object")
     return keys
 
 
@@ -208,7 +216,7 @@ def parse_line(
         row = _DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
         raise PunieError(f"{place}: not UTF-8 at byte {error.start} of the line; save the file as UTF-8") from error
-    except (ValueError, RecursionError) as error:  # malformed, a number too long, nested too deep
+    except _MALFORMED as error:
         raise PunieError(f"{place}: not JSON ({getattr(error, 'msg', error)}); mend or remove the row") from error
     if not isinstance(row, dict):
         raise PunieError(f"{place}: a row must be a JSON object, this is a {type(row).__name__}")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..evals.suites import load_suite
 from ..files import read_text, read_toml, sha256_text
@@ -67,6 +67,16 @@ class Data(Part):
 
     name: str  # a folder under data/
     patterns: list[str] = []  # regular expressions, each to be found in the code of some row
+
+    @field_validator("patterns")
+    @classmethod
+    def _can_be_looked_for(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"{pattern[:40]!r} is no regular expression: {error}") from error
+        return patterns
 
 # %% ../../nbs/phases/00_spec.ipynb #00014c92
 class Export(Part):

@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
@@ -208,9 +208,16 @@ def _parts(path: Path) -> Iterator[tuple[int, Part | list[tuple[int, bytes]]]]:
     if path.suffix != ".gz":
         yield from ((part.size, part) for part in cut_lines(path, PART))
         return
-    lines = read_lines(path)
-    while some := list(islice(lines, 1_000)):
-        yield sum(len(line) for _, line in some), some
+    some: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in read_lines(path):
+        some.append((number, line))
+        size += len(line)
+        if size >= PART:
+            yield size, some
+            some, size = [], 0
+    if some:
+        yield size, some
 
 
 class _Here:

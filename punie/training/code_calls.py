@@ -241,7 +241,7 @@ def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
         if any(values.settled(condition) for condition in _conditions(node, tools)):
             settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
     for call in calls:
-        yield call._replace(reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments else call
+        yield call._replace(reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments is not None else call
     yield from (*settled, *_problems(placed, tools))
     yield from (MadeCall(name, None, "unknown_field") for name in values.unknown_fields)
 
@@ -259,7 +259,7 @@ def calls_in_code(
         raise UnreadableCode(f"code of {len(code)} characters")
     if (aside := _set_aside(code)) and (calls := _calls_of_shape(aside[0], tools)) is not None:
         values = aside[1]
-        return tuple([MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}, reads=call.reads) if call.arguments else call for call in calls])
+        return tuple([MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}, reads=call.reads) if call.arguments is not None else call for call in calls])
     return _calls_of_text(code, tools)
 
 

@@ -7,6 +7,7 @@ __all__ = ['parse_row', 'parse_row_line', 'read_split', 'split_files', 'data_fil
            'dataset_hash']
 
 # %% ../../nbs/training/01_dataset_io.ipynb #255afa88
+import reprlib
 from itertools import chain, starmap
 from operator import itemgetter
 from pathlib import Path
@@ -37,7 +38,7 @@ def parse_row(
         except PunieError as error:
             raise PunieError(f"{place}: {error}") from error
     if not isinstance(row.get("messages"), list):
-        raise PunieError(f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', this one has {sorted(row)}")
+        raise PunieError(f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', this one has {reprlib.repr(sorted(row))}")
     messages, ignored = [], sorted(row.keys() - {"messages"})
     for number, message in enumerate(row["messages"], 1):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):

@@ -6,6 +6,7 @@
 __all__ = ['ROLES', 'validate_example', 'validate_dataset']
 
 # %% ../../nbs/training/02_dataset_validation.ipynb #69acfcd8
+import reprlib
 from functools import lru_cache
 from typing import get_args
 
@@ -13,17 +14,19 @@ from .dataset import Role, TrainingDataset, TrainingExample
 
 # %% ../../nbs/training/02_dataset_validation.ipynb #ede76566
 ROLES = get_args(Role)
+_BRIEF = reprlib.Repr()  # shows names so that they can be printed, and not all of too many
+_BRIEF.maxlist, _BRIEF.maxstring = 8, 60
 
 
 @lru_cache(maxsize=1024)
 def _order_faults(roles: tuple[str, ...]) -> tuple[str, ...]:
     """List what is wrong with the roles of a row and with their order."""
-    faults = [f"message {n} has the unknown role {role!r}" for n, role in enumerate(roles, 1) if role not in ROLES]
+    faults = [f"message {n} has the unknown role {_BRIEF.repr(role)}" for n, role in enumerate(roles, 1) if role not in ROLES]
     turns = roles[1:] if roles[0] == "system" else roles
     if turns[-1] != "assistant":
         faults.append("the last turn is not the assistant's, so there is nothing to learn from it")
     if turns != (("user", "assistant") * len(turns))[: len(turns)]:
-        faults.append(f"turns must alternate from user to assistant after an optional system prompt, these are {list(roles)}")
+        faults.append(f"turns must alternate from user to assistant after an optional system prompt, these are {_BRIEF.repr(list(roles))}")
     return tuple(faults)
 
 
@@ -36,7 +39,7 @@ def validate_example(example: TrainingExample) -> list[str]:
     messages = example.messages
     if len(messages) < 2:
         return ["has fewer than two messages"]
-    faults = [f"holds what no trainer reads: {', '.join(example.ignored)}"] if example.ignored else []
+    faults = [f"holds what no trainer reads: {_BRIEF.repr(list(example.ignored))}"] if example.ignored else []
     faults += _order_faults(tuple([message.role for message in messages]))
     for n, message in enumerate(messages, 1):
         if not message.content or message.content.isspace():

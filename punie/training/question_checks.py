@@ -94,9 +94,10 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
     exact_rows, template_rows = _first_rows(train.questions, templates_of.keys()), _first_rows(train.templates, set(templates_of.values()))
     exact = [f"{place} stands in train:{train.places[exact_rows[question]]}" for place, question in later if question in exact_rows]
     others = {question for split, tally in audit.splits.items() if split != "train" for question in tally.questions}
-    exact += [f"{place} stands in another split" for place, question in suites if question in others]
+    elsewhere = [f"{place} stands in another split" for place, question in suites if question in others and question not in exact_rows]
+    where = "stand in training or another split" if elsewhere else "stand in training"
     same = [f"{place} is train:{train.places[template_rows[key]]} with other names" for place, question in later if (key := templates_of[question]) in template_rows]
-    return [_leak("leakage", "stand in training", exact, later, 0.0), _leak("templates", "equal a training question but for its names", same, later, templates)]
+    return [_leak("leakage", where, [*exact, *elsewhere], later, 0.0), _leak("templates", "equal a training question but for its names", same, later, templates)]
 
 # %% ../../nbs/training/06e_question_checks.ipynb #64a8b647
 def check_twins(audit: Audit, suites: Questions, least: float = 0.9, most: float = 0.0, progress: Callable[[int, int], None] = lambda done, total: None) -> CheckResult:
