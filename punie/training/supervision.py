@@ -39,6 +39,7 @@ class SupervisedRow:
     parts: tuple[Part, ...] = ()  # one for each id
     tools: tuple[str, ...] = ()  # that the row calls
     turns: tuple[tuple[range, tuple[str, ...]], ...] = ()  # places of each assistant turn, and the tools that it calls
+    question: str = ""  # by which errors name the row
 
     @property
     def targets(self) -> int:
@@ -136,7 +137,7 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
             supervised[token] |= mask == "assistant_turns" or (mask == "final_turn" and number == len(spans)) or (mask == "tool_calls" and parts[token] == "call")
         turns.append((range(first, last + 1), tools))
     supervised[0] = False  # nothing comes before it that could predict it
-    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns))
+    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns), example.question)
 
 # %% ../../nbs/training/07_supervision.ipynb #32817f31
 def supervise(
