@@ -68,9 +68,9 @@ def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase
         if not text.startswith(prompt):
             raise GateFailed(f"{place}: the served prompt is no prefix of the training row; run the preflight on this tokenizer")
         start = len(prompt)
-        end = text.find(tokenizer.eos_token, start)
+        end = text.find(tokenizer.eos_token, start) if tokenizer.eos_token else -1
         if end < 0:
-            raise GateFailed(f"{place} does not end with {tokenizer.eos_token}; the model would never learn to stop")
+            raise GateFailed(f"{place} does not end with {tokenizer.eos_token or 'a stop token, for the tokenizer names none'}; the model would never learn to stop")
         if text[start:end] != content:
             raise GateFailed(f"{place}: the template makes {text[start:end][:40]!r} of {content[:40]!r}; the model would learn another answer")
         spans.append(_Span(start, end, [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)], tuple(sorted(turn.tools))))
