@@ -103,7 +103,7 @@ class _Ladder:
 
 # %% ../../nbs/training/12b_ladder.ipynb #afdce588
 def _key(base: Path, adapter: Path | None, prompts: Sequence[Sequence[int]], group_size: int, judge: str) -> str:
-    tuned = sha256_files([adapter / "adapters.safetensors"]) if adapter else ""
+    tuned = sha256_files([adapter / "adapters.safetensors", adapter / "adapter_config.json"]) if adapter else ""
     return sha256_text(f"{artifact_id(base)} {tuned} {[list(ids) for ids in prompts]} {group_size} {judge}")
 
 

@@ -137,12 +137,12 @@ def _is_pause(run: _Run, update: int) -> bool:
 # %% ../../nbs/training/10_lora.ipynb #546db523
 def _train(run: _Run, train: Sequence[SupervisedRow], seed: int) -> None:
     """Take the updates that are left."""
-    config, numbers = run.config, {id(row): number for number, row in enumerate(train, 1)}
+    config = run.config
     take = make_step(run.model, run.optimizer, _prefix(train, config), run.group)
     start, before = run.progress.update, None
 
     def settle(taken: Taken) -> None:
-        loss = require_finite(taken, numbers)
+        loss = require_finite(taken)
         run.note(loss=run.progress.loss + loss * taken.tokens, tokens=run.progress.tokens + taken.tokens)
         run.tokens += taken.tokens
         run.watchdog.alive()

@@ -169,7 +169,9 @@ def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTu
     >>> check_answers(load_tokenizer("data/models/tiny"), [turn]).message
     "in 1 of 1 answers the template inserts '<think></think>'"
     """
-    found = [(turn.place, fault) for turn in turns if turn.row.startswith(turn.prompt) and (fault := _rewriting(turn, tokenizer.eos_token))]
+    if not (stop := tokenizer.eos_token):
+        return CheckResult("answers", False, "the tokenizer names no stop token, so no answer ends; add eos_token to tokenizer_config.json")
+    found = [(turn.place, fault) for turn in turns if turn.row.startswith(turn.prompt) and (fault := _rewriting(turn, stop))]
     if not found:
         return CheckResult("answers", True, f"{len(turns)} answers are trained as they are written")
     kinds = Counter(fault for _, fault in found)

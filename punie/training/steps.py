@@ -108,19 +108,18 @@ def make_step(
 # %% ../../nbs/training/10f_steps.ipynb #095c704c
 def require_finite(
     taken: Taken,
-    numbers: dict[int, int],  # id of a row -> its number in the training split, from 1
 ) -> float:  # the loss
     """Look at an update's loss. Raises `GateFailed` that names the row where it is not finite."""
     loss = taken.loss.item()
     if math.isfinite(loss):
         return loss
-    broken, sound = set(), set()
+    broken, sound = {}, {}
     for rows, losses in taken.parts:
-        for (row, _), value in zip(target_places(rows), losses.tolist()):
-            (sound if math.isfinite(value) else broken).add(numbers[id(rows[row])])
-    if broken and sound - broken:
-        where = ", ".join(map(str, sorted(broken)))
-        raise GateFailed(f"the loss is {loss} at update {taken.update}, from row {where} of the training split; look at it with punie data show, mend or drop it")
+        for (place, _), value in zip(target_places(rows), losses.tolist()):
+            (sound if math.isfinite(value) else broken)[id(rows[place])] = rows[place].question
+    if broken and sound.keys() - broken.keys():
+        named = ", ".join(repr(question[:60]) for question in broken.values())
+        raise GateFailed(f"the loss is {loss} at update {taken.update}; it comes from {len(broken)} of its rows, {named}; mend or drop what stands there")
     raise GateFailed(f"the loss is {loss} at update {taken.update}; lower the learning rate, and run the same command again in another folder")
 
 # %% ../../nbs/training/10f_steps.ipynb #01ed84e8

@@ -39,6 +39,7 @@ class SupervisedRow:
     parts: tuple[Part, ...] = ()  # one for each id
     tools: tuple[str, ...] = ()  # that the row calls
     turns: tuple[tuple[range, tuple[str, ...]], ...] = ()  # places of each assistant turn, and the tools that it calls
+    question: str = ""  # by which errors name the row
 
     @property
     def targets(self) -> int:
@@ -67,9 +68,9 @@ def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase
         if not text.startswith(prompt):
             raise GateFailed(f"{place}: the served prompt is no prefix of the training row; run the preflight on this tokenizer")
         start = len(prompt)
-        end = text.find(tokenizer.eos_token, start)
+        end = text.find(tokenizer.eos_token, start) if tokenizer.eos_token else -1
         if end < 0:
-            raise GateFailed(f"{place} does not end with {tokenizer.eos_token}; the model would never learn to stop")
+            raise GateFailed(f"{place} does not end with {tokenizer.eos_token or 'a stop token, for the tokenizer names none'}; the model would never learn to stop")
         if text[start:end] != content:
             raise GateFailed(f"{place}: the template makes {text[start:end][:40]!r} of {content[:40]!r}; the model would learn another answer")
         spans.append(_Span(start, end, [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)], tuple(sorted(turn.tools))))
@@ -136,7 +137,7 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
             supervised[token] |= mask == "assistant_turns" or (mask == "final_turn" and number == len(spans)) or (mask == "tool_calls" and parts[token] == "call")
         turns.append((range(first, last + 1), tools))
     supervised[0] = False  # nothing comes before it that could predict it
-    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns))
+    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns), example.question)
 
 # %% ../../nbs/training/07_supervision.ipynb #32817f31
 def supervise(
