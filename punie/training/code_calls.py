@@ -174,7 +174,7 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
 
 # %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
 _DIGITS = re.compile(r"\d+")
-_NO_NUMBER = re.compile(r"(?<![(, =])#|#(?![,)])")  # digits that are part of a name, a fraction, a hexadecimal number
+_NO_NUMBER = re.compile(r"(?<![(, =])#|#(?![,)])|-|\[[\s(]*#")  # digits that are part of a name, a fraction, a hexadecimal number; or a sign, an index
 _FIRST_NUMBER = 7_000_000_000  # longer than any number that is set aside
 _MARK = re.compile("\ue000(\\d+)\ue001")
 _PLACES = {f"\ue000{index}\ue001": index for index in range(64)}
@@ -195,11 +195,11 @@ def _set_aside(code: str) -> tuple[str, list[str | int]] | None:
 
 
 def _marked(shape: str) -> str | None:
-    """Write code of this shape with a mark for each value; None where a string may not be what it seems."""
+    """Write code of this shape with a mark for each value; None where a value may not be what it seems, or is a key."""
     quote = '"' if '"' in shape else "'"
     pieces = shape.split(quote)
     texts = len(pieces) - 1
-    if "" in pieces[1:-1] or any(piece[-1:].isalnum() for piece in pieces[:-1]) or "\ue000" in shape or _NO_NUMBER.search(shape):
+    if "" in pieces[1:-1] or any(piece[-1:].isalnum() for piece in pieces[:-1]) or "\ue000" in shape or "{" in shape or _NO_NUMBER.search(shape):
         return None
     code = pieces[0] + "".join(f"{quote}\ue000{index}\ue001{quote}{piece}" for index, piece in enumerate(pieces[1:]))
     numbers = itertools.count(_FIRST_NUMBER + texts)
