@@ -50,6 +50,12 @@ def _through_variables(sample: Sample) -> list[str]:
     return [code_mode("\n".join(lines))] if lines else ["Which one do you mean?"]
 
 # %% ../../nbs/evals/04_controls.ipynb #2dfc743f
+def _compared(sample: Sample) -> list[str]:
+    """Call only where the comparison before it holds, which it never does."""
+    calls = [_call(call.tool, call.accept[0]) for call in sample.expected] or [f"{_names(sample)[0]}()"]
+    return [code_mode("\n".join(f"print(1 > 2 > {call})" for call in calls))]
+
+
 def _other_value(sample: Sample) -> list[str] | None:
     for number, call in enumerate(sample.expected):
         for name, value in call.accept[0].items():
@@ -124,12 +130,17 @@ CONTROLS: tuple[Control, ...] = (
     Control("one constant reply", lambda s: [code_mode("\n".join(f"# {name}" for name in s.tools) + "\npass")], (("wrong_call", "missing_call"), NEEDLESS)),
     Control("right call in a comment", lambda s: [code_mode("# " + _program(s).replace("\n", "\n# "))], (("wrong_call", "missing_call"), NEEDLESS)),
     Control("right call, syntax error", lambda s: [code_mode(_program(s)[:-1])], _both(("malformed", "syntax_error"))),
+    Control("right call, and a break outside a loop", lambda s: [code_mode(f"{_program(s)}\nbreak")], _both(("malformed", "syntax_error"))),
     Control("right call, cut off", lambda s: [code_mode(_program(s))[:-30]], _both(("malformed", "truncated"))),
     Control("right call, out of reach", lambda s: [" " * MAX_REPLY + code_mode(_program(s))], _both(("malformed", "too_long"))),
     Control("right call as JSON", lambda s: ["<tool_call>" + json.dumps({"name": _names(s)[0], "arguments": s.expected[0].accept[0] if s.expected else {}}) + "</tool_call>"], _both(("malformed", "other_format"))),
     Control("bare direct call", lambda s: [_program(s)], _both(("malformed", "bare_call"))),
     Control("right call in a fence", lambda s: [f"Here you are:\n```python\n{_program(s)}\n```"], (("malformed", "fenced_call"), RIGHT[1])),
     Control("right call, never reached", lambda s: [code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, only after a failure", lambda s: [code_mode("try:\n    pass\nexcept:\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, after a false claim", lambda s: [code_mode(f"assert len([]) > 1\n{_program(s)}")], (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, after a false comparison", _compared, (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, after a name without a value", lambda s: [code_mode(f"print(later)\n{_program(s)}\nlater = 1")], (("wrong_call", "unknown_name"), NEEDLESS)),
     Control("right name, no arguments", _no_arguments, (("wrong_call", "missing_argument"), NEEDLESS)),
     Control("another value", _other_value, (("wrong_call", "wrong_value"), NEEDLESS)),
     Control("another tool", _other_tool, (("wrong_call", "wrong_tool"), NEEDLESS)),
@@ -217,7 +228,7 @@ def require_controls(suite: Suite, rules: Sequence[Rule] = RULES) -> ControlRepo
 
     >>> from punie.evals.suites import load_suite
     >>> len(require_controls(load_suite("abstain_60")).rows)
-    17
+    22
     """
     report = run_controls(suite, rules)
     failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]

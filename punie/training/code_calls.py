@@ -10,6 +10,7 @@ import ast
 import inspect
 import itertools
 import re
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -19,7 +20,7 @@ from ..agent.typed_tools import TOOLS, Registry, ResultPart
 # %% ../../nbs/training/03a_code_calls.ipynb #a6ebaa6f
 SANDBOX_NAMES = frozenset("abs bool dict divmod enumerate filter float format int isinstance iter len list map max min next print range repr round set slice sorted str sum tuple type zip json".split())
 MAX_CODE = 20_000  # characters; longer code is not read
-_REFUSED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.Raise, ast.Global, ast.Nonlocal, ast.Delete, ast.Return)
+_REFUSED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.With, ast.Match, ast.Assert, ast.Raise, ast.Global, ast.Delete)
 _LOOPS = (ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 Problem = Literal["unknown_name", "missing_argument", "unknown_argument", "wrong_type", "not_literal", "in_loop", "unknown_field", "refused_syntax", "tool_as_value"]
@@ -111,6 +112,7 @@ def _follow(values: _Values, node: ast.AST, settles: bool) -> None:
         for loop in [node] if isinstance(node, ast.For) else node.generators:
             target, items = loop.target, loop.iter
             if isinstance(items, ast.Call) and isinstance(items.func, ast.Name) and items.func.id == "enumerate" and items.args and isinstance(target, ast.Tuple) and len(target.elts) == 2:
+                _assign(values, target.elts[0], [UNKNOWN], settles=True)
                 target, items = target.elts[1], items.args[0]
             _assign(values, target, [owner.item() or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in values.of(items)], settles=True)
     elif isinstance(node, ast.Attribute):
@@ -153,7 +155,16 @@ def _is_tool_call(node: ast.AST, tools: Registry) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools
 
 
-def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
+def _skippable(node: ast.AST) -> list[ast.AST]:
+    """The parts of a node that are run only where something fails, or where a comparison before them holds."""
+    return node.body if isinstance(node, ast.ExceptHandler) else node.comparators[1:] if isinstance(node, ast.Compare) else []
+
+
+def _problems(
+    nodes: list[ast.AST],
+    tools: Registry,
+    unset: set[int],  # names that are read before they have a value
+) -> Iterator[MadeCall]:
     """Find what a straight program does not do."""
     callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {node.arg for node in nodes if isinstance(node, ast.arg)}
@@ -163,7 +174,7 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
             yield MadeCall(type(node).__name__, None, "refused_syntax")
         elif isinstance(node, ast.Name) and node.id in tools and id(node) not in callees:
             yield MadeCall(node.id, None, "tool_as_value")
-        elif isinstance(node, ast.Name) and node.id not in tools and node.id not in SANDBOX_NAMES and node.id not in stored:
+        elif isinstance(node, ast.Name) and node.id not in tools and node.id not in SANDBOX_NAMES and (node.id not in stored or id(node) in unset and id(node) not in looped):
             yield MadeCall(node.id, None, "unknown_name")
         elif isinstance(node, _LOOPS) and id(node) not in looped:
             repeated = [*node.body, *node.orelse] if isinstance(node, ast.For) else [node]
@@ -171,6 +182,8 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
             inside = [inner for part in repeated for inner in ast.walk(part) if id(inner) not in once]
             looped.update(map(id, inside))
             yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner, tools))
+        elif any(_is_tool_call(inner, tools) for part in _skippable(node) for inner in ast.walk(part)):
+            yield MadeCall(type(node).__name__, None, "refused_syntax")
 
 # %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
 _DIGITS = re.compile(r"\d+")
@@ -224,25 +237,32 @@ def _place(node: ast.AST) -> tuple[int, int, int]:
 
 
 def _conditions(node: ast.AST, tools: Registry) -> list[ast.expr]:
-    """The condition that decides whether a part of a node is run, if there is one."""
+    """The conditions that decide whether a part of a node is run, if there are any."""
     if isinstance(node, ast.BoolOp):
-        return node.values[:1] if any(_is_tool_call(inner, tools) for value in node.values[1:] for inner in ast.walk(value)) else []
+        return node.values[: max((index for index, value in enumerate(node.values) if any(_is_tool_call(inner, tools) for inner in ast.walk(value))), default=0)]
     return [node.test] if isinstance(node, (ast.If, ast.IfExp)) else []
 
 
 def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
     """Find the calls of a program, and after them its problems."""
     placed = sorted((node for node in ast.walk(tree) if hasattr(node, "lineno")), key=_place)
-    top, values, calls, settled = {id(statement) for statement in tree.body}, _Values(tools), [], []
+    top, values, calls, settled, early = {id(statement) for statement in tree.body}, _Values(tools), [], [], []
+    for node in placed:
+        if isinstance(node, ast.AugAssign):
+            node.target.ctx = ast.Load()  # it reads its target first
     for node in placed:
         if _is_tool_call(node, tools):
             calls.append(_bind(node, values))
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in values.held:
+            early.append(node)
         _follow(values, node, settles=id(node) in top)
         if any(values.settled(condition) for condition in _conditions(node, tools)):
             settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
     for call in calls:
         yield call._replace(reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments else call
-    yield from (*settled, *_problems(placed, tools))
+    moved = {node.arg if isinstance(node, ast.arg) else node.target.id for node in placed if isinstance(node, (ast.arg, ast.NamedExpr))}  # have a value in another order than the text's
+    unset = {id(name) for name in early if name.id in values.held and name.id not in moved}
+    yield from (*settled, *_problems(placed, tools, unset))
     yield from (MadeCall(name, None, "unknown_field") for name in values.unknown_fields)
 
 # %% ../../nbs/training/03a_code_calls.ipynb #048039ca
@@ -272,6 +292,9 @@ def _calls_of_shape(shape: str, tools: Registry) -> tuple[MadeCall, ...] | None:
 @lru_cache(maxsize=4096)
 def _calls_of_text(code: str, tools: Registry) -> tuple[MadeCall, ...]:
     try:
-        return tuple(_read(ast.parse(code), tools))
+        with warnings.catch_warnings(action="ignore"):  # about code that will not be run
+            tree = ast.parse(code)
+            compile(tree, "", "exec", dont_inherit=True)  # finds what the parser lets pass: `await` and `break` out of place
+        return tuple(_read(tree, tools))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise UnreadableCode(getattr(error, "msg", None) or type(error).__name__) from error
