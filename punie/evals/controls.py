@@ -88,6 +88,13 @@ def _no_field(sample: Sample) -> list[str] | None:
     return [code_mode("\n".join(f"print({_call(call.tool, call.accept[0])})" for call in sample.expected))] if any(call.reads for call in sample.expected) else None
 
 
+def _one_unread(sample: Sample) -> list[str] | None:
+    """Read what should be read of every result but the last."""
+    needed = [call for call in sample.expected if call.reads]
+    lazy = [call.model_copy(update={"reads": []}) if call is needed[-1] else call for call in sample.expected] if len(needed) > 1 else []
+    return [code_mode("\n".join(map(gold_code, lazy)))] if lazy else None
+
+
 def _in_reverse(sample: Sample) -> list[str] | None:
     programs = [gold_code(call) for call in sample.expected]
     return [code_mode("\n".join(programs[::-1]))] if sample.order == "as_listed" and programs != programs[::-1] else None
@@ -150,6 +157,7 @@ CONTROLS: tuple[Control, ...] = (
     Control("right calls in reverse", _in_reverse, (("wrong_call", "wrong_order"), NEEDLESS)),
     Control("an invented field", _invented_field, (("wrong_call", "unknown_field"), NEEDLESS)),
     Control("no field read", _no_field, (("wrong_call", "unread_field"), NEEDLESS)),
+    Control("one field unread", _one_unread, (("wrong_call", "unread_field"), NEEDLESS)),
     Control("a forbidden tool too", lambda s: [code_mode(f"{_program(s)}\n{s.forbidden[0]}()")] if s.forbidden else None, (("wrong_call", "forbidden_call"), NEEDLESS)),
 )
 

@@ -40,12 +40,18 @@ class MadeCall(NamedTuple):
     tool: str
     arguments: dict[str, object] | None  # by name with defaults filled; None where there is a problem
     problem: Problem | None = None
-    reads: tuple[str, ...] = ()  # fields of the tool's result that the code reads: "errors", "errors.line"
+    reads: tuple[str, ...] = ()  # fields of this call's result that the code reads: "errors", "errors.line"
 
 # %% ../../nbs/training/03a_code_calls.ipynb #10ea20f9
 UNKNOWN = object()  # stands for a value that is only known when the code runs
 _POSSIBILITIES = 8  # of one variable; more are not followed
 _SAME_ITEMS = frozenset(("sorted", "list", "tuple", "iter"))  # what they return has the items of what they are given
+
+
+class _Callee(str):
+    """The name of a tool as one call has it; every part of the result carries it, so that it is known which call a field is read of."""
+
+    place: tuple[int, int, int]
 
 
 class _Values:
@@ -54,7 +60,7 @@ class _Values:
     def __init__(self, tools: Registry) -> None:
         self.tools = tools
         self.held: dict[str, list[object]] = {}  # every possibility, by variable
-        self.reads: dict[str, set[str]] = {}  # by tool
+        self.reads: dict[tuple[int, int, int], set[str]] = {}  # by the place of the call
         self.unknown_fields: list[str] = []
 
     def of(self, node: ast.expr) -> list[object]:
@@ -63,7 +69,9 @@ class _Values:
             return self.held.get(node.id, [UNKNOWN])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in self.tools:
-                return [self.tools[node.func.id].result]
+                callee = _Callee(node.func.id)
+                callee.place = _place(node)
+                return [ResultPart(callee, kind=self.tools[callee].returns)]
             return self.of(node.args[0]) if node.func.id in _SAME_ITEMS and node.args else [UNKNOWN]
         if isinstance(node, ast.Attribute):
             return [owner.attribute(node.attr) or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in self.of(node.value)]
@@ -119,7 +127,7 @@ def _follow(values: _Values, node: ast.AST, settles: bool) -> None:
         owners = values.of(node.value)
         for part in (owner.attribute(node.attr) for owner in owners if isinstance(owner, ResultPart)):
             if part:
-                values.reads.setdefault(part.tool, set()).add(_INDEX.sub("", part.path)[1:])
+                values.reads.setdefault(part.tool.place, set()).add(_INDEX.sub("", part.path)[1:])
         if all(isinstance(owner, ResultPart) and owner.is_model and not owner.attribute(node.attr) for owner in owners):
             values.unknown_fields.append(f"{owners[0].kind.__name__}.{node.attr}")
         if isinstance(node.value, ast.Name) and any(isinstance(owner, (list, dict, set)) for owner in owners):
@@ -252,14 +260,14 @@ def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
             node.target.ctx = ast.Load()  # it reads its target first
     for node in placed:
         if _is_tool_call(node, tools):
-            calls.append(_bind(node, values))
+            calls.append((_place(node), _bind(node, values)))
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in values.held:
             early.append(node)
         _follow(values, node, settles=id(node) in top)
         if any(values.settled(condition) for condition in _conditions(node, tools)):
             settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
-    for call in calls:
-        yield call._replace(reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments else call
+    for place, call in calls:
+        yield call._replace(reads=tuple(sorted(values.reads.get(place, ())))) if call.arguments else call
     moved = {node.arg if isinstance(node, ast.arg) else node.target.id for node in placed if isinstance(node, (ast.arg, ast.NamedExpr))}  # have a value in another order than the text's
     unset = {id(name) for name in early if name.id in values.held and name.id not in moved}
     yield from (*settled, *_problems(placed, tools, unset))
