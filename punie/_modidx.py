@@ -1028,8 +1028,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'punie/training/code_calls.py'),
                                            'punie.training.code_calls._set_aside': ( 'training/code_calls.html#_set_aside',
                                                                                      'punie/training/code_calls.py'),
-                                           'punie.training.code_calls._skippable': ( 'training/code_calls.html#_skippable',
-                                                                                     'punie/training/code_calls.py'),
                                            'punie.training.code_calls.calls_in_code': ( 'training/code_calls.html#calls_in_code',
                                                                                         'punie/training/code_calls.py')},
             'punie.training.conversions': { 'punie.training.conversions._block': ( 'training/conversions.html#_block',

@@ -45,6 +45,7 @@ class MadeCall(NamedTuple):
 # %% ../../nbs/training/03a_code_calls.ipynb #10ea20f9
 UNKNOWN = object()  # stands for a value that is only known when the code runs
 _POSSIBILITIES = 8  # of one variable; more are not followed
+_LINKS = 16  # of a chain of fields and items, more than any result has; a longer one is not followed
 _SAME_ITEMS = frozenset(("sorted", "list", "tuple", "iter"))  # what they return has the items of what they are given
 
 
@@ -63,8 +64,10 @@ class _Values:
         self.reads: dict[tuple[int, int, int], set[str]] = {}  # by the place of the call
         self.unknown_fields: list[str] = []
 
-    def of(self, node: ast.expr) -> list[object]:
+    def of(self, node: ast.expr, links: int = _LINKS) -> list[object]:
         """List what an expression may be."""
+        if not links:
+            return [UNKNOWN]
         if isinstance(node, ast.Name):
             return self.held.get(node.id, [UNKNOWN])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -72,11 +75,11 @@ class _Values:
                 callee = _Callee(node.func.id)
                 callee.place = _place(node)
                 return [ResultPart(callee, kind=self.tools[callee].returns)]
-            return self.of(node.args[0]) if node.func.id in _SAME_ITEMS and node.args else [UNKNOWN]
+            return self.of(node.args[0], links - 1) if node.func.id in _SAME_ITEMS and node.args else [UNKNOWN]
         if isinstance(node, ast.Attribute):
-            return [owner.attribute(node.attr) or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in self.of(node.value)]
+            return [owner.attribute(node.attr) or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in self.of(node.value, links - 1)]
         if isinstance(node, ast.Subscript):
-            return [self._item(owner, node.slice) for owner in self.of(node.value)]
+            return [self._item(owner, node.slice) for owner in self.of(node.value, links - 1)]
         try:
             return [ast.literal_eval(node)]
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -163,17 +166,8 @@ def _is_tool_call(node: ast.AST, tools: Registry) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools
 
 
-def _skippable(node: ast.AST) -> list[ast.AST]:
-    """The parts of a node that are run only where something fails, or where a comparison before them holds."""
-    return node.body if isinstance(node, ast.ExceptHandler) else node.comparators[1:] if isinstance(node, ast.Compare) else []
-
-
-def _problems(
-    nodes: list[ast.AST],
-    tools: Registry,
-    unset: set[int],  # names that are read before they have a value
-) -> Iterator[MadeCall]:
-    """Find what a straight program does not do."""
+def _problems(nodes: list[ast.AST], tools: Registry, unset: set[int]) -> Iterator[MadeCall]:
+    """Find what a straight program does not do; `unset` are the names that are read before they have a value."""
     callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {node.arg for node in nodes if isinstance(node, ast.arg)}
     looped: set[int] = set()  # nodes that a loop repeats
@@ -190,8 +184,10 @@ def _problems(
             inside = [inner for part in repeated for inner in ast.walk(part) if id(inner) not in once]
             looped.update(map(id, inside))
             yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner, tools))
-        elif any(_is_tool_call(inner, tools) for part in _skippable(node) for inner in ast.walk(part)):
-            yield MadeCall(type(node).__name__, None, "refused_syntax")
+        elif isinstance(node, (ast.ExceptHandler, ast.Compare)):
+            rest = node.body if isinstance(node, ast.ExceptHandler) else node.comparators[1:]  # is run where something fails, or the comparison before it holds
+            if any(_is_tool_call(inner, tools) for part in rest for inner in ast.walk(part)):
+                yield MadeCall(type(node).__name__, None, "refused_syntax")
 
 # %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
 _DIGITS = re.compile(r"\d+")
@@ -255,9 +251,8 @@ def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
     """Find the calls of a program, and after them its problems."""
     placed = sorted((node for node in ast.walk(tree) if hasattr(node, "lineno")), key=_place)
     top, values, calls, settled, early = {id(statement) for statement in tree.body}, _Values(tools), [], [], []
-    for node in placed:
-        if isinstance(node, ast.AugAssign):
-            node.target.ctx = ast.Load()  # it reads its target first
+    for target in (node.target for node in placed if isinstance(node, ast.AugAssign)):
+        target.ctx = ast.Load()  # which it reads first
     for node in placed:
         if _is_tool_call(node, tools):
             calls.append((_place(node), _bind(node, values)))
@@ -266,8 +261,7 @@ def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
         _follow(values, node, settles=id(node) in top)
         if any(values.settled(condition) for condition in _conditions(node, tools)):
             settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
-    for place, call in calls:
-        yield call._replace(reads=tuple(sorted(values.reads.get(place, ())))) if call.arguments else call
+    yield from (call._replace(reads=tuple(sorted(values.reads.get(place, ())))) if call.arguments else call for place, call in calls)
     moved = {node.arg if isinstance(node, ast.arg) else node.target.id for node in placed if isinstance(node, (ast.arg, ast.NamedExpr))}  # have a value in another order than the text's
     unset = {id(name) for name in early if name.id in values.held and name.id not in moved}
     yield from (*settled, *_problems(placed, tools, unset))
