@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from ..agent.prompt_utils import code_mode
-from .answers import MAX_REPLY, PATHS
+from .answers import MAX_REPLY, PATHS, accepts
 from .dialogue import gold_code, gold_replies
 from .scoring import RULES, Outcome, Reason, Rule, keyword_score, score_replies
 from .suites import Sample, Suite
 from ..settings import GateFailed
+from ..training.code_calls import MadeCall
 
 # %% ../../nbs/evals/04_controls.ipynb #d4466fe5
 Policy = Callable[[Sample], list[str] | None]
@@ -43,7 +44,7 @@ def _through_variables(sample: Sample) -> list[str]:
     """Answer right, with every argument in a variable and every path in another spelling."""
     lines = []
     for number, call in enumerate(sample.expected):
-        values = {name: f"./{value}/" if name in PATHS and isinstance(value, str) and not value.startswith("/") else value for name, value in call.accept[0].items()}
+        values = {name: f"./{value}/" if name in PATHS and isinstance(value, str) and value and not value.startswith("/") else value for name, value in call.accept[0].items()}
         lines += [f"{name}_{number} = {value!r}" for name, value in values.items()]
         program = gold_code(call).replace(_call(call.tool, call.accept[0]), f"{call.tool}({', '.join(f'{name}={name}_{number}' for name in values)})")
         lines.append(program)
@@ -61,6 +62,8 @@ def _other_value(sample: Sample) -> list[str] | None:
         for name, value in call.accept[0].items():
             if isinstance(value, (str, int)) and not isinstance(value, bool):
                 changed = {**call.accept[0], name: f"{value}x" if isinstance(value, str) else value + 1}
+                if accepts(call, MadeCall(call.tool, sample.tools[call.tool].bind(**changed))):
+                    continue
                 others = [gold_code(each) for each in sample.expected[:number] + sample.expected[number + 1 :]]
                 return [code_mode("\n".join([*others, f"print({_call(call.tool, changed)})"]))]
     return None
@@ -70,7 +73,7 @@ def _other_tool(sample: Sample) -> list[str] | None:
     """Call a tool that takes the same arguments."""
     for call in sample.expected[:1]:
         for tool in sample.tools.values():
-            if tool.name not in (*_names(sample), *sample.forbidden) and tool.signature.parameters.keys() == sample.tools[call.tool].signature.parameters.keys():
+            if tool.name not in (*_names(sample), *sample.forbidden) and tool.signature.parameters == sample.tools[call.tool].signature.parameters:
                 return [code_mode("\n".join([f"print({_call(tool.name, call.accept[0])})", *map(gold_code, sample.expected[1:])]))]
     return None
 
