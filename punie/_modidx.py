@@ -328,6 +328,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'punie.evals.export._groups': ('evals/export.html#_groups', 'punie/evals/export.py'),
                                     'punie.evals.export._inspect_log': ('evals/export.html#_inspect_log', 'punie/evals/export.py'),
                                     'punie.evals.export._inspect_sample': ('evals/export.html#_inspect_sample', 'punie/evals/export.py'),
+                                    'punie.evals.export._records': ('evals/export.html#_records', 'punie/evals/export.py'),
                                     'punie.evals.export._schema': ('evals/export.html#_schema', 'punie/evals/export.py'),
                                     'punie.evals.export.export': ('evals/export.html#export', 'punie/evals/export.py'),
                                     'punie.evals.export.to_inspect': ('evals/export.html#to_inspect', 'punie/evals/export.py'),
