@@ -216,7 +216,7 @@ def read_run(
     base: bool = False,  # take the untrained base of the run instead
 ) -> list[Measured]:
     """Read what a run measured. Raises `PunieError` where there is nothing to read."""
-    seeds = sorted(each.parent for each in path.glob("seed*/outcomes.jsonl"))
+    seeds = sorted(each.parent for each in path.glob("seed*/outcomes.jsonl") if each.parent.name.removeprefix("seed").isdecimal())
     files = [path] if path.is_file() else [folder / "outcomes.jsonl" for folder in seeds or [path]]
     if not files[0].exists():
         raise PunieError(f"no outcomes at {path}; name a folder that holds outcomes.jsonl, or make one with `punie eval`")

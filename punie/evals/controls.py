@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from ..agent.prompt_utils import code_mode
-from .answers import MAX_REPLY, PATHS
+from .answers import MAX_REPLY, PATHS, accepts
 from .dialogue import gold_code, gold_replies
 from .scoring import RULES, Outcome, Reason, Rule, keyword_score, score_replies
 from .suites import Sample, Suite
 from ..settings import GateFailed
+from ..training.code_calls import MadeCall
 
 # %% ../../nbs/evals/04_controls.ipynb #d4466fe5
 Policy = Callable[[Sample], list[str] | None]
@@ -43,18 +44,26 @@ def _through_variables(sample: Sample) -> list[str]:
     """Answer right, with every argument in a variable and every path in another spelling."""
     lines = []
     for number, call in enumerate(sample.expected):
-        values = {name: f"./{value}/" if name in PATHS and isinstance(value, str) and not value.startswith("/") else value for name, value in call.accept[0].items()}
+        values = {name: f"./{value}/" if name in PATHS and isinstance(value, str) and value and not value.startswith("/") else value for name, value in call.accept[0].items()}
         lines += [f"{name}_{number} = {value!r}" for name, value in values.items()]
         program = gold_code(call).replace(_call(call.tool, call.accept[0]), f"{call.tool}({', '.join(f'{name}={name}_{number}' for name in values)})")
         lines.append(program)
     return [code_mode("\n".join(lines))] if lines else ["Which one do you mean?"]
 
 # %% ../../nbs/evals/04_controls.ipynb #2dfc743f
+def _compared(sample: Sample) -> list[str]:
+    """Call only where the comparison before it holds, which it never does."""
+    calls = [_call(call.tool, call.accept[0]) for call in sample.expected] or [f"{_names(sample)[0]}()"]
+    return [code_mode("\n".join(f"print(1 > 2 > {call})" for call in calls))]
+
+
 def _other_value(sample: Sample) -> list[str] | None:
     for number, call in enumerate(sample.expected):
         for name, value in call.accept[0].items():
             if isinstance(value, (str, int)) and not isinstance(value, bool):
                 changed = {**call.accept[0], name: f"{value}x" if isinstance(value, str) else value + 1}
+                if accepts(call, MadeCall(call.tool, sample.tools[call.tool].bind(**changed))):
+                    continue
                 others = [gold_code(each) for each in sample.expected[:number] + sample.expected[number + 1 :]]
                 return [code_mode("\n".join([*others, f"print({_call(call.tool, changed)})"]))]
     return None
@@ -64,7 +73,7 @@ def _other_tool(sample: Sample) -> list[str] | None:
     """Call a tool that takes the same arguments."""
     for call in sample.expected[:1]:
         for tool in sample.tools.values():
-            if tool.name not in (*_names(sample), *sample.forbidden) and tool.signature.parameters.keys() == sample.tools[call.tool].signature.parameters.keys():
+            if tool.name not in (*_names(sample), *sample.forbidden) and tool.signature.parameters == sample.tools[call.tool].signature.parameters:
                 return [code_mode("\n".join([f"print({_call(tool.name, call.accept[0])})", *map(gold_code, sample.expected[1:])]))]
     return None
 
@@ -80,6 +89,13 @@ def _invented_field(sample: Sample) -> list[str] | None:
 
 def _no_field(sample: Sample) -> list[str] | None:
     return [code_mode("\n".join(f"print({_call(call.tool, call.accept[0])})" for call in sample.expected))] if any(call.reads for call in sample.expected) else None
+
+
+def _one_unread(sample: Sample) -> list[str] | None:
+    """Read what should be read of every result but the last."""
+    needed = [call for call in sample.expected if call.reads]
+    lazy = [call.model_copy(update={"reads": []}) if call is needed[-1] else call for call in sample.expected] if len(needed) > 1 else []
+    return [code_mode("\n".join(map(gold_code, lazy)))] if lazy else None
 
 
 def _in_reverse(sample: Sample) -> list[str] | None:
@@ -124,12 +140,17 @@ CONTROLS: tuple[Control, ...] = (
     Control("one constant reply", lambda s: [code_mode("\n".join(f"# {name}" for name in s.tools) + "\npass")], (("wrong_call", "missing_call"), NEEDLESS)),
     Control("right call in a comment", lambda s: [code_mode("# " + _program(s).replace("\n", "\n# "))], (("wrong_call", "missing_call"), NEEDLESS)),
     Control("right call, syntax error", lambda s: [code_mode(_program(s)[:-1])], _both(("malformed", "syntax_error"))),
+    Control("right call, and a break outside a loop", lambda s: [code_mode(f"{_program(s)}\nbreak")], _both(("malformed", "syntax_error"))),
     Control("right call, cut off", lambda s: [code_mode(_program(s))[:-30]], _both(("malformed", "truncated"))),
     Control("right call, out of reach", lambda s: [" " * MAX_REPLY + code_mode(_program(s))], _both(("malformed", "too_long"))),
     Control("right call as JSON", lambda s: ["<tool_call>" + json.dumps({"name": _names(s)[0], "arguments": s.expected[0].accept[0] if s.expected else {}}) + "</tool_call>"], _both(("malformed", "other_format"))),
     Control("bare direct call", lambda s: [_program(s)], _both(("malformed", "bare_call"))),
     Control("right call in a fence", lambda s: [f"Here you are:\n```python\n{_program(s)}\n```"], (("malformed", "fenced_call"), RIGHT[1])),
     Control("right call, never reached", lambda s: [code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, only after a failure", lambda s: [code_mode("try:\n    pass\nexcept:\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, after a false claim", lambda s: [code_mode(f"assert len([]) > 1\n{_program(s)}")], (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, after a false comparison", _compared, (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control("right call, after a name without a value", lambda s: [code_mode(f"print(later)\n{_program(s)}\nlater = 1")], (("wrong_call", "unknown_name"), NEEDLESS)),
     Control("right name, no arguments", _no_arguments, (("wrong_call", "missing_argument"), NEEDLESS)),
     Control("another value", _other_value, (("wrong_call", "wrong_value"), NEEDLESS)),
     Control("another tool", _other_tool, (("wrong_call", "wrong_tool"), NEEDLESS)),
@@ -139,6 +160,7 @@ CONTROLS: tuple[Control, ...] = (
     Control("right calls in reverse", _in_reverse, (("wrong_call", "wrong_order"), NEEDLESS)),
     Control("an invented field", _invented_field, (("wrong_call", "unknown_field"), NEEDLESS)),
     Control("no field read", _no_field, (("wrong_call", "unread_field"), NEEDLESS)),
+    Control("one field unread", _one_unread, (("wrong_call", "unread_field"), NEEDLESS)),
     Control("a forbidden tool too", lambda s: [code_mode(f"{_program(s)}\n{s.forbidden[0]}()")] if s.forbidden else None, (("wrong_call", "forbidden_call"), NEEDLESS)),
 )
 
@@ -217,7 +239,7 @@ def require_controls(suite: Suite, rules: Sequence[Rule] = RULES) -> ControlRepo
 
     >>> from punie.evals.suites import load_suite
     >>> len(require_controls(load_suite("abstain_60")).rows)
-    17
+    22
     """
     report = run_controls(suite, rules)
     failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, get_origin
@@ -44,12 +44,20 @@ def _schema() -> "Schema":
     return pa.schema([(name, pa.list_(pa.string()) if get_origin(kind) is tuple else kinds.get(kind, pa.string())) for name, kind in fields.items()])
 
 
+def _records(outcomes: Path) -> Iterator[Record]:
+    """Read the records of a file. Raises `PunieError` where there is none."""
+    records = stream_records(outcomes)
+    if (first := next(records, None)) is None:
+        raise PunieError(f"{outcomes} holds no outcomes; make some with `punie eval`")
+    return chain([first], records)
+
+
 def to_parquet(outcomes: Path, folder: Path) -> Path:
     """Write outcomes as a Parquet table; return its file. Raises `PunieError` for a file that holds no outcomes."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    path, records = folder / "outcomes.parquet", stream_records(outcomes)
+    path, records = folder / "outcomes.parquet", _records(outcomes)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     try:
@@ -104,7 +112,7 @@ def _inspect_log(records: list[Record]) -> "EvalLog":
 # %% ../../nbs/evals/06_export.ipynb #a71b3e0b
 def _groups(outcomes: Path) -> Iterator[list[Record]]:
     """Read the records of one artifact, suite and temperature at a time, as an outcomes file has them."""
-    for _, records in groupby(stream_records(outcomes), lambda record: (record.artifact, record.suite, record.temperature)):
+    for _, records in groupby(_records(outcomes), lambda record: (record.artifact, record.suite, record.temperature)):
         yield list(records)
 
 

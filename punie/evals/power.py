@@ -34,6 +34,8 @@ def power(
     if spread == 0:
         return 0.0
     if repeated:
+        if 2 * 0.5**n >= alpha:  # the least p of n signs
+            return 0.0
         error = sqrt(max(spread - size**2, 1e-12) / n)
         return float(norm.sf(norm.isf(alpha / 2) - size / error) + norm.cdf(-norm.isf(alpha / 2) - size / error))
     wide = 8 * sqrt(n * spread) + 8

@@ -181,9 +181,8 @@ def in_order(sample: Sample, answer: Answer) -> Score | None:
 
 def fields_read(sample: Sample, answer: Answer) -> Score | None:
     """Find a result of which no field was read that should have been."""
-    read = {(call.tool, field) for call in answer.calls for field in call.reads}
     for wanted in sample.expected:
-        if wanted.reads and not any((wanted.tool, field) in read for field in wanted.reads):
+        if wanted.reads and pair([wanted], [call for call in answer.calls if set(call.reads) & set(wanted.reads)])[0]:
             return Score(outcome="wrong_call", reason="unread_field", detail=f"{wanted.tool}: reads none of {', '.join(wanted.reads)}")
     return None
 

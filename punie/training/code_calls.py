@@ -10,6 +10,7 @@ import ast
 import inspect
 import itertools
 import re
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -19,7 +20,7 @@ from ..agent.typed_tools import TOOLS, Registry, ResultPart
 # %% ../../nbs/training/03a_code_calls.ipynb #a6ebaa6f
 SANDBOX_NAMES = frozenset("abs bool dict divmod enumerate filter float format int isinstance iter len list map max min next print range repr round set slice sorted str sum tuple type zip json".split())
 MAX_CODE = 20_000  # characters; longer code is not read
-_REFUSED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.Raise, ast.Global, ast.Nonlocal, ast.Delete, ast.Return)
+_REFUSED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.With, ast.Match, ast.Assert, ast.Raise, ast.Global, ast.Delete)
 _LOOPS = (ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 Problem = Literal["unknown_name", "missing_argument", "unknown_argument", "wrong_type", "not_literal", "in_loop", "unknown_field", "refused_syntax", "tool_as_value"]
@@ -39,12 +40,19 @@ class MadeCall(NamedTuple):
     tool: str
     arguments: dict[str, object] | None  # by name with defaults filled; None where there is a problem
     problem: Problem | None = None
-    reads: tuple[str, ...] = ()  # fields of the tool's result that the code reads: "errors", "errors.line"
+    reads: tuple[str, ...] = ()  # fields of this call's result that the code reads: "errors", "errors.line"
 
 # %% ../../nbs/training/03a_code_calls.ipynb #10ea20f9
 UNKNOWN = object()  # stands for a value that is only known when the code runs
 _POSSIBILITIES = 8  # of one variable; more are not followed
+_LINKS = 16  # of a chain of fields and items, more than any result has; a longer one is not followed
 _SAME_ITEMS = frozenset(("sorted", "list", "tuple", "iter"))  # what they return has the items of what they are given
+
+
+class _Callee(str):
+    """The name of a tool as one call has it; every part of the result carries it, so that it is known which call a field is read of."""
+
+    place: tuple[int, int, int]
 
 
 class _Values:
@@ -53,21 +61,25 @@ class _Values:
     def __init__(self, tools: Registry) -> None:
         self.tools = tools
         self.held: dict[str, list[object]] = {}  # every possibility, by variable
-        self.reads: dict[str, set[str]] = {}  # by tool
+        self.reads: dict[tuple[int, int, int], set[str]] = {}  # by the place of the call
         self.unknown_fields: list[str] = []
 
-    def of(self, node: ast.expr) -> list[object]:
+    def of(self, node: ast.expr, links: int = _LINKS) -> list[object]:
         """List what an expression may be."""
+        if not links:
+            return [UNKNOWN]
         if isinstance(node, ast.Name):
             return self.held.get(node.id, [UNKNOWN])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in self.tools:
-                return [self.tools[node.func.id].result]
-            return self.of(node.args[0]) if node.func.id in _SAME_ITEMS and node.args else [UNKNOWN]
+                callee = _Callee(node.func.id)
+                callee.place = _place(node)
+                return [ResultPart(callee, kind=self.tools[callee].returns)]
+            return self.of(node.args[0], links - 1) if node.func.id in _SAME_ITEMS and node.args else [UNKNOWN]
         if isinstance(node, ast.Attribute):
-            return [owner.attribute(node.attr) or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in self.of(node.value)]
+            return [owner.attribute(node.attr) or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in self.of(node.value, links - 1)]
         if isinstance(node, ast.Subscript):
-            return [self._item(owner, node.slice) for owner in self.of(node.value)]
+            return [self._item(owner, node.slice) for owner in self.of(node.value, links - 1)]
         try:
             return [ast.literal_eval(node)]
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -111,13 +123,14 @@ def _follow(values: _Values, node: ast.AST, settles: bool) -> None:
         for loop in [node] if isinstance(node, ast.For) else node.generators:
             target, items = loop.target, loop.iter
             if isinstance(items, ast.Call) and isinstance(items.func, ast.Name) and items.func.id == "enumerate" and items.args and isinstance(target, ast.Tuple) and len(target.elts) == 2:
+                _assign(values, target.elts[0], [UNKNOWN], settles=True)
                 target, items = target.elts[1], items.args[0]
             _assign(values, target, [owner.item() or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in values.of(items)], settles=True)
     elif isinstance(node, ast.Attribute):
         owners = values.of(node.value)
         for part in (owner.attribute(node.attr) for owner in owners if isinstance(owner, ResultPart)):
             if part:
-                values.reads.setdefault(part.tool, set()).add(_INDEX.sub("", part.path)[1:])
+                values.reads.setdefault(part.tool.place, set()).add(_INDEX.sub("", part.path)[1:])
         if all(isinstance(owner, ResultPart) and owner.is_model and not owner.attribute(node.attr) for owner in owners):
             values.unknown_fields.append(f"{owners[0].kind.__name__}.{node.attr}")
         if isinstance(node.value, ast.Name) and any(isinstance(owner, (list, dict, set)) for owner in owners):
@@ -153,8 +166,8 @@ def _is_tool_call(node: ast.AST, tools: Registry) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools
 
 
-def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
-    """Find what a straight program does not do."""
+def _problems(nodes: list[ast.AST], tools: Registry, unset: set[int]) -> Iterator[MadeCall]:
+    """Find what a straight program does not do; `unset` are the names that are read before they have a value."""
     callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {node.arg for node in nodes if isinstance(node, ast.arg)}
     looped: set[int] = set()  # nodes that a loop repeats
@@ -163,7 +176,7 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
             yield MadeCall(type(node).__name__, None, "refused_syntax")
         elif isinstance(node, ast.Name) and node.id in tools and id(node) not in callees:
             yield MadeCall(node.id, None, "tool_as_value")
-        elif isinstance(node, ast.Name) and node.id not in tools and node.id not in SANDBOX_NAMES and node.id not in stored:
+        elif isinstance(node, ast.Name) and node.id not in tools and node.id not in SANDBOX_NAMES and (node.id not in stored or id(node) in unset and id(node) not in looped):
             yield MadeCall(node.id, None, "unknown_name")
         elif isinstance(node, _LOOPS) and id(node) not in looped:
             repeated = [*node.body, *node.orelse] if isinstance(node, ast.For) else [node]
@@ -171,10 +184,14 @@ def _problems(nodes: list[ast.AST], tools: Registry) -> Iterator[MadeCall]:
             inside = [inner for part in repeated for inner in ast.walk(part) if id(inner) not in once]
             looped.update(map(id, inside))
             yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner, tools))
+        elif isinstance(node, (ast.ExceptHandler, ast.Compare)):
+            rest = node.body if isinstance(node, ast.ExceptHandler) else node.comparators[1:]  # is run where something fails, or the comparison before it holds
+            if any(_is_tool_call(inner, tools) for part in rest for inner in ast.walk(part)):
+                yield MadeCall(type(node).__name__, None, "refused_syntax")
 
 # %% ../../nbs/training/03a_code_calls.ipynb #ee4ee114
 _DIGITS = re.compile(r"\d+")
-_NO_NUMBER = re.compile(r"(?<![(, =])#|#(?![,)])")  # digits that are part of a name, a fraction, a hexadecimal number
+_NO_NUMBER = re.compile(r"(?<![(, =])#|#(?![,)])|-|\[[\s(]*#")  # digits that are part of a name, a fraction, a hexadecimal number; or a sign, an index
 _FIRST_NUMBER = 7_000_000_000  # longer than any number that is set aside
 _MARK = re.compile("\ue000(\\d+)\ue001")
 _PLACES = {f"\ue000{index}\ue001": index for index in range(64)}
@@ -195,11 +212,11 @@ def _set_aside(code: str) -> tuple[str, list[str | int]] | None:
 
 
 def _marked(shape: str) -> str | None:
-    """Write code of this shape with a mark for each value; None where a string may not be what it seems."""
+    """Write code of this shape with a mark for each value; None where a value may not be what it seems, or is a key."""
     quote = '"' if '"' in shape else "'"
     pieces = shape.split(quote)
     texts = len(pieces) - 1
-    if "" in pieces[1:-1] or any(piece[-1:].isalnum() for piece in pieces[:-1]) or "\ue000" in shape or _NO_NUMBER.search(shape):
+    if "" in pieces[1:-1] or any(piece[-1:].isalnum() for piece in pieces[:-1]) or "\ue000" in shape or "{" in shape or _NO_NUMBER.search(shape):
         return None
     code = pieces[0] + "".join(f"{quote}\ue000{index}\ue001{quote}{piece}" for index, piece in enumerate(pieces[1:]))
     numbers = itertools.count(_FIRST_NUMBER + texts)
@@ -224,25 +241,30 @@ def _place(node: ast.AST) -> tuple[int, int, int]:
 
 
 def _conditions(node: ast.AST, tools: Registry) -> list[ast.expr]:
-    """The condition that decides whether a part of a node is run, if there is one."""
+    """The conditions that decide whether a part of a node is run, if there are any."""
     if isinstance(node, ast.BoolOp):
-        return node.values[:1] if any(_is_tool_call(inner, tools) for value in node.values[1:] for inner in ast.walk(value)) else []
+        return node.values[: max((index for index, value in enumerate(node.values) if any(_is_tool_call(inner, tools) for inner in ast.walk(value))), default=0)]
     return [node.test] if isinstance(node, (ast.If, ast.IfExp)) else []
 
 
 def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
     """Find the calls of a program, and after them its problems."""
     placed = sorted((node for node in ast.walk(tree) if hasattr(node, "lineno")), key=_place)
-    top, values, calls, settled = {id(statement) for statement in tree.body}, _Values(tools), [], []
+    top, values, calls, settled, early = {id(statement) for statement in tree.body}, _Values(tools), [], [], []
+    for target in (node.target for node in placed if isinstance(node, ast.AugAssign)):
+        target.ctx = ast.Load()  # which it reads first
     for node in placed:
         if _is_tool_call(node, tools):
-            calls.append(_bind(node, values))
+            calls.append((_place(node), _bind(node, values)))
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in values.held:
+            early.append(node)
         _follow(values, node, settles=id(node) in top)
         if any(values.settled(condition) for condition in _conditions(node, tools)):
             settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
-    for call in calls:
-        yield call._replace(reads=tuple(sorted(values.reads.get(call.tool, ())))) if call.arguments is not None else call
-    yield from (*settled, *_problems(placed, tools))
+    yield from (call._replace(reads=tuple(sorted(values.reads.get(place, ())))) if call.arguments is not None else call for place, call in calls)
+    moved = {node.arg if isinstance(node, ast.arg) else node.target.id for node in placed if isinstance(node, (ast.arg, ast.NamedExpr))}  # have a value in another order than the text's
+    unset = {id(name) for name in early if name.id in values.held and name.id not in moved}
+    yield from (*settled, *_problems(placed, tools, unset))
     yield from (MadeCall(name, None, "unknown_field") for name in values.unknown_fields)
 
 # %% ../../nbs/training/03a_code_calls.ipynb #048039ca
@@ -259,7 +281,7 @@ def calls_in_code(
         raise UnreadableCode(f"code of {len(code)} characters")
     if (aside := _set_aside(code)) and (calls := _calls_of_shape(aside[0], tools)) is not None:
         values = aside[1]
-        return tuple([MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}, reads=call.reads) if call.arguments is not None else call for call in calls])
+        return tuple([MadeCall(call.tool, {name: _put_back(value, values) for name, value in call.arguments.items()}, reads=call.reads) if call.arguments else call for call in calls])
     return _calls_of_text(code, tools)
 
 
@@ -272,6 +294,9 @@ def _calls_of_shape(shape: str, tools: Registry) -> tuple[MadeCall, ...] | None:
 @lru_cache(maxsize=4096)
 def _calls_of_text(code: str, tools: Registry) -> tuple[MadeCall, ...]:
     try:
-        return tuple(_read(ast.parse(code), tools))
+        with warnings.catch_warnings(action="ignore"):  # about code that will not be run
+            tree = ast.parse(code)
+            compile(tree, "", "exec", dont_inherit=True)  # finds what the parser lets pass: `await` and `break` out of place
+        return tuple(_read(tree, tools))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise UnreadableCode(getattr(error, "msg", None) or type(error).__name__) from error
