@@ -22,7 +22,7 @@ from ..files import read_json, read_jsonl, sha256_text, write_json, write_text
 from .gates import run_preflight
 from .registration import Inputs, Registration, code_hash, read_registration, register
 from .run import Run, alone, is_done, open_run, read_stages, require_room
-from .verdict import Verdict, decide
+from .verdict import Verdict, decide, read_verdict
 from .worker import Notify, StageProcess
 from ..settings import PunieError, load_settings
 from ..training.artifacts import artifact_id, find_model, load_model
@@ -280,16 +280,16 @@ class Results:
 
 
 def load_results(run: Run) -> Results:
-    """Load what a finished run left. Raises `PunieError` where a file is missing."""
-    records, base = read_records(run.path("outcomes.jsonl")), artifact_id(run.base)
+    """Load what a finished run left; its models may lie elsewhere. Raises `PunieError` where a file is missing or broken."""
+    records, verdict = read_records(run.path("outcomes.jsonl")), read_verdict(run.path("verdict.json"))
     return Results(
         registration=read_registration(run.path("registration.json")),
         gates=[*read_json(run.path("preflight.json")), *read_json(run.path("checks.json"))],
         ledger=read_json(run.path("ledger.json")),
         events=[event for _, event in read_jsonl(run.path("events.jsonl"))],
-        base=[record for record in records if record.artifact == base],
-        tuned=[record for record in records if record.artifact != base],
-        verdict=Verdict.model_validate(read_json(run.path("verdict.json"))),
+        base=[record for record in records if record.artifact != verdict.artifact],
+        tuned=[record for record in records if record.artifact == verdict.artifact],
+        verdict=verdict,
         seconds={name: entry["seconds"] for name, entry in read_stages(run).items()},
         survival=_survival(run),
     )
