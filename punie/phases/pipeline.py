@@ -167,17 +167,19 @@ TOGETHER = (("preflight", "check", "register"), ("fuse", "quantize"), ("evaluate
 
 
 # %% ../../nbs/phases/02_pipeline.ipynb #21fad5d8
-def require_stages(*names: str | None) -> None:
-    """Check names of stages. Raises `PunieError`.
+def require_stages(start: str | None, until: str | None = None) -> None:
+    """Check the names of a first and a last stage, and their order. Raises `PunieError`.
 
     >>> require_stages("trian")
     Traceback (most recent call last):
         ...
     punie.settings.PunieError: no stage 'trian'; stages are preflight, check, register, train, fuse, quantize, evaluate, verdict
     """
-    for name in names:
+    for name in (start, until):
         if name is not None and name not in STAGES:
             raise PunieError(f"no stage {name!r}; stages are {', '.join(STAGES)}")
+    if start and until and [*STAGES].index(until) < [*STAGES].index(start):
+        raise PunieError(f"{until} comes before {start}, which would be taken away and not made again; name a last stage from {start} on")
 
 
 def advance(
