@@ -53,15 +53,16 @@ def _advance_with_bars(run: "Run", start: str | None, until: str | None) -> None
 # %% ../nbs/cli.ipynb #cc545a78
 def _show_results(run: "Run") -> None:
     from punie.phases.pipeline import load_results
+    from punie.phases.report import all_shares
+    from punie.phases.results import judged_shares
 
     results = load_results(run)
     for suite in run.spec.evaluation.suites:
-        tuned, base, criteria = results.summary("tuned", suite), results.summary("base", suite), run.spec.criteria.get(suite, {})
+        base = all_shares(results.summary("base", suite))
         grid = Table("category", "strictly right", "95% interval", "criterion", "untrained base", title=suite)
-        for category, share in {**tuned.by_category, "overall": tuned.overall}.items():
-            least = criteria.get(category)
-            mark = "" if least is None else f"{least:.0%} " + ("[green]held[/]" if share.value >= least else "[red]missed[/]")
-            grid.add_row(category, str(share), f"{share.low:.0%} to {share.high:.0%}", mark, str(base.by_category.get(category, base.overall)))
+        for category, share, judged in judged_shares(results, suite):
+            mark = f"{judged.least:.0%} " + ("[green]held[/]" if judged.held else "[red]missed[/]") if judged else ""
+            grid.add_row(category, str(share), share.interval, mark, str(base.get(category, "")))
         console.print(grid)
     colour = {"PASS": "green", "FAIL": "red", "CANNOT TELL": "yellow"}[results.verdict.verdict]
     console.print(f"[bold {colour}]{results.verdict.verdict}[/] {results.verdict.sentence}")
