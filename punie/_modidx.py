@@ -175,6 +175,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'punie.blas.mlx_core': ('blas.html#mlx_core', 'punie/blas.py'),
                             'punie.blas.on_cpu': ('blas.html#on_cpu', 'punie/blas.py')},
             'punie.cli': { 'punie.cli._advance_with_bars': ('cli.html#_advance_with_bars', 'punie/cli.py'),
+                           'punie.cli._shares_table': ('cli.html#_shares_table', 'punie/cli.py'),
                            'punie.cli._show_results': ('cli.html#_show_results', 'punie/cli.py'),
                            'punie.cli.doctor': ('cli.html#doctor', 'punie/cli.py'),
                            'punie.cli.examine': ('cli.html#examine', 'punie/cli.py'),
