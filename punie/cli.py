@@ -25,7 +25,7 @@ from .cli_train import train
 from .settings import PunieError, load_settings
 
 if TYPE_CHECKING:
-    from punie.phases.pipeline import Run
+    from punie.phases.pipeline import Results, Run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help="A laboratory for tuning local models to call tools.")
 console = Console()
@@ -51,18 +51,24 @@ def _advance_with_bars(run: "Run", start: str | None, until: str | None) -> None
 
 
 # %% ../nbs/cli.ipynb #cc545a78
+def _shares_table(results: "Results", suite: str) -> Table:
+    from punie.phases.report import all_shares
+    from punie.phases.results import judged_shares
+
+    base = all_shares(results.summary("base", suite))
+    grid = Table("category", "strictly right", "95% interval", "criterion", "untrained base", title=suite)
+    for category, share, judged in judged_shares(results, suite):
+        mark = f"{judged.least:.0%} " + ("[green]held[/]" if judged.held else "[red]missed[/]") if judged else ""
+        grid.add_row(category, str(share), share.interval, mark, str(base.get(category, "")))
+    return grid
+
+
 def _show_results(run: "Run") -> None:
     from punie.phases.pipeline import load_results
 
     results = load_results(run)
     for suite in run.spec.evaluation.suites:
-        tuned, base, criteria = results.summary("tuned", suite), results.summary("base", suite), run.spec.criteria.get(suite, {})
-        grid = Table("category", "strictly right", "95% interval", "criterion", "untrained base", title=suite)
-        for category, share in {**tuned.by_category, "overall": tuned.overall}.items():
-            least = criteria.get(category)
-            mark = "" if least is None else f"{least:.0%} " + ("[green]held[/]" if share.value >= least else "[red]missed[/]")
-            grid.add_row(category, str(share), f"{share.low:.0%} to {share.high:.0%}", mark, str(base.by_category.get(category, base.overall)))
-        console.print(grid)
+        console.print(_shares_table(results, suite))
     colour = {"PASS": "green", "FAIL": "red", "CANNOT TELL": "yellow"}[results.verdict.verdict]
     console.print(f"[bold {colour}]{results.verdict.verdict}[/] {results.verdict.sentence}")
 

@@ -53,10 +53,11 @@ def list_data() -> None:
     """List the recipes, and which of them are built."""
     from punie.training.recipes import RECIPES
 
-    grid = Table("data set", "train", "valid", "what it is", "built")
+    grid, root = Table("data set", "train", "valid", "what it is", "built"), load_settings().root
     for name, recipe in RECIPES.items():
         folder = load_settings().data / name
-        grid.add_row(name, *map(str, recipe.sizes.values()), recipe.about, str(folder.relative_to(load_settings().root)) if (folder / "train.jsonl").exists() else "")
+        shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
+        grid.add_row(name, *map(str, recipe.sizes.values()), recipe.about, str(shown) if (folder / "train.jsonl").exists() else "")
     console.print(grid)
 
 

@@ -119,7 +119,7 @@ def ladder(
     prompts = [tokenizer.encode(format_prompt(sample.question, base), add_special_tokens=False) for sample in suites[0].samples]
     with alone(folder), _bar(len(widths)) as show:
         score = _scorer(suites, max_tokens, lambda note: show(note=note))
-        judge = f"{[each.name for each in suites]} {max_tokens} {code_hash()}"
+        judge = f"{[(each.name, each.sha256) for each in suites]} {max_tokens} {code_hash()}"
         rungs = climb(base, adapter, folder, prompts, score, judge, widths, group_size, lambda doing, done: show(doing=doing, completed=done, note=""))
         show(completed=len(widths), doing="", note="")
     head, *rows = ladder_rows(rungs)

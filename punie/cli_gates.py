@@ -120,8 +120,8 @@ def check(
 def preflight(
     phase: Annotated[str | None, typer.Argument(help="A phase: its base, reference, remedy, data and suite are taken.")] = None,
     model: Annotated[str | None, typer.Option(help="Instead of a phase: a model's folder or hub id. A tokenizer alone will do.")] = None,
-    reference: Annotated[str | None, typer.Option(help="The model that it is to agree with.")] = None,
-    data: Annotated[str, typer.Option(help="A data set whose conversations are rendered.")] = "phase33_merged",
+    reference: Annotated[str | None, typer.Option(help="With --model: the model that it is to agree with.")] = None,
+    data: Annotated[str | None, typer.Option(help="With --model: a data set whose conversations are rendered; phase33_merged by default.")] = None,
 ) -> None:
     """Ask whether tokenizer, template, parsers and data agree; exit with status 1 if one thing does not.
 
@@ -136,10 +136,12 @@ def preflight(
 
     if (phase is None) == (model is None):
         raise PunieError("name a phase, or a --model")
+    if phase and (reference or data):
+        raise PunieError(f"{phase} names its own reference and data; say --reference and --data with --model only")
     spec = load_spec(phase) if phase else None
     base = spec.base if spec else Base(model=model, reference=reference)
     folder, other = (find_model(name, tokenizer_only=True) if name else None for name in (base.model, base.reference))
-    rows = read_dataset(find_data(spec.data.name if spec else data)).train
+    rows = read_dataset(find_data(spec.data.name if spec else data or "phase33_merged")).train
     with remedied(folder, base.remedy, other) as lent, console.status(f"rendering {len(rows):,} conversations"):
         results = run_preflight(lent, base.remedy.samples(rows), load_suite(spec.evaluation.suites[0] if spec else "phase33_27"), base.tokens, other, base.remedy.one_sample_per_turn)
     console.print(gates_table(f"{phase or model}{f' against {base.reference}' if base.reference else ''}", results))

@@ -91,7 +91,7 @@ def pages(
 
 # %% ../nbs/cli_reports.ipynb #24e151d4
 def _cells_table(cells: "list[Cell]") -> Table:
-    colours = {"done": "green", "failed": "red", "to do": "yellow"}
+    colours = {"done": "green", "refused": "red", "failed": "red", "to do": "yellow"}
     grid = Table("run", "state", "in words")
     for cell in cells:
         state, words = cell.state
@@ -115,17 +115,20 @@ def sweep(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from punie.phases.index_page import write_index
-    from punie.phases.sweep import grid, parse_axis, parse_seeds, sweep_cluster, sweep_here
+    from punie.phases.sweep import grid, missing_cells, parse_axis, parse_seeds, sweep_cluster, sweep_here
     from punie.phases.sweep_page import write_sweep_page
 
     cells = grid(phase, parse_seeds(seeds), [parse_axis(text) for text in settings or []])
     with Progress(TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
-        task = bars.add_task(f"{phase}, {len(cells)} runs", total=sum(cell.state[0] != "done" for cell in cells))
+        task = bars.add_task(f"{phase}, {len(cells)} runs", total=len(missing_cells(cells)))
         told = lambda over, all, cell: bars.update(task, completed=over, description=f"{cell.phase}/{cell.name}")  # noqa: E731
         sweep_cluster(cells, scheduler, label, told) if scheduler else sweep_here(cells, told)
     console.print(_cells_table(cells))
     page = write_sweep_page(cells)
     write_index(load_settings().reports)
     console.print(f"Page: {page}", soft_wrap=True)
-    if failed := sum(cell.state[0] == "failed" for cell in cells):
+    states = [cell.state[0] for cell in cells]
+    if refused := states.count("refused"):
+        raise GateFailed(f"{refused} of {len(cells)} cells were registered with something else than is there now; undo the change, or move their folders away, and the same command does the rest")
+    if failed := states.count("failed"):
         raise GateFailed(f"{failed} of {len(cells)} cells failed; their logs lie in {cells[0].log.parent}; the same command tries them again")

@@ -17,7 +17,7 @@ from ..evals.engines import Reply
 from ..evals.runner import Record, judge, write_records
 from ..evals.suites import load_suite
 from ..files import sha256_text, write_json, write_jsonl
-from .pipeline import STAGES
+from .pipeline import STAGES, stage_key
 from .registration import register
 from .run import Run, open_run
 from .spec import load_spec
@@ -60,7 +60,10 @@ def write_example(
     write_records([*_records(run, artifact_id(run.base), 0), *tuned], run.path("outcomes.jsonl"))
     write_json(run.path("verdict.json"), decide(registration, tuned, artifact).model_dump())
     left = [path.name for path in run.folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    write_json(run.path("stages.json"), {name: {"key": "", "seconds": 1.0, "outputs": dict.fromkeys(left, "")} for name in STAGES})
+    stages: dict[str, dict] = {}
+    for name in STAGES:
+        stages[name] = {"key": stage_key(name, run.inputs, stages), "seconds": 1.0, "outputs": dict.fromkeys(left, "")}
+    write_json(run.path("stages.json"), stages)
     return run
 
 # %% ../../nbs/phases/03c_example.ipynb #ef921336

@@ -15,6 +15,7 @@ from pathlib import Path
 from .pipeline import STAGES, Results, load_results
 from .registration import read_registration
 from .run import Run, read_stages
+from .spec import phase_path
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/phases/03b_finished.ipynb #976f5262
@@ -58,7 +59,7 @@ def run_command(run: Run) -> str:
     >>> run_command(open_run("tiny", 3, {"lora.rank": 4}))
     'punie run tiny --seed 3 --set lora.rank=4'
     """
-    return " ".join(["punie", "run", run.spec.name, "--seed", str(run.inputs.seed), *set_options(run.overrides)])
+    return shlex.join(["punie", "run", run.spec.name, "--seed", str(run.inputs.seed), *set_options(run.overrides)])
 
 
 def ladder_command(run: Run) -> str:
@@ -75,6 +76,7 @@ def open_registered(folder: Path) -> Run:
     """Open a run as it was registered. Raises `PunieError` where there is none."""
     if not (folder / "registration.json").exists():
         seed = re.fullmatch(r"seed(\d+)", folder.name)
+        phase_path(folder.parent.name)  # an unknown phase is named first
         raise PunieError(f"{folder} holds no registered run; {f'`punie run {folder.parent.name} --seed {seed[1]}` starts one' if seed else '`punie status` lists those that there are'}")
     registration = read_registration(folder / "registration.json")
     return Run(registration.spec, registration.inputs, folder, registration.overrides)

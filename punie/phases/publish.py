@@ -20,7 +20,7 @@ from .page import export_html
 from .pipeline import Results, advance, load_results
 from .registration import read_registration
 from .results import results_document, write_document
-from .run import Run
+from .run import Run, short_name
 from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -99,17 +99,23 @@ def publish(done: "NotebookNode", card: Card, folder: Path) -> Path:
     return folder / "index.html"
 
 
+def _is_current(folder: Path, source: str) -> bool:
+    try:
+        return (folder / "index.html").exists() and read_card(folder / "card.json").source == source
+    except PunieError:  # no card, or one that cannot be read
+        return False
+
+
 def make_page(run: Run) -> Path:
     """Publish the page of a finished run and its results document, unless the page is there as it would be made; return its path. Raises `PunieError` where the run is not finished, a cell fails, or the folder cannot be written."""
     open_finished(run.folder)
-    folder, source = page_folder(run), page_source(run)
-    if (folder / "index.html").exists() and (folder / "card.json").exists() and read_card(folder / "card.json").source == source:
+    folder = page_folder(run)
+    if _is_current(folder, page_source(run)):
         return folder / "index.html"
-    card = run_card(run)
-    write_json(folder / "card.json", card.model_copy(update={"source": ""}).model_dump(mode="json"))
+    write_json(folder / "card.json", run_card(run).model_copy(update={"source": ""}).model_dump(mode="json"))
     done = execute("phase.ipynb", {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)}, run.path("report.ipynb"))
     write_document(results_document(load_results(run)), folder / "results.md")
-    return publish(done, card, folder)
+    return publish(done, run_card(run), folder)  # the notebook does what is out of date, so only now it is known what the page says
 
 # %% ../../nbs/phases/07b_publish.ipynb #a054700f
 def make_comparison(
@@ -120,7 +126,7 @@ def make_comparison(
         raise PunieError("a comparison needs two different runs or more, such as tiny/seed0 tiny/seed1")
     opened = [open_finished(run_folder(name)) for name in names]
     runs = [run_name(run.folder) for run in opened]
-    folder = load_settings().reports / "-against-".join(name.replace("/", "-") for name in ("-and-".join(runs[1:]), runs[0]))
+    folder = load_settings().reports / short_name("-against-".join(name.replace("/", "-") for name in ("-and-".join(runs[1:]), runs[0])))
     made = max(read_registration(run.path("registration.json")).registered[:10] for run in opened)
     source = sha256_text(" ".join([*map(page_source, opened), sha256_files([load_settings().root / "nbs" / "compare.ipynb"])]))
     card = Card(kind="comparison", name=folder.name, title=f"{', '.join(runs[1:])} against {runs[0]}", made=made, source=source)

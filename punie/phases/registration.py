@@ -70,7 +70,11 @@ class Registration(BaseModel):
     machine: str
 
 # %% ../../nbs/phases/01_registration.ipynb #3fc0cd04
-def gather_inputs(spec: Spec, seed: int) -> Inputs:
+def gather_inputs(
+    spec: Spec,
+    seed: int,
+    models: Inputs | None = None,  # where base and reference lie elsewhere: inputs that know their hashes
+) -> Inputs:
     """Hash what a run depends on. Raises `PunieError` where a part is missing.
 
     >>> from punie.phases.spec import load_spec
@@ -82,8 +86,8 @@ def gather_inputs(spec: Spec, seed: int) -> Inputs:
         spec=spec.sha256,
         data=dataset_hash(settings.data / spec.data.name),
         suites={name: load_suite(name).sha256 for name in spec.evaluation.all_suites},
-        base=artifact_id(find_base(spec)),
-        reference=tokenizer_id(find_model(spec.base.reference, tokenizer_only=True)) if spec.base.reference else None,
+        base=models.base if models else artifact_id(find_base(spec)),
+        reference=models.reference if models else tokenizer_id(find_model(spec.base.reference, tokenizer_only=True)) if spec.base.reference else None,
         seed=seed,
     )
 

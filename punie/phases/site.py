@@ -94,12 +94,15 @@ def build_site(
     """Write all notebooks and the published reports as a static site; return the path of its first page. Raises `PunieError` where the folder holds something else."""
     from nbconvert.filters import markdown2html
 
-    if folder.exists() and any(folder.iterdir()) and not (folder / "docs").is_dir():
-        raise PunieError(f"{folder} holds something that is no site; name an empty folder")
+    reports, ours = load_settings().reports, folder / ".punie_site"  # the mark of a folder that may be written over
+    if folder.resolve().is_relative_to(reports.resolve()):
+        raise PunieError(f"{folder} lies in {reports}, which is copied into the site; name a folder outside")
+    if folder.exists() and not ours.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PunieError(f"{folder} holds something that is no site of punie; name an empty folder")
+    write_text(ours, "written by `punie pages --site`\n")
     order = reading_order() if order is None else order
     for number in range(len(order)):
         _page_of(number, order, folder)
-    reports = load_settings().reports
     shutil.copytree(reports, folder / "reports", dirs_exist_ok=True)
     links = re.sub(r"\(([^()]+)\.ipynb\)", lambda found: f"(docs/{'readme' if found[1] == 'index' else found[1]}.html)", contents(order).data)
     reading = '<p><a href="reports/index.html">Published reports</a></p>' if (reports / "index.html").exists() else ""

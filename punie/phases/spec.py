@@ -103,13 +103,20 @@ class Evaluation(Part):
     temperature: float = Field(default=0.0, ge=0)  # 0 always takes the likeliest token
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)  # of the draws, where the temperature is above 0
-    epochs: int = Field(default=1, ge=1)  # tries of each prompt, where the temperature is above 0
+    epochs: int = Field(default=1, ge=1)  # tries of each prompt: one, until a verdict can tell tries from prompts
     probe: str | None = None  # the suite that the model answers every `lora.probe_every` updates; it judges nothing else
 
     @property
     def all_suites(self) -> list[str]:
         """Every suite that a run reads: those that judge, then the probe's."""
         return [*self.suites, *([] if self.probe is None else [self.probe])]
+
+    @field_validator("epochs")
+    @classmethod
+    def _one_try(cls, epochs: int) -> int:
+        if epochs > 1:
+            raise ValueError("a verdict counts each prompt once; ask for several tries with `punie eval --epochs`, and weigh them with `punie compare`")
+        return epochs
 
     @model_validator(mode="after")
     def _plain_names(self) -> "Evaluation":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..files import read_json
 from .run import at_work, owner
+from .verdict import read_verdict
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/phases/02b_status.ipynb #d5cbebc9
@@ -33,7 +34,7 @@ def read_status(folder: Path) -> Status:
     name = f"{folder.parent.name}/{folder.name}"
     try:
         stages = read_json(folder / "stages.json") if (folder / "stages.json").exists() else {}
-        verdict = read_json(folder / "verdict.json") if "verdict" in stages and (folder / "verdict.json").exists() else None
+        verdict = read_verdict(folder / "verdict.json") if "verdict" in stages and (folder / "verdict.json").exists() else None
         stopped = read_json(folder / "stopped.json")["reason"] if (folder / "stopped.json").exists() else ""
         done = tuple(stages)
     except (PunieError, TypeError, KeyError) as error:
@@ -42,7 +43,7 @@ def read_status(folder: Path) -> Status:
         return Status(name, done, "at work", f"pid {owner(folder)}")
     if stopped:
         return Status(name, done, "stopped", stopped)
-    return Status(name, done, verdict["verdict"], verdict["sentence"]) if verdict else Status(name, done, "begun")
+    return Status(name, done, verdict.verdict, verdict.sentence) if verdict else Status(name, done, "begun")
 
 
 def list_runs() -> list[Status]:

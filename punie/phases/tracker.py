@@ -32,8 +32,8 @@ def requirements_document(
     rows = []
     for name in phase_names():
         spec, own, told = load_spec(name), [card for card in cards if card.phase == name], published.get(name)
-        best = max((card for card in own if card.scores), key=lambda card: next(iter(card.scores.values()))["overall"].value, default=None)
-        result = str(next(iter(best.scores.values()))["overall"]) + f", {best.verdict}" if best else "not run here"
+        best = max((card for card in own if card.scores and not card.overrides), key=lambda card: next(iter(card.scores.values()))["overall"].value, default=None)
+        result = str(next(iter(best.scores.values()))["overall"]) + f", {best.verdict}, seed {best.seed}" if best else "not run here"
         rows.append([
             name, spec.base.model.split("/")[-1], f"{spec.lora.num_layers} layers, rank {spec.lora.rank}", f"{spec.export.bits} bits", _figure(spec.budget.disk_gb, " GB"), _figure(spec.budget.memory_gb, " GB"),
             _figure(told and told.memory_gb, " GB"), _figure(told and told.size_gb, " GB"), _figure(told and told.latency_seconds, " s"), _figure(best and best.size_gb, " GB"), _figure(best and best.minutes, " min"), result,
