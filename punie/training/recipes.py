@@ -15,7 +15,7 @@ from pathlib import Path
 from ..files import read_jsonl
 from ..settings import PunieError, load_settings
 from .dataset import TrainingDataset, TrainingExample
-from .dataset_io import read_split, write_dataset
+from .dataset_io import SPLITS, parse_row, read_split, split_files, write_dataset
 from .families import FAMILIES
 from .names import WORDS, Names
 from .wordings import Bank, vocabulary
@@ -55,13 +55,14 @@ RECIPES: dict[str, Recipe] = {
 
 # %% ../../nbs/training/05_recipes.ipynb #89209661
 def suite_places() -> list[tuple[str, str]]:
-    """List the questions of every shipped suite, each with the place where it stands; no row may repeat one.
+    """List the questions of every suite in the data folder, each with the place where it stands; no row may repeat one. Raises `PunieError` that names the line of what is no row.
 
     >>> dict(suite_places())["suite phase33_27:4"]
     'Please type check src and tell me about any errors.'
     """
     suites = sorted(load_settings().suites.glob("*.jsonl"))
-    return [(f"suite {suite.stem}:{number}", message["content"]) for suite in suites for number, row in read_jsonl(suite) for message in row.get("messages", ()) if message.get("role") == "user"]
+    rows = [(suite, number, parse_row(row, f"{suite}:{number}")) for suite in suites for number, row in read_jsonl(suite) if "messages" in row]  # the first line may be a header
+    return [(f"suite {suite.stem}:{number}", message.content) for suite, number, row in rows for message in row.messages if message.role == "user"]
 
 # %% ../../nbs/training/05_recipes.ipynb #364a87a0
 def _take(rows: Iterator[TrainingExample], count: int, taken: set[str]) -> list[TrainingExample]:
@@ -112,9 +113,12 @@ def build(
     """Write a data set, and return its folder. Raises `PunieError` for an unknown name, or where the folder holds other rows."""
     dataset = make(name)
     folder = folder or load_settings().data / name
-    for split, rows in dataset.splits.items():
-        path = folder / f"{split}.jsonl"
-        if path.exists() and not force and read_split(path) != rows:
+    made = {folder / f"{split}.jsonl": rows for split, rows in dataset.splits.items()}
+    held = [path for split in SPLITS for path in split_files(folder, split)]
+    for path in () if force else held:
+        if path not in made or read_split(path) != made[path]:
             raise PunieError(f"{path} holds other rows than the recipe {name!r} makes; build into another folder, or overwrite it with force")
     write_dataset(dataset, folder)
+    for path in set(held) - made.keys():  # they would count as rows of this data set
+        path.unlink()
     return folder
