@@ -108,7 +108,7 @@ def sweep(
 ) -> None:
     """Run a phase over seeds and over the values of knobs, and publish the page of all of it. Only what is missing is done.
 
-    On each machine: `dask worker tcp://host:8786 --nthreads 1 --resources accelerator=1`. Exit with status 1 where a cell failed.
+    On each machine: `dask worker tcp://host:8786 --nthreads 1 --resources accelerator=1`. Exit with status 1 where a cell failed, or was registered with something else.
 
     Examples: `punie sweep tiny --seeds 0-4`, `punie sweep tiny --seeds 0-2 --set lora.rank=4,8,16`, `punie sweep tiny --scheduler tcp://host:8786`
     """

@@ -86,7 +86,7 @@ def _cast(spec: Spec, house: Path) -> tuple[dict, str]:
     twin, note = house / "twin", f"the tokenizer of {spec.base.model}"
     base = {"model": str(twin), "tokens": spec.base.tokens}
     if words is None:
-        note = f"the embedded tokenizer, because that of {spec.base.model} is not here: the gates below say nothing about it; fetch it with: hf download {spec.base.model} --include 'token*' '*.jinja'"
+        note = f"the embedded tokenizer, because that of {spec.base.model} is not here: the gates below say nothing about it; fetch it with: hf download {spec.base.model} --include 'token*' --include '*.jinja'"
         base["tokens"] = load_spec("tiny").base.tokens
     elif spec.base.reference and reference is None:
         note += f", without its reference {spec.base.reference}, which is not here"
