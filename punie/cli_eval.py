@@ -205,7 +205,7 @@ def export_outcomes(
 ) -> None:
     """Write outcomes for other tools.
 
-    Examples: `punie export runs/tiny/seed0`, `punie export runs/evals/models-tiny-49f00d859d02/phase33_27 --to parquet,inspect`, then `inspect view --log-dir FOLDER`
+    Examples: `punie export runs/tiny/seed0`, `punie export runs/evals/models-tiny-2e172f360e1e/phase33_27 --to parquet,inspect`, then `inspect view --log-dir FOLDER`
     """
     from punie.evals.export import export
 

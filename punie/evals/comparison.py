@@ -227,7 +227,10 @@ def read_run(
 
 def _judged(file: Path, base: bool) -> Iterable[Record]:
     verdict = file.parent / "verdict.json"
-    judged = read_json(verdict)["artifact"] if verdict.exists() else None
+    try:
+        judged = read_json(verdict)["artifact"] if verdict.exists() else None
+    except (KeyError, TypeError) as error:
+        raise PunieError(f"{verdict} names no judged model; `punie run` decides again") from error
     artifacts = set()
     for record in stream_records(file):
         artifacts.add(record.artifact)
