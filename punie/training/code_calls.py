@@ -296,7 +296,7 @@ def _calls_of_text(code: str, tools: Registry) -> tuple[MadeCall, ...]:
     try:
         with warnings.catch_warnings(action="ignore"):  # about code that will not be run
             tree = ast.parse(code)
-            compile(tree, "", "exec", dont_inherit=True)  # finds what the parser lets pass: `await` and `break` out of place
+            compile(code, "", "exec", dont_inherit=True)  # finds what the parser lets pass: `await` and `break` out of place
         return tuple(_read(tree, tools))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise UnreadableCode(getattr(error, "msg", None) or type(error).__name__) from error
