@@ -74,7 +74,7 @@ def skeleton(
         model = build(arguments.from_dict(config))
     except (KeyError, TypeError, ValueError) as error:
         raise PunieError(f"mlx-lm cannot build a model from this config.json: {error!r}") from error
-    model.set_dtype(getattr(mx, config.get("torch_dtype") or "float16"))
+    model.set_dtype({"float32": mx.float32, "bfloat16": mx.bfloat16}.get(str(config.get("torch_dtype")), mx.float16))  # 16 bits where none is named
     model.eval()
     return model
 
