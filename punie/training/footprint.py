@@ -108,9 +108,9 @@ def _layer_bytes(config: dict, tokens: int, float32: bool) -> int:
     """Bytes that the backward pass keeps of one tuned layer for each token, in a row of so many tokens."""
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     head = config.get("head_dim") or hidden // heads
-    queries, keys = heads * head, config["num_key_value_heads"] * head
-    visits = config.get("num_experts_per_tok", 0)
-    inner = visits * config["moe_intermediate_size"] if visits else config["intermediate_size"]
+    queries, keys = heads * head, (config.get("num_key_value_heads") or heads) * head
+    visits = config.get("num_experts_per_tok") or 0
+    inner = visits * (config.get("moe_intermediate_size") or config["intermediate_size"]) if visits else config["intermediate_size"]
     kept = 6 * hidden + 3 * queries + 3 * keys + heads * tokens + 6 * inner + 3 * visits * hidden
     inputs = (4 + 2 * visits if visits else 5) * hidden + queries + inner
     return 4 * kept if float32 else 2 * kept + 4 * inputs
@@ -125,16 +125,20 @@ def training_memory(
     logit_tokens: int | None = None,  # positions whose logits are computed; all where None
     float32: bool = False,  # the weights are expanded, as on a CPU
 ) -> TrainingMemory:
-    """Predict the peak memory of a LoRA step without gradient checkpointing.
+    """Predict the peak memory of a LoRA step without gradient checkpointing. Raises `PunieError` where the configuration states too little.
 
     >>> round(training_memory(SHAPES["mlx-community/Qwen3-8B-4bit"], 16, 8, tokens=800).total / 1e9)
     11
     """
     packing = None if float32 else config.get("quantization")
     size = 4 if float32 else 2
+    try:
+        layer = _layer_bytes(config, tokens, float32)
+    except KeyError as error:
+        raise PunieError(f"the memory of a step cannot be predicted: this config.json states no {error.args[0]}") from error
     return TrainingMemory(
         weights=size * count_parameters(config) if not packing else weight_bytes(config, packing["bits"], packing["group_size"]),
         adapter=5 * 4 * trainable_parameters(config, num_layers, rank),  # value, gradient, their sum over batches, Adam's two moments
-        activations=_layer_bytes(config, tokens, float32) * num_layers * batch_size * tokens,
+        activations=layer * num_layers * batch_size * tokens,
         logits=4 * size * config["vocab_size"] * (batch_size * tokens if logit_tokens is None else logit_tokens),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..blas import mlx_core
 from ..files import read_json
 from ..settings import GateFailed, PunieError, load_settings
-from .artifacts import artifact_id, quantize_weights, write_model
+from .artifacts import artifact_id, load_weights, quantize_weights, write_model
 from .footprint import export_bytes
 from .model_files import AdapterConfig, read_as, read_model_files
 
@@ -53,12 +53,10 @@ def fuse(
     mx = mlx_core()
     from mlx.utils import tree_unflatten
     from mlx_lm.tuner.utils import load_adapters
-    from mlx_lm.utils import dequantize_model, load_model
 
-    model, config = load_model(base, lazy=True)
-    model.set_dtype(mx.float32)  # of a quantized base the scales, so that its exact values come out
+    model, config = load_weights(base, expanded=True)
     try:
-        model = load_adapters(dequantize_model(model), str(adapter))
+        model = load_adapters(model, str(adapter))
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         raise PunieError(f"the adapter in {adapter} does not fit the base in {base}: {' '.join(str(error).split())[:200]}") from error
     model.update_modules(tree_unflatten([(name, layer.fuse()) for name, layer in model.named_modules() if hasattr(layer, "fuse")]))
@@ -80,9 +78,6 @@ def quantize(
     config = read_json(fused / "config.json")
     if packing := config.get("quantization"):
         raise PunieError(f"the model in {fused} is quantized already, to {packing['bits']} bits; rounding it again would lose twice. Fuse its base first, which dequantizes it")
-    mlx_core()
-    from mlx_lm.utils import load_model
-
-    model, config = load_model(fused, lazy=True)
+    model, config = load_weights(fused)
     write_model(folder, *quantize_weights(model, config, bits, group_size), fused, replace)
     return artifact_id(folder)

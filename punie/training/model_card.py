@@ -40,17 +40,18 @@ class Origin(BaseModel):
 # %% ../../nbs/training/12c_model_card.ipynb #57ad443d
 def licence_of(
     base: Path,  # a model folder
-) -> str | None:
-    """Read the licence from a model's card; None where it states none. Raises `PunieError` for a card that cannot be read."""
+) -> str | list[str] | None:
+    """Read the licence from a model's card, or its licences; None where it states none. Raises `PunieError` for a card that cannot be read."""
     import yaml
     from huggingface_hub import ModelCard
 
     if not (base / "README.md").exists():
         return None
     try:
-        return ModelCard(read_text(base / "README.md"), ignore_metadata_errors=True).data.license
+        stated = ModelCard(read_text(base / "README.md"), ignore_metadata_errors=True).data.license
     except (ValueError, yaml.YAMLError) as error:
         raise PunieError(f"the card {base / 'README.md'} cannot be read: {str(error).splitlines()[0]}; mend its head, or remove it") from error
+    return [str(name) for name in stated] if isinstance(stated, list) else stated and str(stated)
 
 # %% ../../nbs/training/12c_model_card.ipynb #7356f417
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -75,7 +76,7 @@ def _survival(survival: Survival | None) -> list[str]:
 def make_card(
     artifact: Path,  # the model folder
     origin: Origin,
-    licence: str | None,  # of the base
+    licence: str | list[str] | None,  # of the base
     survival: Survival | None = None,
     scores: Mapping[str, Mapping[str, str]] = {},  # shares as text, by suite and category
     verdict: str = "",  # one sentence
@@ -84,13 +85,14 @@ def make_card(
     from huggingface_hub import ModelCardData
 
     packing = read_model_files(artifact).quantization
+    named = ", ".join([licence] if isinstance(licence, str) else licence or ())
     width = f"{packing.bits} bits in groups of {packing.group_size}" if packing else "float16"
-    head = ModelCardData(base_model=origin.base if is_hub_id(origin.base) else None, license=licence, library_name="mlx", pipeline_tag="text-generation", tags=["mlx", "tool-calling", "lora"], language="en")
+    head = ModelCardData(base_model=origin.base if is_hub_id(origin.base) else None, license=licence or None, library_name="mlx", pipeline_tag="text-generation", tags=["mlx", "tool-calling", "lora"], language="en")
     parts = [
         f"# {origin.name}, seed {origin.seed}", origin.purpose.strip(),
         *_scores(scores, verdict),
         "## Made of",
-        f"{origin.base} ({origin.base_id[:12]}), tuned with LoRA on the data set {origin.data} ({origin.data_id[:12]}), fused, and stored in {width}. {'Licence of the base: ' + licence + '.' if licence else 'The card of the base states no licence; look there before you pass this on.'}",
+        f"{origin.base} ({origin.base_id[:12]}), tuned with LoRA on the data set {origin.data} ({origin.data_id[:12]}), fused, and stored in {width}. {'Licence of the base: ' + named + '.' if named else 'The card of the base states no licence; look there before you pass this on.'}",
         *_survival(survival),
         _table(("knob", "value"), [(key, str(value)) for key, value in origin.knobs.items()]),
         "## Use", f"```python\nfrom mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder\n```",

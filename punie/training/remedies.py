@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..agent.prompt_utils import load_tokenizer
 from ..files import read_json, write_json, write_text
+from ..settings import PunieError
 from .dataset import TrainingExample
 
 # %% ../../nbs/training/08d_remedies.ipynb #6d973f9a
@@ -58,12 +59,15 @@ def write_remedied(
     remedy: Remedy,
     reference: Path | None = None,  # whose template `chat_template = "reference"` takes
 ) -> None:
-    """Make a copy of a base with a remedy in its tokenizer files. Weights are linked, not copied."""
+    """Make a copy of a base with a remedy in its tokenizer files. Weights are linked, not copied. Raises `PunieError` where there is no template to put it into."""
+    source = reference if remedy.chat_template == "reference" else base
+    template = load_tokenizer(str(source)).chat_template
+    if not isinstance(template, str):
+        raise PunieError(f"{source} has no chat template; name a base or a reference that has one")
     folder.mkdir(parents=True, exist_ok=True)
     for path in base.iterdir():
         if path.is_file() and path.name not in REWRITTEN and not (folder / path.name).exists():
             (folder / path.name).symlink_to(path.resolve())
-    template = load_tokenizer(str(reference if remedy.chat_template == "reference" else base)).chat_template
     if remedy.enable_thinking is False:
         template = "{%- set enable_thinking = false -%}\n" + template
     config = read_json(base / "tokenizer_config.json")

@@ -13,7 +13,7 @@ from ..agent.prompt_utils import load_tokenizer
 from ..blas import mlx_core
 from ..files import read_json, write_json
 from ..settings import PunieError
-from .artifacts import artifact_id, find_model, quantize_weights, write_model
+from .artifacts import artifact_id, find_model, load_weights, quantize_weights, write_model
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -74,7 +74,7 @@ def skeleton(
         model = build(arguments.from_dict(config))
     except (KeyError, TypeError, ValueError) as error:
         raise PunieError(f"mlx-lm cannot build a model from this config.json: {error!r}") from error
-    model.set_dtype(getattr(mx, config.get("torch_dtype") or "float16"))
+    model.set_dtype({"float32": mx.float32, "bfloat16": mx.bfloat16}.get(str(config.get("torch_dtype")), mx.float16))  # 16 bits where none is named
     model.eval()
     return model
 
@@ -109,15 +109,13 @@ def write_random_adapter(
     rank: int = 8,
     seed: int = 0,
 ) -> None:
-    """Write a LoRA adapter with random factors, in the form that `tune` writes and mlx-lm loads."""
+    """Write a LoRA adapter with random factors, in the form that `tune` writes and mlx-lm loads. Raises `PunieError` as `load_weights` does."""
     mx = mlx_core()
     from mlx.utils import tree_flatten
     from mlx_lm.tuner import linear_to_lora_layers
-    from mlx_lm.utils import dequantize_model, load_model
 
-    model, _ = load_model(base, lazy=True)
-    model.set_dtype(mx.float32)
-    dequantize_model(model).freeze()
+    model, _ = load_weights(base, expanded=True)
+    model.freeze()
     mx.random.seed(seed)
     lora = {"rank": rank, "scale": 1.0, "dropout": 0.0}
     linear_to_lora_layers(model, num_layers, lora)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..blas import mlx_core
 from ..settings import PunieError
-from .artifacts import artifact_id
+from .artifacts import artifact_id, load_weights
 from .check_results import CheckResult
 from .model_files import Packing, read_model_files
 
@@ -98,15 +98,12 @@ def measure_survival(
     adapter: Path,  # folder with adapters.safetensors and adapter_config.json
     artifact: Path,  # what was made of both
 ) -> Survival:
-    """Measure what an artifact keeps of its adapter. Raises `PunieError` where the adapter changes nothing."""
-    mx = mlx_core()
+    """Measure what an artifact keeps of its adapter. Raises `PunieError` where the adapter changes nothing, or a model cannot be loaded."""
+    mlx_core()
     from mlx_lm.tuner.utils import load_adapters
-    from mlx_lm.utils import dequantize_model, load_model
 
-    (tuned, _), (stored, _) = load_model(base, lazy=True), load_model(artifact, lazy=True)
-    for model in (tuned, stored):
-        model.set_dtype(mx.float32)
-    tuned, modules = load_adapters(dequantize_model(tuned), str(adapter)), dict(dequantize_model(stored).named_modules())
+    (tuned, _), (stored, _) = load_weights(base, expanded=True), load_weights(artifact, expanded=True)
+    tuned, modules = load_adapters(tuned, str(adapter)), dict(stored.named_modules())
     files, layers = read_model_files(artifact), []
     for name, layer in tuned.named_modules():
         if hasattr(layer, "fuse") and bool(layer.lora_b.any()):
