@@ -128,26 +128,23 @@ _FENCE = re.compile(r"```json[ \t]*\n")
 _FENCE_STOP = re.compile(rf"\n```|{_FENCE.pattern}")
 
 
-class _Forward:
+_Found = dict[str, re.Match | None]  # the latest match of each pattern in one text
+
+
+def _search(pattern: re.Pattern, text: str, start: int, found: _Found) -> re.Match | None:
     """Search a text from ever later places, and read none of it twice."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.found: dict[str, re.Match | None] = {}  # the latest match, by pattern
-
-    def search(self, pattern: re.Pattern, start: int, stop: int | None = None) -> re.Match | None:
-        key = pattern.pattern
-        match = self.found.get(key)
-        if key not in self.found or (match and match.start() < start):
-            match = self.found[key] = pattern.search(self.text, start)
-        return match if match and (stop is None or match.end() <= stop) else None
+    match = found.get(pattern.pattern)
+    if pattern.pattern not in found or (match and match.start() < start):
+        match = found[pattern.pattern] = pattern.search(text, start)
+    return match
 
 
-def _read_tag(forward: _Forward, start: int, opening: re.Pattern) -> tuple[int, list[ToolCall]]:
+def _read_tag(text: str, start: int, opening: re.Pattern, found: _Found) -> tuple[int, list[ToolCall]]:
     """Read the block whose body begins at `start` and ends at the next opening at the latest; return where it ends, and its calls."""
-    text, following = forward.text, forward.search(opening, start)
+    following = _search(opening, text, start, found)
     limit = following.start() if following else len(text)
-    end = (forward.search(_CLOSE_XML, start, limit) if _NAME.match(text, start) else None) or forward.search(_CLOSE, start, limit)
+    ends = (_search(close, text, start, found) for close in ((_CLOSE_XML, _CLOSE) if _NAME.match(text, start) else (_CLOSE,)))
+    end = next((end for end in ends if end and end.end() <= limit), None)
     if not end:
         calls = _parse_block(text[start:limit], closed=False)
         return limit, calls if not following else [replace(call, malformed=call.malformed.removeprefix("truncated: ")) if call.malformed else call for call in calls]
@@ -183,15 +180,15 @@ def parse_tool_calls(
     >>> rest, calls[0].arguments
     ('Sure.', {'code': 'pass'})
     """
-    rest, calls, position, forward = [], [], 0, _Forward(text)
+    rest, calls, position, searched = [], [], 0, {}
     while opening := _ANY.search(text, position):
         start, found = opening.start(), None
         if plain := _PLAIN.match(text, start):
             end, found = plain.end(), [ToolCall(plain["name"], {plain["parameter"]: plain["value"]}, raw=plain[0])]
         elif opening[0] == "<tool_call>":
-            end, found = _read_tag(forward, opening.end(), _OPEN)
+            end, found = _read_tag(text, opening.end(), _OPEN, searched)
         elif opening[0].startswith("<function="):
-            end, stray = _read_tag(forward, start, _TAG)
+            end, stray = _read_tag(text, start, _TAG, searched)
             found = [replace(call, malformed="no <tool_call> before the function") for call in stray]
         else:
             end, found = _read_fence(text, opening.end()) or (opening.end(), None)
