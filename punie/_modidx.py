@@ -1607,6 +1607,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'punie/training/row_faults.py')},
             'punie.training.rows': { 'punie.training.rows._count': ('training/rows.html#_count', 'punie/training/rows.py'),
                                      'punie.training.rows.exchanges': ('training/rows.html#exchanges', 'punie/training/rows.py'),
+                                     'punie.training.rows.ledger_rows': ('training/rows.html#ledger_rows', 'punie/training/rows.py'),
                                      'punie.training.rows.prepare_rows': ('training/rows.html#prepare_rows', 'punie/training/rows.py'),
                                      'punie.training.rows.split_long': ('training/rows.html#split_long', 'punie/training/rows.py')},
             'punie.training.scenes': { 'punie.training.scenes.Scene': ('training/scenes.html#scene', 'punie/training/scenes.py'),

@@ -56,16 +56,16 @@ def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) 
     from punie.training.dataset_io import read_dataset
     from punie.training.ledger import check_ledger, make_ledger
     from punie.training.remedies import Remedy, remedied
-    from punie.training.supervision import supervise_rows
+    from punie.training.rows import ledger_rows
 
-    remedy = spec.base.remedy if spec else Remedy()
+    remedy, most = (spec.base.remedy, spec.lora.max_tokens) if spec else (Remedy(), 2048)
     base = find_model(spec.base.model if spec else "data/models/tiny", tokenizer_only=True)
     reference = find_model(spec.base.reference, tokenizer_only=True) if spec and spec.base.reference else None
     rows = remedy.samples(read_dataset(folder).train)
     task = bars.add_task("tokens", total=len(rows))
     with remedied(base, remedy, reference) as lent:
-        supervised = supervise_rows(rows, load_tokenizer(str(lent)), mask, lambda done: bars.update(task, completed=done))
-    ledger = make_ledger(supervised, mask, spec.lora.max_tokens if spec else 2048)
+        supervised = ledger_rows(rows, load_tokenizer(str(lent)), most, mask, spec.lora.long_rows if spec else "refuse", lambda done: bars.update(task, completed=done))
+    ledger = make_ledger(supervised, mask, most)
     budget = [check_budget(plan_budget(supervised, spec.lora, seed=0), spec.gates.unseen)] if spec else []
     return ledger, [check_ledger(ledger), *budget]
 

@@ -18,7 +18,7 @@ from ..evals.outcomes import Plan, evaluate_into
 from ..evals.probe import named_probe
 from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
 from ..evals.suites import load_suite
-from ..files import read_json, read_jsonl, sha256_text, write_json, write_text
+from ..files import read_json, sha256_text, write_json, write_text
 from .gates import run_preflight
 from .registration import Inputs, Registration, code_hash, read_registration, register
 from .run import Run, alone, is_done, open_run, read_stages, require_room
@@ -27,14 +27,15 @@ from .worker import Notify, StageProcess
 from ..settings import PunieError, load_settings
 from ..training.artifacts import artifact_id, find_model, load_model
 from ..training.budget import check_budget, plan_budget
+from ..training.checkpoints import read_events
 from ..training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks, run_post_training_checks, run_pre_training_checks
 from ..training.forecast import require_memory
 from ..training.fusion import fuse, quantize, require_export_room
 from ..training.ledger import check_ledger, make_ledger
-from ..training.lora import describe_event, prepare_rows, tune
+from ..training.lora import describe_event, tune
 from ..training.model_card import Origin, licence_of, make_card, write_card
 from ..training.remedies import REWRITTEN, write_remedied
-from ..training.supervision import supervise_rows
+from ..training.rows import ledger_rows, prepare_rows
 from ..training.survival import Survival, check_survival, measure_survival
 
 # %% ../../nbs/phases/02_pipeline.ipynb #25c72bd8
@@ -57,7 +58,7 @@ def _check(run: Run, notify: Notify) -> list[Path]:
     spec, folder = run.spec, load_settings().data / run.spec.data.name
     results = run_pre_training_checks(folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask)
     rows, tokenizer = run.rows().train, load_tokenizer(str(run.base))
-    supervised = supervise_rows(rows, tokenizer, spec.lora.mask)
+    supervised = ledger_rows(rows, tokenizer, spec.lora.max_tokens, spec.lora.mask, spec.lora.long_rows)
     ledger = make_ledger(supervised, spec.lora.mask, spec.lora.max_tokens)
     budget = plan_budget(supervised, spec.lora, run.inputs.seed)
     results += [check_ledger(ledger), check_budget(budget, spec.gates.unseen)]
@@ -288,7 +289,7 @@ def load_results(run: Run) -> Results:
         registration=read_registration(run.path("registration.json")),
         gates=[*read_json(run.path("preflight.json")), *read_json(run.path("checks.json"))],
         ledger=read_json(run.path("ledger.json")),
-        events=[event for _, event in read_jsonl(run.path("events.jsonl"))],
+        events=[*read_events(run.path("events.jsonl"))],
         base=[record for record in records if record.artifact != verdict.artifact],
         tuned=[record for record in records if record.artifact == verdict.artifact],
         verdict=verdict,

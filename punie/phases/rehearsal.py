@@ -157,7 +157,7 @@ def rehearse(
         ledger = gates.path("ledger.json")
         counted = read_json(ledger) if ledger.exists() else None
         tokens = counted["rendered"] / counted["rows"] * counted["budget"]["rows_seen"] if counted else 0.0
-        shown.forecast = forecast(spec, tokens)
+        shown.forecast = forecast(spec, tokens, counted["longest"] if counted else None)
         reference = base.pop("reference")
         changes = {"base": {**base, "reference": reference, "remedy": gates.spec.base.remedy.model_dump()}, "lora": {"mask": gates.spec.lora.mask}}
         write_miniature(spec, house / "small", base["model"], changes)

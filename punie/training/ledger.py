@@ -70,7 +70,7 @@ class Ledger:
 
     def summary(self) -> dict:
         """Everything that a run keeps of its ledger."""
-        return {"mask": self.mask, "rows": len(self.rows), **self.totals, "tools": self.tools}
+        return {"mask": self.mask, "rows": len(self.rows), "longest": max((row.rendered for row in self.rows), default=0), **self.totals, "tools": self.tools}
 
 # %% ../../nbs/training/07a_ledger.ipynb #11315f6d
 def _entry(row: SupervisedRow, limit: int) -> LedgerRow:
