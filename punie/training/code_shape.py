@@ -14,10 +14,10 @@ _DIGITS = re.compile(r"\d+")
 
 
 def set_aside(code: str) -> tuple[str, list[str | int]] | None:
-    """Split code into its shape, with `""` for each string and `#` for each number, and the values; None for code that leaves a doubt.
+    """Split code into its shape, with one quotation mark for each string and `#` for each number, and the values; None for code that leaves a doubt.
 
     >>> set_aside('print(git_log("src", count=3))')
-    ('print(git_log("", count=#))', ['src', 3])
+    ('print(git_log(", count=#))', ['src', 3])
     """
     quote, other = ('"', "'") if '"' in code else ("'", '"')
     pieces = code.split(quote)
