@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from ..agent.typed_tools import TOOLS, Registry
 from .answers import MAX_REPLY, Answer, canonical, pair, read_answer
 from .suites import ExpectedCall, Sample
-from ..training.code_calls import MAX_CODE, MadeCall, Problem
+from ..training.code_calls import MAX_CODE, MadeCall, Problem, parse_python
 from ..training.row_faults import states
 from ..training.tool_call_parser import parse_tool_calls
 
@@ -102,7 +102,7 @@ def _calls_tools(text: str, tools: Registry) -> bool:
     if "(" not in text or len(text) > MAX_CODE:
         return False
     try:
-        tree = ast.parse(text.strip())
+        tree = parse_python(text.strip())
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools for node in ast.walk(tree))

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .code_calls import MAX_CODE
+from .code_calls import MAX_CODE, parse_python
 
 # %% ../../nbs/training/03_tool_call_parser.ipynb #e739a9dc
 Form = Literal["xml", "python", "json", "fence"]
@@ -97,7 +97,7 @@ def _json_calls(value: object, form: Form) -> list[ToolCall]:
 def _is_python(code: str) -> bool:
     """Say whether a text is Python that calls something, and no longer than code is read."""
     try:
-        return len(code) <= MAX_CODE and any(isinstance(node, ast.Call) for node in ast.walk(ast.parse(code)))
+        return len(code) <= MAX_CODE and any(isinstance(node, ast.Call) for node in ast.walk(parse_python(code)))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
 
