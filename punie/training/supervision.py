@@ -76,6 +76,31 @@ def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase
         spans.append(_Span(start, end, [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)], tuple(sorted(turn.tools))))
     return spans
 
+# %% ../../nbs/training/07_supervision.ipynb #a42f7d33
+def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tuple[int, int]], tokenizer: "PreTrainedTokenizerBase", mask: Mask) -> SupervisedRow:
+    starts = [start for start, _ in offsets]
+    parts: list[Part] = ["prompt"] * len(ids)
+    supervised = [mask == "none"] * len(ids)
+    reading, turns = read_row(example), []
+    spans = _turn_spans(reading, text, tokenizer, mask == "final_turn")
+    for number, (start, end, calls, tools) in enumerate(spans, 1):
+        first, last = bisect_left(starts, start), bisect_left(starts, end)
+        place = f"{text[start:end][:40]!r} in answer to {example.question[:60]!r}"
+        if starts[first] != start:
+            raise GateFailed(f"{place}: the tokenizer joins its beginning to the prompt before it, which is served without; begin the answer with a word")
+        if ids[last] != tokenizer.eos_token_id or tokenizer.decode(ids[first:last]) != text[start:end]:
+            raise GateFailed(f"{place}: its tokens say {tokenizer.decode(ids[first:last])[:40]!r}; run the preflight on this tokenizer")
+        parts[first : last + 1] = ["prose"] * (last + 1 - first)
+        for opening, closing in calls:
+            inside = slice(bisect_left(starts, opening), bisect_left(starts, closing))
+            parts[inside] = ["call"] * (inside.stop - inside.start)
+        parts[last] = "call" if calls else "prose"
+        for token in range(first, last + 1):
+            supervised[token] |= mask == "assistant_turns" or (mask == "final_turn" and number == len(spans)) or (mask == "tool_calls" and parts[token] == "call")
+        turns.append((range(first, last + 1), tools))
+    supervised[0] = False  # nothing comes before it that could predict it
+    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns), example.question)
+
 # %% ../../nbs/training/07_supervision.ipynb #e7358757
 TOGETHER = 512  # rows that are tokenized in one batch
 
@@ -113,31 +138,6 @@ def supervise_rows(
     if faults:
         raise GateFailed(f"{len(faults)} of {len(examples)} rows cannot be taught as they are served; the first: {faults[0]}")
     return rows
-
-
-def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tuple[int, int]], tokenizer: "PreTrainedTokenizerBase", mask: Mask) -> SupervisedRow:
-    starts = [start for start, _ in offsets]
-    parts: list[Part] = ["prompt"] * len(ids)
-    supervised = [mask == "none"] * len(ids)
-    reading, turns = read_row(example), []
-    spans = _turn_spans(reading, text, tokenizer, mask == "final_turn")
-    for number, (start, end, calls, tools) in enumerate(spans, 1):
-        first, last = bisect_left(starts, start), bisect_left(starts, end)
-        place = f"{text[start:end][:40]!r} in answer to {example.question[:60]!r}"
-        if starts[first] != start:
-            raise GateFailed(f"{place}: the tokenizer joins its beginning to the prompt before it, which is served without; begin the answer with a word")
-        if ids[last] != tokenizer.eos_token_id or tokenizer.decode(ids[first:last]) != text[start:end]:
-            raise GateFailed(f"{place}: its tokens say {tokenizer.decode(ids[first:last])[:40]!r}; run the preflight on this tokenizer")
-        parts[first : last + 1] = ["prose"] * (last + 1 - first)
-        for opening, closing in calls:
-            inside = slice(bisect_left(starts, opening), bisect_left(starts, closing))
-            parts[inside] = ["call"] * (inside.stop - inside.start)
-        parts[last] = "call" if calls else "prose"
-        for token in range(first, last + 1):
-            supervised[token] |= mask == "assistant_turns" or (mask == "final_turn" and number == len(spans)) or (mask == "tool_calls" and parts[token] == "call")
-        turns.append((range(first, last + 1), tools))
-    supervised[0] = False  # nothing comes before it that could predict it
-    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns), example.question)
 
 # %% ../../nbs/training/07_supervision.ipynb #32817f31
 def supervise(
