@@ -26,8 +26,8 @@ def generate(folder: Path, most: int) -> Path:
     """Write `most` rows, each with a question of its own."""
     import random
 
-    from punie.training.names import WORDS, Names
-    from punie.training.synthesis import ask, call_row
+    from punie.synthesis.names import WORDS, Names
+    from punie.synthesis.conversations import ask, call_row
     from punie.agent.typed_tools import TOOLS
 
     names = Names(random.Random(0), lexicon=tuple(WORDS))
@@ -47,7 +47,7 @@ def measure_checks(rows: int, source: Path) -> dict:
     from punie.training.audit import audit_folder
     from punie.agent.prompt_utils import system_prompt
     from punie.training.data_checks import check_data
-    from punie.training.recipes import suite_places
+    from punie.training.question_checks import suite_places
 
     with tempfile.TemporaryDirectory(dir=source.parent) as name, source.open("rb") as lines:
         with (Path(name) / "train.jsonl").open("wb") as train:

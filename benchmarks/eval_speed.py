@@ -111,7 +111,7 @@ def draw(speed: dict, memory: list[dict], path: Path) -> None:
 
 def main(model: str = "data/models/tiny", one: str = "", times: int = 1) -> None:
     """Measure speed and memory on one model."""
-    from punie.training.artifacts import artifact_id, find_model
+    from punie.weights.artifacts import artifact_id, find_model
 
     folder = find_model(model)
     if one:

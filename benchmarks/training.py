@@ -28,12 +28,12 @@ import typer
 from punie.blas import matmul_gflops, mlx_core, on_cpu
 from punie.files import write_json
 from punie.settings import load_settings
-from punie.training.artifacts import find_model, load_model
+from punie.weights.artifacts import find_model, load_model
 from punie.training.dataset_io import read_dataset
-from punie.training.lora import prepare_rows, tune
+from punie.tuning.lora import prepare_rows, tune
 from punie.training.lora_config import LoRAConfig
-from punie.training.objective import make_batch, shared_prefix, update_loss
-from punie.training.steps import add_lora, make_optimizer
+from punie.tuning.objective import make_batch, shared_prefix, update_loss
+from punie.tuning.steps import add_lora, make_optimizer
 from punie.training.supervision import SupervisedRow
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)

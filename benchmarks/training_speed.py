@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 from punie.settings import load_settings
-from punie.training.artifacts import find_model, load_model
+from punie.weights.artifacts import find_model, load_model
 from punie.training.dataset_io import read_dataset
-from punie.training.lora import prepare_rows, tune
+from punie.tuning.lora import prepare_rows, tune
 from punie.training.lora_config import LoRAConfig
 
 BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4

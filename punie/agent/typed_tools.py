@@ -8,10 +8,11 @@ __all__ = ['Category', 'TOOLS', 'ResultPart', 'Tool', 'Registry', 'declare', 're
            'workspace_symbols', 'git_status', 'git_diff', 'git_log', 'cst_find_pattern', 'cst_rename', 'cst_add_import',
            'validate_component', 'check_render_tree', 'validate_escape_context', 'validate_service_registration',
            'check_dependency_graph', 'validate_injection_site', 'validate_middleware_chain',
-           'check_di_template_binding', 'validate_route_pattern']
+           'check_di_template_binding', 'validate_route_pattern', 'call_text']
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #d2a70c8b
 import inspect
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,10 +21,7 @@ from typing import Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from punie.agent.tool_results import (
-    CstAddImportResult, CstFindResult, CstRenameResult, DocumentSymbolsResult, DomainValidationResult, FindReferencesResult, GitDiffResult, GitLogResult,
-    GitStatusResult, GotoDefinitionResult, HoverResult, RuffResult, TestResult, TypeCheckResult, WorkspaceSymbolsResult,
-)
+from .tool_results import CstAddImportResult, CstFindResult, CstRenameResult, DocumentSymbolsResult, DomainValidationResult, FindReferencesResult, GitDiffResult, GitLogResult, GitStatusResult, GotoDefinitionResult, HoverResult, RuffResult, TestResult, TypeCheckResult, WorkspaceSymbolsResult
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #04520b84
 def _plain(kind: object) -> object:
@@ -226,3 +224,28 @@ def validate_route_pattern(file_path: str) -> DomainValidationResult: "tdom-svcs
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #1c1d1b71
 TOOLS = Registry(_declared)  # the 26 tools
+
+# %% ../../nbs/agent/01_typed_tools.ipynb #8f3b7e0d
+def call_text(
+    tool: str,
+    arguments: dict[str, object],  # by name; defaults may be left out
+) -> str:
+    """Write a call as Python.
+
+    >>> call_text("git_log", {"path": "src", "count": 3})
+    'git_log("src", count=3)'
+    >>> call_text("git_diff", {"path": ".", "staged": True})
+    'git_diff(".", staged=True)'
+    """
+    parts = []
+    for name, parameter in TOOLS[tool].signature.parameters.items():
+        value = arguments.get(name, parameter.default)
+        if parameter.default is parameter.empty:
+            parts.append(_literal(value))
+        elif value != parameter.default:
+            parts.append(f"{name}={_literal(value)}")
+    return f"{tool}({', '.join(parts)})"
+
+
+def _literal(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
