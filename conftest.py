@@ -38,7 +38,11 @@ class Notebook(pytest.Item):
             raise NotebookFailed(self.path)
 
     def repr_failure(self, failure: pytest.ExceptionInfo) -> str:
-        return f"{self.path}: a cell failed, see the captured output" if isinstance(failure.value, NotebookFailed) else super().repr_failure(failure)
+        return (
+            f"{self.path}: a cell failed, see the captured output"
+            if isinstance(failure.value, NotebookFailed)
+            else super().repr_failure(failure)
+        )
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, str(self.path.relative_to(self.config.rootpath))

@@ -26,13 +26,19 @@ def generate(folder: Path, most: int) -> Path:
     """Write `most` rows, each with a question of its own."""
     import random
 
-    from punie.synthesis.names import WORDS, Names
-    from punie.synthesis.conversations import ask, call_row
     from punie.agent.typed_tools import TOOLS
+    from punie.synthesis.conversations import ask, call_row
+    from punie.synthesis.names import WORDS, Names
 
     names = Names(random.Random(0), lexicon=tuple(WORDS))
     tools = list(TOOLS)
-    rows = [json.dumps(call_row(ask(tools[index % len(tools)], "train", names), names, follow_up=index % 5 < 2).to_dict(), ensure_ascii=False) for index in range(min(most, DIFFERENT))]
+    rows = [
+        json.dumps(
+            call_row(ask(tools[index % len(tools)], "train", names), names, follow_up=index % 5 < 2).to_dict(),
+            ensure_ascii=False,
+        )
+        for index in range(min(most, DIFFERENT))
+    ]
     path = folder / "rows.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for index in range(most):
@@ -44,8 +50,8 @@ def generate(folder: Path, most: int) -> Path:
 
 def measure_checks(rows: int, source: Path) -> dict:
     """Check a data set of this many rows and return seconds and the peak of memory over all processes."""
-    from punie.training.audit import audit_folder
     from punie.agent.prompt_utils import system_prompt
+    from punie.training.audit import audit_folder
     from punie.training.data_checks import check_data
     from punie.training.question_checks import suite_places
 
@@ -60,8 +66,18 @@ def measure_checks(rows: int, source: Path) -> dict:
         read = time.perf_counter() - started
         results = check_data(audit, system_prompt(), suite_places())
         seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + (os.cpu_count() or 1) * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return {"rows": audit.rows, "read_seconds": read, "seconds": seconds, "rows_per_second": audit.rows / seconds, "peak_gb": peak * 1024 / 1e9, "gates": len(results)}
+    peak = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        + (os.cpu_count() or 1) * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    )
+    return {
+        "rows": audit.rows,
+        "read_seconds": read,
+        "seconds": seconds,
+        "rows_per_second": audit.rows / seconds,
+        "peak_gb": peak * 1024 / 1e9,
+        "gates": len(results),
+    }
 
 
 def measure_twins(rows: int, source: Path) -> dict:
@@ -72,12 +88,22 @@ def measure_twins(rows: int, source: Path) -> dict:
         questions = [json.loads(lines.readline())["messages"][1]["content"] for _ in range(rows)]
     started = time.perf_counter()
     found = sum(1 for _ in twins_within(questions, least=0.9))
-    return {"rows": rows, "seconds": time.perf_counter() - started, "twins": found, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    return {
+        "rows": rows,
+        "seconds": time.perf_counter() - started,
+        "twins": found,
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+    }
 
 
 def in_own_process(kind: str, rows: int, source: Path) -> dict:
     """Measure in a fresh interpreter."""
-    done = subprocess.run([sys.executable, __file__, "--one", kind, "--most", str(rows), "--source", str(source)], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", kind, "--most", str(rows), "--source", str(source)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -109,12 +135,23 @@ def main(most: int = SIZES[-1], one: str = "", source: Path = Path()) -> None:
         path = generate(Path(name), most)
         for rows in (size for size in SIZES if size <= most):
             measured.append(in_own_process("checks", rows, path))
-            print("{rows:>9,} rows: {seconds:7.1f} s, {rows_per_second:7,.0f} rows/s, peak {peak_gb:.2f} GB".format(**measured[-1]), flush=True)
+            print(
+                "{rows:>9,} rows: {seconds:7.1f} s, {rows_per_second:7,.0f} rows/s, peak {peak_gb:.2f} GB".format(
+                    **measured[-1]
+                ),
+                flush=True,
+            )
         twins = in_own_process("twins", min(most, 100_000), path)
-        print("near duplicates among {rows:,} questions: {seconds:.0f} s, {twins:,} found, peak {peak_gb:.2f} GB".format(**twins))
+        print(
+            "near duplicates among {rows:,} questions: {seconds:.0f} s, {twins:,} found, peak {peak_gb:.2f} GB".format(
+                **twins
+            )
+        )
     folder = Path(__file__).parent.parent / "reports" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data_checks.json").write_text(json.dumps({"cores": os.cpu_count(), "checks": measured, "near_duplicates": twins}, indent=2) + "\n")
+    (folder / "data_checks.json").write_text(
+        json.dumps({"cores": os.cpu_count(), "checks": measured, "near_duplicates": twins}, indent=2) + "\n"
+    )
     draw(measured, folder / "data_checks.png")
 
 

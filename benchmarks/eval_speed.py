@@ -28,7 +28,9 @@ def repeated(times: int):
     from punie.evals.suites import load_suite
 
     suite = load_suite(SUITE)
-    samples = [sample.model_copy(update={"id": f"{sample.id}-{number}"}) for number in range(times) for sample in suite.samples]
+    samples = [
+        sample.model_copy(update={"id": f"{sample.id}-{number}"}) for number in range(times) for sample in suite.samples
+    ]
     return suite.model_copy(update={"samples": tuple(samples)})
 
 
@@ -58,7 +60,13 @@ def measure_speed(folder: Path) -> dict:
         line = Line(url)
 
         def ask(each: list[dict[str, str]]):
-            body = {"model": "default_model", "prompt": render(each, tokenizer, generate=True), "max_tokens": MAX_TOKENS, "temperature": 0.0, "logprobs": True}
+            body = {
+                "model": "default_model",
+                "prompt": render(each, tokenizer, generate=True),
+                "max_tokens": MAX_TOKENS,
+                "temperature": 0.0,
+                "logprobs": True,
+            }
             return read_reply(line.ask("/completions", body), tokenizer, MAX_TOKENS)
 
         ask(turns[0])
@@ -69,8 +77,15 @@ def measure_speed(folder: Path) -> dict:
     if same < len(replies):
         raise SystemExit(f"only {same} of {len(replies)} replies are the same; the two times cannot be compared")
     return {
-        "prompts": len(replies), "same_replies": same, "in_process_seconds": together, "in_process_one_by_one_seconds": in_turn, "server_seconds": one_by_one, "ratio": one_by_one / together,
-        "prompt_tokens": whole, "prompt_tokens_computed": computed, "prefix_saves": 1 - computed / whole,
+        "prompts": len(replies),
+        "same_replies": same,
+        "in_process_seconds": together,
+        "in_process_one_by_one_seconds": in_turn,
+        "server_seconds": one_by_one,
+        "ratio": one_by_one / together,
+        "prompt_tokens": whole,
+        "prompt_tokens_computed": computed,
+        "prefix_saves": 1 - computed / whole,
     }
 
 
@@ -87,7 +102,12 @@ def measure_memory(folder: Path, times: int) -> dict:
 
 def in_own_process(kind: str, model: Path, times: int) -> dict:
     """Measure in a fresh interpreter."""
-    done = subprocess.run([sys.executable, __file__, "--one", kind, "--model", str(model), "--times", str(times)], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", kind, "--model", str(model), "--times", str(times)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -100,9 +120,15 @@ def draw(speed: dict, memory: list[dict], path: Path) -> None:
 
     figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
     seconds = [speed[f"{way}_seconds"] for way in ("in_process", "in_process_one_by_one", "server")]
-    left.bar(["in process,\nin batches", "in process,\none by one", "server,\none by one"], seconds, color=["#0072B2", "#56B4E9", "#E69F00"])
+    left.bar(
+        ["in process,\nin batches", "in process,\none by one", "server,\none by one"],
+        seconds,
+        color=["#0072B2", "#56B4E9", "#E69F00"],
+    )
     left.set(title=f"{speed['prompts']} prompts: {speed['ratio']:.1f} times faster", ylabel="seconds")
-    middle.bar(["in all", "computed"], [speed["prompt_tokens"], speed["prompt_tokens_computed"]], color=["#999999", "#0072B2"])
+    middle.bar(
+        ["in all", "computed"], [speed["prompt_tokens"], speed["prompt_tokens_computed"]], color=["#999999", "#0072B2"]
+    )
     middle.set(title=f"Prompt tokens: {speed['prefix_saves']:.0%} saved")
     right.semilogx([each["samples"] for each in memory], [each["peak_gb"] for each in memory], "o-", color="#D55E00")
     right.set(title="Peak of memory", xlabel="samples", ylabel="GB", ylim=(0, None))
@@ -118,14 +144,34 @@ def main(model: str = "data/models/tiny", one: str = "", times: int = 1) -> None
         print(json.dumps(measure_speed(folder) if one == "speed" else measure_memory(folder, times)))
         return
     speed = in_own_process("speed", folder, 1)
-    print("{prompts} prompts: {in_process_seconds:.2f} s in process ({in_process_one_by_one_seconds:.2f} s one by one), {server_seconds:.2f} s one by one through the server, ratio {ratio:.1f}, {same_replies} replies the same".format(**speed))
-    print("prompt tokens: {prompt_tokens:,}, of which {prompt_tokens_computed:,} are computed; the shared prefix saves {prefix_saves:.0%}".format(**speed))
+    print(
+        "{prompts} prompts: {in_process_seconds:.2f} s in process ({in_process_one_by_one_seconds:.2f} s one by one), {server_seconds:.2f} s one by one through the server, ratio {ratio:.1f}, {same_replies} replies the same".format(
+            **speed
+        )
+    )
+    print(
+        "prompt tokens: {prompt_tokens:,}, of which {prompt_tokens_computed:,} are computed; the shared prefix saves {prefix_saves:.0%}".format(
+            **speed
+        )
+    )
     memory = [in_own_process("memory", folder, each) for each in TIMES]
     for each in memory:
         print("{samples:,} samples: peak {peak_gb:.2f} GB".format(**each))
     kept = Path(__file__).parent.parent / "reports" / "benchmarks"
     kept.mkdir(parents=True, exist_ok=True)
-    (kept / "eval_speed.json").write_text(json.dumps({"cores": os.cpu_count(), "model": model, "artifact": artifact_id(folder), "speed": speed, "memory": memory}, indent=2) + "\n")
+    (kept / "eval_speed.json").write_text(
+        json.dumps(
+            {
+                "cores": os.cpu_count(),
+                "model": model,
+                "artifact": artifact_id(folder),
+                "speed": speed,
+                "memory": memory,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
     draw(speed, memory, kept / "eval_speed.png")
 
 

@@ -33,7 +33,9 @@ def replies() -> Iterator[tuple]:
     from punie.evals.suites import load_suite
 
     samples = [sample for name in SUITES for sample in load_suite(name).samples]
-    controls = [control for control in CONTROLS if control.name != "right call, out of reach"]  # it would measure the writing of blanks
+    controls = [
+        control for control in CONTROLS if control.name != "right call, out of reach"
+    ]  # it would measure the writing of blanks
     for round in count():
         for sample in samples:
             for control in controls:
@@ -52,7 +54,13 @@ def measure(outcomes: int) -> dict:
         seconds += time.perf_counter() - started
         counts.update(scored)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1)
-    return {"outcomes": counts.total(), "seconds": seconds, "outcomes_per_second": counts.total() / seconds, "peak_mb": peak / 1e6, "by_outcome": dict(counts)}
+    return {
+        "outcomes": counts.total(),
+        "seconds": seconds,
+        "outcomes_per_second": counts.total() / seconds,
+        "peak_mb": peak / 1e6,
+        "by_outcome": dict(counts),
+    }
 
 
 def main(most: int = SIZES[-1], one: bool = False) -> None:
@@ -62,12 +70,21 @@ def main(most: int = SIZES[-1], one: bool = False) -> None:
         return
     measured = []
     for outcomes in [size for size in SIZES if size <= most] or [most]:
-        done = subprocess.run([sys.executable, __file__, "--one", "--most", str(outcomes)], check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", "--most", str(outcomes)], check=True, stdout=subprocess.PIPE, text=True
+        )
         measured.append(json.loads(done.stdout.splitlines()[-1]))
-        print("{outcomes:>9,} outcomes: {seconds:7.1f} s, {outcomes_per_second:7,.0f} outcomes/s, peak {peak_mb:.0f} MB".format(**measured[-1]), flush=True)
+        print(
+            "{outcomes:>9,} outcomes: {seconds:7.1f} s, {outcomes_per_second:7,.0f} outcomes/s, peak {peak_mb:.0f} MB".format(
+                **measured[-1]
+            ),
+            flush=True,
+        )
     folder = Path(__file__).parent.parent / "reports" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scoring_speed.json").write_text(json.dumps({"cores": os.cpu_count(), "scoring": measured}, indent=2) + "\n")
+    (folder / "scoring_speed.json").write_text(
+        json.dumps({"cores": os.cpu_count(), "scoring": measured}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -28,21 +28,39 @@ import typer
 from punie.blas import matmul_gflops, mlx_core, on_cpu
 from punie.files import write_json
 from punie.settings import load_settings
-from punie.weights.artifacts import find_model, load_model
 from punie.training.dataset_io import read_dataset
-from punie.tuning.lora import prepare_rows, tune
 from punie.training.lora_config import LoRAConfig
+from punie.training.supervision import SupervisedRow
+from punie.tuning.lora import prepare_rows, tune
 from punie.tuning.objective import make_batch, shared_prefix, update_loss
 from punie.tuning.steps import add_lora, make_optimizer
-from punie.training.supervision import SupervisedRow
+from punie.weights.artifacts import find_model, load_model
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 REPORT = 5  # updates between readings; the first one, which warms up, is left out
 Rounds = Annotated[int, typer.Option(min=1, help="How often each side runs.")]
 Updates = Annotated[int, typer.Option(min=2 * REPORT, help="Updates a run.")]
 
-QWEN3_8B = dict(hidden_size=4096, num_hidden_layers=36, intermediate_size=12288, num_attention_heads=32, num_key_value_heads=8, head_dim=128, vocab_size=151_936, tie_word_embeddings=False)
-VOCABULARY = dict(hidden_size=256, num_hidden_layers=4, intermediate_size=768, num_attention_heads=4, num_key_value_heads=2, head_dim=64, vocab_size=151_936, tie_word_embeddings=True)
+QWEN3_8B = dict(
+    hidden_size=4096,
+    num_hidden_layers=36,
+    intermediate_size=12288,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=128,
+    vocab_size=151_936,
+    tie_word_embeddings=False,
+)
+VOCABULARY = dict(
+    hidden_size=256,
+    num_hidden_layers=4,
+    intermediate_size=768,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,
+    vocab_size=151_936,
+    tie_word_embeddings=True,
+)
 
 
 def random_rows(count: int, length: int, prefix: int, answer: int, vocabulary: int = 1000) -> list[SupervisedRow]:
@@ -51,7 +69,12 @@ def random_rows(count: int, length: int, prefix: int, answer: int, vocabulary: i
     start = tuple(rng.randrange(vocabulary) for _ in range(prefix))
     for _ in range(count):
         size = length - rng.randrange(length // 8 + 1)
-        rows.append(SupervisedRow((*start, *(rng.randrange(vocabulary) for _ in range(size - prefix))), (False,) * (size - answer) + (True,) * answer))
+        rows.append(
+            SupervisedRow(
+                (*start, *(rng.randrange(vocabulary) for _ in range(size - prefix))),
+                (False,) * (size - answer) + (True,) * answer,
+            )
+        )
     return rows
 
 
@@ -61,11 +84,15 @@ def random_model(shape: dict, bits: int | None = None) -> Any:
     import mlx.nn as nn
     from mlx_lm.models import qwen3
 
-    model = qwen3.Model(qwen3.ModelArgs(model_type="qwen3", rms_norm_eps=1e-6, max_position_embeddings=4096, rope_theta=1e6, **shape))
+    model = qwen3.Model(
+        qwen3.ModelArgs(model_type="qwen3", rms_norm_eps=1e-6, max_position_embeddings=4096, rope_theta=1e6, **shape)
+    )
     if bits:
         model.set_dtype(mx.bfloat16)
         for part in (*model.layers, model.model, model):
-            nn.quantize(part, group_size=64, bits=bits, class_predicate=lambda _, module: hasattr(module, "to_quantized"))
+            nn.quantize(
+                part, group_size=64, bits=bits, class_predicate=lambda _, module: hasattr(module, "to_quantized")
+            )
             mx.eval(part.parameters())
     mx.eval(model.parameters())
     return model
@@ -78,7 +105,11 @@ def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
         rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
         return model, rows, {"batch_size": 8, "num_layers": 4, "mask": "final_turn"}
     batch = int(name.removeprefix("8b batch "))
-    return random_model(QWEN3_8B, bits=4), random_rows(200, 640, 400, 80), {"batch_size": batch, "num_layers": 16, "mask": "final_turn"}
+    return (
+        random_model(QWEN3_8B, bits=4),
+        random_rows(200, 640, 400, 80),
+        {"batch_size": batch, "num_layers": 16, "mask": "final_turn"},
+    )
 
 
 def ours(model: Any, rows: Sequence[SupervisedRow], config: LoRAConfig) -> tuple[float, float]:
@@ -132,8 +163,20 @@ def theirs(model: Any, rows: Sequence[SupervisedRow], config: LoRAConfig) -> tup
     add_lora(model, config)
     readings = _Readings(REPORT * config.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        args = TrainingArgs(batch_size=config.batch_size, iters=config.updates, steps_per_report=REPORT, adapter_file=str(Path(folder) / "adapters.safetensors"))
-        train(model, make_optimizer(config, config.updates), CacheDataset(_Rows(rows)), None, args, training_callback=readings)
+        args = TrainingArgs(
+            batch_size=config.batch_size,
+            iters=config.updates,
+            steps_per_report=REPORT,
+            adapter_file=str(Path(folder) / "adapters.safetensors"),
+        )
+        train(
+            model,
+            make_optimizer(config, config.updates),
+            CacheDataset(_Rows(rows)),
+            None,
+            args,
+            training_callback=readings,
+        )
     return statistics.median(readings.rates[1:]), float(readings.memory)
 
 
@@ -153,18 +196,36 @@ def compare(name: str, rounds: int, updates: int) -> dict:
     for number in range(rounds):
         for who, found in readings.items():
             print(f"{name}: round {number + 1} of {rounds}, {who} ...", file=sys.stderr, flush=True)
-            said = subprocess.run([sys.executable, __file__, "side", who, name, str(updates)], stdout=subprocess.PIPE, text=True, check=True).stdout
+            said = subprocess.run(
+                [sys.executable, __file__, "side", who, name, str(updates)],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            ).stdout
             found.append(json.loads(said.splitlines()[-1]))
-    middle = {who: {key: statistics.median(reading[key] for reading in found) for key in ("rate", "memory_gb")} for who, found in readings.items()}
+    middle = {
+        who: {key: statistics.median(reading[key] for reading in found) for key in ("rate", "memory_gb")}
+        for who, found in readings.items()
+    }
     ratios = {key: middle["ours"][key] / middle["theirs"][key] for key in ("rate", "memory_gb")}
-    return {"setting": name, "rounds": rounds, "updates": updates, "supervised tokens a second": {who: round(values["rate"]) for who, values in middle.items()},
-            "peak memory in GB": {who: round(values["memory_gb"], 3) for who, values in middle.items()}, "ratio of speed": round(ratios["rate"], 2), "ratio of memory": round(ratios["memory_gb"], 2)}
+    return {
+        "setting": name,
+        "rounds": rounds,
+        "updates": updates,
+        "supervised tokens a second": {who: round(values["rate"]) for who, values in middle.items()},
+        "peak memory in GB": {who: round(values["memory_gb"], 3) for who, values in middle.items()},
+        "ratio of speed": round(ratios["rate"], 2),
+        "ratio of memory": round(ratios["memory_gb"], 2),
+    }
 
 
 def keep(name: str, value: object) -> None:
     """Write a result under reports/benchmarks, with the machine's name, and print it."""
     mx = mlx_core()
-    result = {"machine": f"{platform.machine()}, {'CPU' if on_cpu() else mx.device_info().get('device_name', 'accelerator')}", "result": value}
+    result = {
+        "machine": f"{platform.machine()}, {'CPU' if on_cpu() else mx.device_info().get('device_name', 'accelerator')}",
+        "result": value,
+    }
     write_json(load_settings().reports / "benchmarks" / f"training_{name}.json", result)
     print(json.dumps(result, indent=2))
 
@@ -188,7 +249,10 @@ def vocabulary(rounds: Rounds = 5, rows: int = 4, length: int = 300, prefix: int
     total = mx.array(float(sum(row.targets for row in batch)))
     mine = tuple(make_batch(batch, shared_prefix(batch)))
     plain = next(iterate_batches([(list(row.ids), row.supervised.index(True)) for row in batch], rows, 2048))
-    steps = {"ours": lambda: nn.value_and_grad(model, update_loss)(model, total, *mine), "theirs": lambda: nn.value_and_grad(model, default_loss)(model, *plain)}
+    steps = {
+        "ours": lambda: nn.value_and_grad(model, update_loss)(model, total, *mine),
+        "theirs": lambda: nn.value_and_grad(model, default_loss)(model, *plain),
+    }
     seconds, memory = {who: [] for who in steps}, {}
     for _ in range(rounds + 1):
         for who, step in steps.items():
@@ -199,23 +263,41 @@ def vocabulary(rounds: Rounds = 5, rows: int = 4, length: int = 300, prefix: int
             seconds[who].append(time.perf_counter() - start)
             memory[who] = mx.get_peak_memory() / 1e9
     middle = {who: statistics.median(times[1:]) for who, times in seconds.items()}
-    keep("vocabulary", {
-        "rows": rows, "tokens": length, "shared": prefix, "supervised": answer, "rounds": rounds, "seconds a step": {who: round(value, 3) for who, value in middle.items()},
-        "peak memory in GB": {who: round(value, 3) for who, value in memory.items()}, "ratio of speed": round(middle["theirs"] / middle["ours"], 2), "ratio of memory": round(memory["ours"] / memory["theirs"], 2),
-    })
+    keep(
+        "vocabulary",
+        {
+            "rows": rows,
+            "tokens": length,
+            "shared": prefix,
+            "supervised": answer,
+            "rounds": rounds,
+            "seconds a step": {who: round(value, 3) for who, value in middle.items()},
+            "peak memory in GB": {who: round(value, 3) for who, value in memory.items()},
+            "ratio of speed": round(middle["theirs"] / middle["ours"], 2),
+            "ratio of memory": round(memory["ours"] / memory["theirs"], 2),
+        },
+    )
 
 
 def step_flops(shape: dict, rows: int, length: int, answer: int) -> float:
     """Count the matrix products of a step with LoRA in every layer: forward, and back to the inputs. LoRA's own are left out, under 3%."""
     width, heads = shape["hidden_size"], shape["num_attention_heads"] * shape["head_dim"]
-    weights = 2 * width * heads + 2 * width * shape["num_key_value_heads"] * shape["head_dim"] + 3 * width * shape["intermediate_size"]
+    weights = (
+        2 * width * heads
+        + 2 * width * shape["num_key_value_heads"] * shape["head_dim"]
+        + 3 * width * shape["intermediate_size"]
+    )
     attention = 2 * length * heads  # products of queries with keys, and of shares with values, a token
     layers = shape["num_hidden_layers"] * rows * length * (2 * 2 * weights + 3 * 2 * attention)
     return layers + 2 * 2 * rows * answer * width * shape["vocab_size"]
 
 
 @app.command()
-def scaling(rounds: Rounds = 5, largest: Annotated[int, typer.Option(help="Most rows a batch.")] = 16, longest: Annotated[int, typer.Option(help="Most tokens a row.")] = 512) -> None:
+def scaling(
+    rounds: Rounds = 5,
+    largest: Annotated[int, typer.Option(help="Most rows a batch.")] = 16,
+    longest: Annotated[int, typer.Option(help="Most tokens a row.")] = 512,
+) -> None:
     """Plot tokens a second by batch size and length, and the share of the measured matmul peak."""
     mx = mlx_core()
     import matplotlib.pyplot as plt
@@ -229,24 +311,42 @@ def scaling(rounds: Rounds = 5, largest: Annotated[int, typer.Option(help="Most 
         for rows in (1, 2, 4, 8, 16):
             if length > longest or rows > largest:
                 continue
-            batch = tuple(make_batch([SupervisedRow((7,) * length, (False,) * (length - answer) + (True,) * answer)] * rows))
+            batch = tuple(
+                make_batch([SupervisedRow((7,) * length, (False,) * (length - answer) + (True,) * answer)] * rows)
+            )
             times = []
             for _ in range(rounds + 1):
                 start = time.perf_counter()
                 mx.eval(step(model, mx.array(float(rows * answer)), *batch))
                 times.append(time.perf_counter() - start)
             seconds = statistics.median(times[1:])
-            found.append({"rows": rows, "length": length, "tokens a second": round(rows * length / seconds), "share of the matmul peak": round(step_flops(shape, rows, length, answer) / seconds / 1e9 / peak, 3)})
+            found.append(
+                {
+                    "rows": rows,
+                    "length": length,
+                    "tokens a second": round(rows * length / seconds),
+                    "share of the matmul peak": round(
+                        step_flops(shape, rows, length, answer) / seconds / 1e9 / peak, 3
+                    ),
+                }
+            )
             print(found[-1], file=sys.stderr, flush=True)
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for length in sorted({point["length"] for point in found}):
         points = [point for point in found if point["length"] == length]
         for axis, key in zip(axes, ("tokens a second", "share of the matmul peak")):
-            axis.plot([point["rows"] for point in points], [point[key] for point in points], marker="o", label=f"{length} tokens a row")
+            axis.plot(
+                [point["rows"] for point in points],
+                [point[key] for point in points],
+                marker="o",
+                label=f"{length} tokens a row",
+            )
             axis.set(xlabel="rows a batch", ylabel=key, xscale="log", ylim=(0, None))
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[0].legend(frameon=False)
-    figure.suptitle(f"A step of {shape['num_hidden_layers']} layers of width {shape['hidden_size']}, medians of {rounds}; the peak is {peak:.0f} GFLOP/s")
+    figure.suptitle(
+        f"A step of {shape['num_hidden_layers']} layers of width {shape['hidden_size']}, medians of {rounds}; the peak is {peak:.0f} GFLOP/s"
+    )
     path = load_settings().reports / "benchmarks" / "training_scaling.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -258,7 +358,9 @@ def cuda(rounds: Rounds = 5, updates: Updates = 20) -> None:
     """Compare on a GPU: Qwen3-8B's shape, 4 bits, 16 of 36 layers, batches of 1 and 4."""
     mlx_core()
     if on_cpu():
-        raise SystemExit("no GPU here: MLX's default device is the CPU. Run it where one is, after uv sync --extra cuda (or on Apple silicon); nothing was measured")
+        raise SystemExit(
+            "no GPU here: MLX's default device is the CPU. Run it where one is, after uv sync --extra cuda (or on Apple silicon); nothing was measured"
+        )
     keep("cuda", [compare(f"8b batch {batch}", rounds, updates) for batch in (1, 4)])
 
 

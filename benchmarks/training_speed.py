@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 
 from punie.settings import load_settings
-from punie.weights.artifacts import find_model, load_model
 from punie.training.dataset_io import read_dataset
-from punie.tuning.lora import prepare_rows, tune
 from punie.training.lora_config import LoRAConfig
+from punie.tuning.lora import prepare_rows, tune
+from punie.weights.artifacts import find_model, load_model
 
 BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4
 
@@ -39,12 +39,34 @@ def stock_rate(base: Path, data: Path) -> float:
     """Run `mlx_lm lora` without a fast BLAS and return its reported rate."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "mlx_lm", "lora", "--train", "--model", str(base), "--data", str(data), "--adapter-path", folder, "--iters", str(STOCK_UPDATES),
-            "--batch-size", str(BATCH), "--num-layers", str(LAYERS), "--mask-prompt", "--steps-per-report", str(STOCK_UPDATES), "--val-batches", "1",
+            sys.executable,
+            "-m",
+            "mlx_lm",
+            "lora",
+            "--train",
+            "--model",
+            str(base),
+            "--data",
+            str(data),
+            "--adapter-path",
+            folder,
+            "--iters",
+            str(STOCK_UPDATES),
+            "--batch-size",
+            str(BATCH),
+            "--num-layers",
+            str(LAYERS),
+            "--mask-prompt",
+            "--steps-per-report",
+            str(STOCK_UPDATES),
+            "--val-batches",
+            "1",
         ]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         output = re.sub(r"\x1b\[[0-9;]*m", "", output)
-    found = re.search(rf"^\s*{STOCK_UPDATES}\s+[\d.]+ [▼▲]\s+([\d,]+)", output, re.MULTILINE)  # update, loss, supervised tokens a second
+    found = re.search(
+        rf"^\s*{STOCK_UPDATES}\s+[\d.]+ [▼▲]\s+([\d,]+)", output, re.MULTILINE
+    )  # update, loss, supervised tokens a second
     if not found:
         raise SystemExit(f"no rate in mlx_lm's output:\n{output}")
     return float(found[1].replace(",", ""))
@@ -65,4 +87,14 @@ if __name__ == "__main__":
     mine = punie_rate(base, data)
     with tempfile.TemporaryDirectory() as folder:
         stored, wide = stock_rate(base, data), stock_rate(float32_copy(base, Path(folder)), data)
-    print(json.dumps({"punie": round(mine), "mlx_lm lora, float16 as stored": round(stored), "mlx_lm lora, float32 copy": round(wide), "ratio": round(mine / max(stored, wide), 1)}, indent=2))
+    print(
+        json.dumps(
+            {
+                "punie": round(mine),
+                "mlx_lm lora, float16 as stored": round(stored),
+                "mlx_lm lora, float32 copy": round(wide),
+                "ratio": round(mine / max(stored, wide), 1),
+            },
+            indent=2,
+        )
+    )

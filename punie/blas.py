@@ -52,7 +52,9 @@ def load_blas() -> str:
     if choice == "off":
         return "MLX's own (blas = off in settings.ini)"
     if "mlx.core" in sys.modules:
-        warnings.warn("MLX was imported before punie.blas.load_blas(); matrix products on the CPU are slow", stacklevel=2)
+        warnings.warn(
+            "MLX was imported before punie.blas.load_blas(); matrix products on the CPU are slow", stacklevel=2
+        )
         return "MLX's own"
     if choice != "auto" and not Path(choice).exists():
         raise PunieError(f"settings.ini says blas = {choice}, which does not exist; name a shared library, or say auto")
@@ -65,7 +67,10 @@ def load_blas() -> str:
         if hasattr(library, "cblas_sgemm"):
             _keep_freed_memory()
             return Path(name).name
-    warnings.warn("no fast BLAS found; training on this CPU will be about 8 times slower. Install MKL (pip install mkl) or libopenblas0", stacklevel=2)
+    warnings.warn(
+        "no fast BLAS found; training on this CPU will be about 8 times slower. Install MKL (pip install mkl) or libopenblas0",
+        stacklevel=2,
+    )
     return "MLX's own"
 
 # %% ../nbs/02_blas.ipynb #ec7ead74

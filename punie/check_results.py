@@ -33,7 +33,10 @@ def summarize_checks(results: Sequence[CheckResult]) -> str:
     'pass  format: 2 rows'
     """
     failures_first = sorted(results, key=lambda result: result.passed)
-    return "\n".join(f"{'pass' if r.passed else 'FAIL'}  {r.check_name}: {r.message}{f' ({r.worst[0]})' if r.worst and not r.passed else ''}" for r in failures_first)
+    return "\n".join(
+        f"{'pass' if r.passed else 'FAIL'}  {r.check_name}: {r.message}{f' ({r.worst[0]})' if r.worst and not r.passed else ''}"
+        for r in failures_first
+    )
 
 
 def require_checks(results: Sequence[CheckResult]) -> None:

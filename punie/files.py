@@ -50,7 +50,9 @@ def write_text(
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise PunieError(f"cannot write {path}: {error.strerror or error}; free disk space or mend its permissions, then run the same command again") from error
+        raise PunieError(
+            f"cannot write {path}: {error.strerror or error}; free disk space or mend its permissions, then run the same command again"
+        ) from error
     except UnicodeEncodeError as error:
         raise PunieError(f"cannot write {path}: the text holds half a surrogate pair; mend or remove it") from error
 
@@ -103,7 +105,10 @@ def read_text(path: Path) -> str:
         raise PunieError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
 
 
-_MALFORMED = (ValueError, RecursionError)  # what parsers raise: for a fault, for a number too long, for what is nested too deep
+_MALFORMED = (
+    ValueError,
+    RecursionError,
+)  # what parsers raise: for a fault, for a number too long, for what is nested too deep
 
 
 def read_json(path: Path) -> Any:
@@ -166,11 +171,15 @@ def read_lines(
             while left > 0 and (line := file.readline(MAX_LINE + 1)):
                 number, left = number + 1, left - len(line)
                 if len(line) > MAX_LINE:
-                    raise PunieError(f"{path}:{number}: longer than {MAX_LINE >> 20} MiB, which is no row; split or remove it")
+                    raise PunieError(
+                        f"{path}:{number}: longer than {MAX_LINE >> 20} MiB, which is no row; split or remove it"
+                    )
                 if not line.isspace():
                     yield number, line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise PunieError(f"{path}:{number + 1}: the compressed file is damaged or cut off ({error}); make or fetch it again") from error
+            raise PunieError(
+                f"{path}:{number + 1}: the compressed file is damaged or cut off ({error}); make or fetch it again"
+            ) from error
 
 # %% ../nbs/01_files.ipynb #330d6651
 def cut_lines(

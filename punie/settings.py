@@ -85,7 +85,10 @@ def load_settings(
         paths, machine = parser["paths"], parser["machine"]
         return Settings(
             root=root,
-            **{name: (root / os.environ.get(f"PUNIE_{name.upper()}", paths[name])).resolve() for name in ("data", "runs", "reports")},
+            **{
+                name: (root / os.environ.get(f"PUNIE_{name.upper()}", paths[name])).resolve()
+                for name in ("data", "runs", "reports")
+            },
             free_disk_floor_gb=float(machine["free_disk_floor_gb"]),
             blas=machine["blas"],
         )

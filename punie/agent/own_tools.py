@@ -27,14 +27,21 @@ def _type(written: object, name: str) -> object:
         return list[_model(written[0], name)]
     if isinstance(written, str) and (found := TYPES.get(written.removesuffix("?"))):
         return found | None if written.endswith("?") else found
-    raise ValueError(f"{written!r} is no type; types are {', '.join(TYPES)}, each with ? where it may be None, and [{{...}}] for a list of records")
+    raise ValueError(
+        f"{written!r} is no type; types are {', '.join(TYPES)}, each with ? where it may be None, and [{{...}}] for a list of records"
+    )
 
 
 def _model(fields: dict[str, object], name: str) -> type[BaseModel]:
     for field in fields:
         _require_identifier(field)
     kinds = {field: _type(written, f"{name}{field.title()}") for field, written in fields.items()}
-    return create_model(name, **{field: (kind, None if type(None) in getattr(kind, "__args__", ()) else ...) for field, kind in kinds.items()})
+    return create_model(
+        name,
+        **{
+            field: (kind, None if type(None) in getattr(kind, "__args__", ()) else ...) for field, kind in kinds.items()
+        },
+    )
 
 
 def _require_identifier(name: str) -> None:
@@ -64,10 +71,21 @@ def _tool(name: str, stated: dict[str, object]) -> Tool:
     parameters, returns = stated.get("parameters", {}), stated.get("returns", "str")
     if not isinstance(parameters, dict):
         raise ValueError("parameters is a table of names and types")
-    result = _model(returns, f"{name.title().replace('_', '')}Result") if isinstance(returns, dict) else _type(returns, name)
-    tool = Tool(name, category, inspect.Signature([_parameter(*each) for each in parameters.items()], return_annotation=result), str(stated.get("summary", "")))
-    if defaults := {key: each.default for key, each in tool.signature.parameters.items() if each.default is not each.empty}:
-        Tool(name, category, inspect.Signature([tool.signature.parameters[key] for key in defaults]), "").bind(**defaults)
+    result = (
+        _model(returns, f"{name.title().replace('_', '')}Result") if isinstance(returns, dict) else _type(returns, name)
+    )
+    tool = Tool(
+        name,
+        category,
+        inspect.Signature([_parameter(*each) for each in parameters.items()], return_annotation=result),
+        str(stated.get("summary", "")),
+    )
+    if defaults := {
+        key: each.default for key, each in tool.signature.parameters.items() if each.default is not each.empty
+    }:
+        Tool(name, category, inspect.Signature([tool.signature.parameters[key] for key in defaults]), "").bind(
+            **defaults
+        )
     return tool
 
 # %% ../../nbs/agent/03_own_tools.ipynb #d9a43527
@@ -80,7 +98,12 @@ def load_tools(path: Path) -> Registry:
     punie.settings.PunieError: data/phases/tiny.toml: a file of tools has one table, [tools.NAME] for each tool
     """
     stated = read_toml(path)
-    if set(stated) != {"tools"} or not isinstance(stated["tools"], dict) or not all(isinstance(each, dict) for each in stated["tools"].values()) or not stated["tools"]:
+    if (
+        set(stated) != {"tools"}
+        or not isinstance(stated["tools"], dict)
+        or not all(isinstance(each, dict) for each in stated["tools"].values())
+        or not stated["tools"]
+    ):
         raise PunieError(f"{path}: a file of tools has one table, [tools.NAME] for each tool")
     tools = []
     for name, each in stated["tools"].items():

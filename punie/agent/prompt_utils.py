@@ -67,7 +67,9 @@ def load_tokenizer(
     try:
         return AutoTokenizer.from_pretrained(model_path, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise PunieError(f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first") from error
+        raise PunieError(
+            f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first"
+        ) from error
 
 # %% ../../nbs/agent/02_prompt_utils.ipynb #8542f2a4
 def render(
@@ -85,7 +87,9 @@ def render(
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
     except (ValueError, TemplateError) as error:
-        raise PunieError(f"the chat template of {tokenizer.name_or_path} cannot render {' and '.join(dict.fromkeys(m['role'] for m in messages))} turns: {str(error).splitlines()[0]}") from error
+        raise PunieError(
+            f"the chat template of {tokenizer.name_or_path} cannot render {' and '.join(dict.fromkeys(m['role'] for m in messages))} turns: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def format_prompt(
@@ -98,5 +102,8 @@ def format_prompt(
     >>> format_prompt("What changed?", "data/models/tiny").endswith("<|im_start|>user\\nWhat changed?<|im_end|>\\n<|im_start|>assistant\\n")
     True
     """
-    messages = [{"role": "system", "content": system_prompt() if system_message is None else system_message}, {"role": "user", "content": query}]
+    messages = [
+        {"role": "system", "content": system_prompt() if system_message is None else system_message},
+        {"role": "user", "content": query},
+    ]
     return render(messages, load_tokenizer(str(model_path)), generate=True)

@@ -21,12 +21,30 @@ from typing import Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from .tool_results import CstAddImportResult, CstFindResult, CstRenameResult, DocumentSymbolsResult, DomainValidationResult, FindReferencesResult, GitDiffResult, GitLogResult, GitStatusResult, GotoDefinitionResult, HoverResult, RuffResult, TestResult, TypeCheckResult, WorkspaceSymbolsResult
+from punie.agent.tool_results import (
+    CstAddImportResult,
+    CstFindResult,
+    CstRenameResult,
+    DocumentSymbolsResult,
+    DomainValidationResult,
+    FindReferencesResult,
+    GitDiffResult,
+    GitLogResult,
+    GitStatusResult,
+    GotoDefinitionResult,
+    HoverResult,
+    RuffResult,
+    TestResult,
+    TypeCheckResult,
+    WorkspaceSymbolsResult,
+)
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #04520b84
 def _plain(kind: object) -> object:
     """The type of a value that is there: `str` for `str | None`."""
-    kinds = [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) in (Union, UnionType) else [kind]
+    kinds = (
+        [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) in (Union, UnionType) else [kind]
+    )
     return kinds[0] if len(kinds) == 1 else kind
 
 
@@ -49,7 +67,11 @@ class ResultPart:
 
     def item(self, index: str = "") -> "ResultPart | None":
         """An item of it, whichever if no index is given; None where it is no list."""
-        return ResultPart(self.tool, f"{self.path}[{index}]", get_args(self.kind)[0]) if get_origin(self.kind) is list else None
+        return (
+            ResultPart(self.tool, f"{self.path}[{index}]", get_args(self.kind)[0])
+            if get_origin(self.kind) is list
+            else None
+        )
 
     @property
     def is_model(self) -> bool:
@@ -101,7 +123,9 @@ class Tool:
         for name, value in bound.arguments.items():
             annotation = self.signature.parameters[name].annotation
             if not (value.fits(annotation) if isinstance(value, ResultPart) else _is_a(value, annotation)):
-                raise TypeError(f"{self.name}: {name} is of type {type(value).__name__}, not {inspect.formatannotation(annotation)}")
+                raise TypeError(
+                    f"{self.name}: {name} is of type {type(value).__name__}, not {inspect.formatannotation(annotation)}"
+                )
         return dict(bound.arguments)
 
 
@@ -166,61 +190,133 @@ def declare(category: Category) -> Callable[[Callable], Callable]:
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #cc7f708a
 @declare("text_tools")
-def read_file(path: str) -> str: "Return the text of a file."
+def read_file(path: str) -> str:
+    "Return the text of a file."
+
+
 @declare("text_tools")
-def write_file(path: str, content: str) -> str: "Write text to a file."
+def write_file(path: str, content: str) -> str:
+    "Write text to a file."
+
+
 @declare("text_tools")
-def run_command(command: str, args: list[str] | None = None, cwd: str | None = None) -> str: "Run a shell command."
+def run_command(command: str, args: list[str] | None = None, cwd: str | None = None) -> str:
+    "Run a shell command."
+
+
 @declare("validation")
-def typecheck(path: str) -> TypeCheckResult: "Check types with ty."
+def typecheck(path: str) -> TypeCheckResult:
+    "Check types with ty."
+
+
 @declare("validation")
-def ruff_check(path: str) -> RuffResult: "Lint with ruff."
+def ruff_check(path: str) -> RuffResult:
+    "Lint with ruff."
+
+
 @declare("validation")
-def pytest_run(path: str) -> TestResult: "Run tests with pytest."
+def pytest_run(path: str) -> TestResult:
+    "Run tests with pytest."
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #6a999d9f
 @declare("lsp")
-def goto_definition(file_path: str, line: int, column: int, symbol: str) -> GotoDefinitionResult: "Find where a symbol is defined."
+def goto_definition(file_path: str, line: int, column: int, symbol: str) -> GotoDefinitionResult:
+    "Find where a symbol is defined."
+
+
 @declare("lsp")
-def find_references(file_path: str, line: int, column: int, symbol: str) -> FindReferencesResult: "Find every use of a symbol."
+def find_references(file_path: str, line: int, column: int, symbol: str) -> FindReferencesResult:
+    "Find every use of a symbol."
+
+
 @declare("lsp")
-def hover(file_path: str, line: int, column: int, symbol: str) -> HoverResult: "Show the type and documentation of a symbol."
+def hover(file_path: str, line: int, column: int, symbol: str) -> HoverResult:
+    "Show the type and documentation of a symbol."
+
+
 @declare("lsp")
-def document_symbols(file_path: str) -> DocumentSymbolsResult: "Outline one file."
+def document_symbols(file_path: str) -> DocumentSymbolsResult:
+    "Outline one file."
+
+
 @declare("lsp")
-def workspace_symbols(query: str) -> WorkspaceSymbolsResult: "Search symbols in the whole project."
+def workspace_symbols(query: str) -> WorkspaceSymbolsResult:
+    "Search symbols in the whole project."
+
+
 @declare("git")
-def git_status(path: str) -> GitStatusResult: "List changed files."
+def git_status(path: str) -> GitStatusResult:
+    "List changed files."
+
+
 @declare("git")
-def git_diff(path: str, staged: bool = False) -> GitDiffResult: "Show changes."
+def git_diff(path: str, staged: bool = False) -> GitDiffResult:
+    "Show changes."
+
+
 @declare("git")
-def git_log(path: str, count: int = 10) -> GitLogResult: "List recent commits."
+def git_log(path: str, count: int = 10) -> GitLogResult:
+    "List recent commits."
+
+
 @declare("cst")
-def cst_find_pattern(file_path: str, pattern: str) -> CstFindResult: "Find syntax nodes."
+def cst_find_pattern(file_path: str, pattern: str) -> CstFindResult:
+    "Find syntax nodes."
+
+
 @declare("cst")
-def cst_rename(file_path: str, old_name: str, new_name: str) -> CstRenameResult: "Rename in one file."
+def cst_rename(file_path: str, old_name: str, new_name: str) -> CstRenameResult:
+    "Rename in one file."
+
+
 @declare("cst")
-def cst_add_import(file_path: str, import_stmt: str) -> CstAddImportResult: "Add an import."
+def cst_add_import(file_path: str, import_stmt: str) -> CstAddImportResult:
+    "Add an import."
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #7ffdecac
 @declare("domain")
-def validate_component(file_path: str) -> DomainValidationResult: "tdom: is the component well formed?"
+def validate_component(file_path: str) -> DomainValidationResult:
+    "tdom: is the component well formed?"
+
+
 @declare("domain")
-def check_render_tree(file_path: str) -> DomainValidationResult: "tdom: does the tree of nested components hold?"
+def check_render_tree(file_path: str) -> DomainValidationResult:
+    "tdom: does the tree of nested components hold?"
+
+
 @declare("domain")
-def validate_escape_context(file_path: str) -> DomainValidationResult: "tdom: are templates t-strings, so that values are escaped?"
+def validate_escape_context(file_path: str) -> DomainValidationResult:
+    "tdom: are templates t-strings, so that values are escaped?"
+
+
 @declare("domain")
-def validate_service_registration(file_path: str) -> DomainValidationResult: "svcs: are services registered properly?"
+def validate_service_registration(file_path: str) -> DomainValidationResult:
+    "svcs: are services registered properly?"
+
+
 @declare("domain")
-def check_dependency_graph(file_path: str) -> DomainValidationResult: "svcs: do layers hold, without cycles?"
+def check_dependency_graph(file_path: str) -> DomainValidationResult:
+    "svcs: do layers hold, without cycles?"
+
+
 @declare("domain")
-def validate_injection_site(file_path: str) -> DomainValidationResult: "svcs: are Inject parameters sound?"
+def validate_injection_site(file_path: str) -> DomainValidationResult:
+    "svcs: are Inject parameters sound?"
+
+
 @declare("domain")
-def validate_middleware_chain(file_path: str) -> DomainValidationResult: "tdom-svcs: does the order of middleware hold?"
+def validate_middleware_chain(file_path: str) -> DomainValidationResult:
+    "tdom-svcs: does the order of middleware hold?"
+
+
 @declare("domain")
-def check_di_template_binding(file_path: str) -> DomainValidationResult: "tdom-svcs: do html() calls pass context=?"
+def check_di_template_binding(file_path: str) -> DomainValidationResult:
+    "tdom-svcs: do html() calls pass context=?"
+
+
 @declare("domain")
-def validate_route_pattern(file_path: str) -> DomainValidationResult: "tdom-svcs: are URL patterns sound?"
+def validate_route_pattern(file_path: str) -> DomainValidationResult:
+    "tdom-svcs: are URL patterns sound?"
 
 # %% ../../nbs/agent/01_typed_tools.ipynb #1c1d1b71
 TOOLS = Registry(_declared)  # the 26 tools

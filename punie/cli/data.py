@@ -35,13 +35,15 @@ def find_data(
     for folder in (load_settings().data / name, Path(name)):
         if split_files(folder, "train"):
             return folder
-    raise PunieError(f"no data set {name!r}: name a folder that holds train.jsonl, or build one with `punie data build`; `punie data list` names the recipes")
+    raise PunieError(
+        f"no data set {name!r}: name a folder that holds train.jsonl, or build one with `punie data build`; `punie data list` names the recipes"
+    )
 
 
 def _load(name: str) -> "TrainingDataset":
     """Load a data set, or make it in memory if only its recipe is there. Raises `PunieError`."""
-    from punie.training.dataset_io import read_dataset
     from punie.synthesis.recipes import RECIPES, make
+    from punie.training.dataset_io import read_dataset
 
     if name in RECIPES and not (load_settings().data / name).exists():
         return make(name)
@@ -57,7 +59,12 @@ def list_data() -> None:
     for name, recipe in RECIPES.items():
         folder = load_settings().data / name
         shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
-        grid.add_row(name, *map(str, recipe.sizes.values()), recipe.about, str(shown) if (folder / "train.jsonl").exists() else "")
+        grid.add_row(
+            name,
+            *map(str, recipe.sizes.values()),
+            recipe.about,
+            str(shown) if (folder / "train.jsonl").exists() else "",
+        )
     console.print(grid)
 
 
@@ -100,7 +107,9 @@ def show_data(
         raise PunieError(f"{name} has no split {split!r}; it has {', '.join(dataset.splits)}")
     stats, tokenizer = DatasetStats.of(dataset), load_tokenizer(str(load_settings().data / "models" / "tiny"))
     sizes = ", ".join(f"{count:,} {name}" for name, count in stats.rows.items())
-    console.print(f"{dataset.name}: {sizes} rows; {stats.messages:,} messages, {stats.characters:,} characters; {stats.several_answers:,} rows with several answers")
+    console.print(
+        f"{dataset.name}: {sizes} rows; {stats.messages:,} messages, {stats.characters:,} characters; {stats.several_answers:,} rows with several answers"
+    )
     examples = dataset.splits[split]
     for index in sorted(random.Random(seed).sample(range(len(examples)), min(rows, len(examples)))):
         messages = examples[index].messages

@@ -50,7 +50,9 @@ def open_engine(
     elif engine.startswith(("http://", "https://")):
         yield ServerEngine(Line(engine), make_canary(folder), served_as, chat, name=engine.rstrip("/"))
     else:
-        raise PunieError(f"no engine {engine!r}; say in-process, server, or the URL of an OpenAI-compatible server such as http://127.0.0.1:8080/v1")
+        raise PunieError(
+            f"no engine {engine!r}; say in-process, server, or the URL of an OpenAI-compatible server such as http://127.0.0.1:8080/v1"
+        )
 
 
 def read_temperatures(text: str) -> tuple[float, ...]:
@@ -64,7 +66,9 @@ def read_temperatures(text: str) -> tuple[float, ...]:
     except ValueError:
         temperatures = (-1.0,)
     if not all(0 <= each < 100 for each in temperatures) or len(set(temperatures)) < len(temperatures):
-        raise PunieError(f"--temperature {text}: give different numbers from 0 up, separated by commas, such as 0,0.2,0.7")
+        raise PunieError(
+            f"--temperature {text}: give different numbers from 0 up, separated by commas, such as 0,0.2,0.7"
+        )
     return temperatures
 
 # %% ../../nbs/cli/03_eval.ipynb #f81762c6
@@ -72,13 +76,30 @@ def overview(scored: "list[Scored]") -> Table:
     """Tabulate the figures of each model at each temperature."""
     tries = max(each.summary.tries for each in scored)
     several = (f"pass@{tries}", f"pass^{tries}") if tries > 1 else ()
-    grid = Table(Column("model", overflow="fold"), "strictly right\n[dim]95%[/]", "over\ntemplates", *several, "Code\nMode", "only\nnamed", "keyword\nscore", title=scored[0].summary.suite)
+    grid = Table(
+        Column("model", overflow="fold"),
+        "strictly right\n[dim]95%[/]",
+        "over\ntemplates",
+        *several,
+        "Code\nMode",
+        "only\nnamed",
+        "keyword\nscore",
+        title=scored[0].summary.suite,
+    )
     for each in scored:
         s = each.summary
         passed = [f"{kind[tries]:.1%}" if tries in kind else "" for kind in (s.pass_at, s.pass_all)] if several else []
         drawn = f"T = {each.temperature:g}" + (f", {s.tries} tries" if s.tries > 1 else "")
         over = f"{s.over_templates[0]:.0%} to {s.over_templates[1]:.0%}"
-        grid.add_row(f"{each.model}\n{drawn}", f"{s.overall}\n[dim]{s.overall.interval}[/]", over, *passed, f"{s.code_mode.value:.0%}", f"{s.prose_mention.value:.0%}", f"{s.keyword:.1%}")
+        grid.add_row(
+            f"{each.model}\n{drawn}",
+            f"{s.overall}\n[dim]{s.overall.interval}[/]",
+            over,
+            *passed,
+            f"{s.code_mode.value:.0%}",
+            f"{s.prose_mention.value:.0%}",
+            f"{s.keyword:.1%}",
+        )
     return grid
 
 
@@ -87,14 +108,20 @@ def categories(scored: "list[Scored]") -> Iterator[Table]:
     several = len({each.temperature for each in scored}) > 1
     for model, group in groupby(scored, key=lambda each: each.model if several else None):
         shown = list(group)
-        grid = Table("category", *(f"T = {each.temperature:g}" if several else f"{each.model}\nT = {each.temperature:g}" for each in shown), title=model)
+        grid = Table(
+            "category",
+            *(f"T = {each.temperature:g}" if several else f"{each.model}\nT = {each.temperature:g}" for each in shown),
+            title=model,
+        )
         for name in [*shown[0].summary.by_category, "overall"]:
             shares = ({**each.summary.by_category, "overall": each.summary.overall}[name] for each in shown)
             grid.add_row(name, *(f"{share}\n[dim]{share.interval}[/]" for share in shares), end_section=True)
         yield grid
 
 # %% ../../nbs/cli/03_eval.ipynb #34cdafff
-def _ask(model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: Progress) -> tuple[Path, "list[Scored]"]:
+def _ask(
+    model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: Progress
+) -> tuple[Path, "list[Scored]"]:
     """Ask one model what is still missing; return where its outcomes are kept, and what it scored."""
     from punie.evals.controls import require_controls
     from punie.evals.outcomes import evaluate_into
@@ -106,8 +133,23 @@ def _ask(model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: 
     controls = require_controls(suite)
     with open_engine(folder=find_model(model), **way) as engine:
         name = "-".join([*Path(model).parts[-2:], engine.artifact[:12]]).replace("/", "")
-        kept = load_settings().runs / "evals" / name / (suite.name if engine.name == "in-process" else f"{suite.name}-{engine.name.partition('://')[2].replace('/', '-') or engine.name}")
-        evaluate_into(kept / "outcomes.jsonl", engine, suite, plan, lambda done, total: bars.update(task, description=label, completed=done, total=total))
+        kept = (
+            load_settings().runs
+            / "evals"
+            / name
+            / (
+                suite.name
+                if engine.name == "in-process"
+                else f"{suite.name}-{engine.name.partition('://')[2].replace('/', '-') or engine.name}"
+            )
+        )
+        evaluate_into(
+            kept / "outcomes.jsonl",
+            engine,
+            suite,
+            plan,
+            lambda done, total: bars.update(task, description=label, completed=done, total=total),
+        )
     scored = [each for each in score_file(kept / "outcomes.jsonl", label) if each.temperature in plan.temperatures]
     write_json(kept / "controls.json", controls.model_dump())
     write_json(kept / "scores.json", [each.model_dump() for each in scored])
@@ -116,12 +158,18 @@ def _ask(model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: 
 
 def eval_model(
     model: Annotated[str, typer.Argument(help="A model: its folder, or a hub id that is in the local cache.")],
-    suite: Annotated[str, typer.Option(help="A suite under data/suites, or a path that ends in .jsonl.")] = "phase33_27",
-    engine: Annotated[str, typer.Option(help="in-process, server (one is started), or the base URL of one that runs.")] = "in-process",
+    suite: Annotated[
+        str, typer.Option(help="A suite under data/suites, or a path that ends in .jsonl.")
+    ] = "phase33_27",
+    engine: Annotated[
+        str, typer.Option(help="in-process, server (one is started), or the base URL of one that runs.")
+    ] = "in-process",
     temperature: Annotated[str, typer.Option(help="One temperature, or several with commas.")] = "0",
     epochs: Annotated[int, typer.Option(min=1, help="Tries of each prompt at temperatures above 0.")] = 1,
     base: Annotated[str | None, typer.Option(help="The untrained base, to stand beside the model.")] = None,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Draw from the likeliest tokens that share this probability.")] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Draw from the likeliest tokens that share this probability.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first epoch; each has the next one.")] = 0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Limit of a reply.")] = 512,
     served_as: Annotated[str, typer.Option(help="The model's name at the URL.")] = "default_model",
@@ -135,9 +183,18 @@ def eval_model(
     from punie.evals.scores import draw_scores, save_figure
     from punie.evals.suites import load_suite
 
-    loaded, plan = load_suite(suite), Plan(temperatures=read_temperatures(temperature), epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens)
+    loaded, plan = (
+        load_suite(suite),
+        Plan(temperatures=read_temperatures(temperature), epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens),
+    )
     way = {"engine": engine, "served_as": served_as, "chat": chat}
-    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     scored: list[Scored] = []
     try:
         with Progress(*columns, console=console) as bars:
@@ -160,12 +217,22 @@ def find_run(name: str) -> Path:
     >>> find_run("data/suites/phase33_27.jsonl").name
     'phase33_27.jsonl'
     """
-    return next((path for path in (Path(name), load_settings().runs / name, load_settings().root / name) if path.exists()), Path(name))
+    return next(
+        (path for path in (Path(name), load_settings().runs / name, load_settings().root / name) if path.exists()),
+        Path(name),
+    )
 
 
 def compare_runs(
-    runs: Annotated[list[str], typer.Argument(help="Runs: a phase's folder (all its seeds), one seed's folder, a folder of `punie eval`, or an outcomes file. The first is the reference; one alone is compared with its own untrained base.")],
-    worth: Annotated[float, typer.Option(min=0.001, max=1.0, help="The smallest difference that matters, as a share of prompts.")] = 0.05,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs: a phase's folder (all its seeds), one seed's folder, a folder of `punie eval`, or an outcomes file. The first is the reference; one alone is compared with its own untrained base."
+        ),
+    ],
+    worth: Annotated[
+        float, typer.Option(min=0.001, max=1.0, help="The smallest difference that matters, as a share of prompts.")
+    ] = 0.05,
 ) -> None:
     """Compare runs prompt by prompt with the first of them: PASS is better, FAIL is worse, CANNOT TELL is too few prompts.
 
@@ -185,14 +252,26 @@ def compare_runs(
     shown = [COLUMNS.index(name) for name in ("suite", "T", "run", "difference", "could show", "to settle", "")]
     grid = Table(*(COLUMNS[index] for index in shown), title=f"against {compared.reference}")
     for each, row in zip(compared.all, compared.rows()):
-        grid.add_row(*(row[index] for index in shown[:2]), f"{each.candidate}\n{each.overall.second}, reference {each.overall.first}", *(row[index] for index in shown[3:]))
+        grid.add_row(
+            *(row[index] for index in shown[:2]),
+            f"{each.candidate}\n{each.overall.second}, reference {each.overall.first}",
+            *(row[index] for index in shown[3:]),
+        )
     console.print(grid)
     colours = {"PASS": "green", "FAIL": "red", "CANNOT TELL": "yellow"}
     for each in compared.all:
-        console.print(f"[bold {colours[each.answer]}]{each.answer}[/] {each.candidate} on {each.suite} at T = {each.temperature:g}: {each.sentence}")
+        console.print(
+            f"[bold {colours[each.answer]}]{each.answer}[/] {each.candidate} on {each.suite} at T = {each.temperature:g}: {each.sentence}"
+        )
     for name in compared.unmatched:
         console.print(f"[dim]Not compared: {name}; the reference was not asked that.[/]")
-    kept = load_settings().runs / "comparisons" / "-against-".join(run[0].name.replace("/", "-").replace(", ", "-").replace(" ", "_") for run in (measured[1], measured[0]))
+    kept = (
+        load_settings().runs
+        / "comparisons"
+        / "-against-".join(
+            run[0].name.replace("/", "-").replace(", ", "-").replace(" ", "_") for run in (measured[1], measured[0])
+        )
+    )
     write_json(kept / "comparison.json", asdict(compared))
     save_figure(draw_comparisons(compared), kept / "comparison.png")
     console.print(f"Kept: {kept} (comparison.json, comparison.png)", soft_wrap=True)
@@ -201,7 +280,9 @@ def compare_runs(
 def export_outcomes(
     run: Annotated[str, typer.Argument(help="A folder that holds outcomes.jsonl, or the file.")],
     to: Annotated[str, typer.Option(help="parquet, inspect, mlflow, trackio; several with commas.")] = "parquet",
-    folder: Annotated[Path | None, typer.Option(help="Where to write; exports/ beside the outcomes by default.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write; exports/ beside the outcomes by default.")
+    ] = None,
 ) -> None:
     """Write outcomes for other tools.
 

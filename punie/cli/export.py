@@ -27,10 +27,14 @@ console = Console()
 def fuse_adapter(
     adapter: Annotated[Path, typer.Argument(help="Folder with adapters.safetensors and adapter_config.json.")],
     folder: Annotated[Path, typer.Argument(help="Receives the model; it must not exist.")],
-    base: Annotated[str, typer.Option(help="The model that the adapter was tuned on: a folder, or a hub id in the local cache.")],
+    base: Annotated[
+        str, typer.Option(help="The model that the adapter was tuned on: a folder, or a hub id in the local cache.")
+    ],
     bits: Annotated[int, typer.Option(help="2, 3, 4, 5, 6 or 8; 16 for a float16 model.")] = 5,
     group_size: Annotated[int, typer.Option(help="Weights that share a scale: 32, 64 or 128.")] = 64,
-    survival: Annotated[float, typer.Option(min=0, max=1, help="Least share of its change that every tuned matrix must keep.")] = 0.5,
+    survival: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of its change that every tuned matrix must keep.")
+    ] = 0.5,
 ) -> None:
     """Make an artifact of a base and an adapter, and say what it keeps of the tuning.
 
@@ -41,8 +45,8 @@ def fuse_adapter(
     from pydantic import ValidationError
 
     from punie.phases.spec import Export
-    from punie.weights.artifacts import artifact_id, find_model
     from punie.training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks
+    from punie.weights.artifacts import artifact_id, find_model
     from punie.weights.fusion import fuse, quantize
     from punie.weights.survival import check_survival, measure_survival
 
@@ -91,15 +95,29 @@ def _bar(rungs: int) -> Iterator[Callable[..., None]]:
     """Show a bar of rungs and what is being done."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    with Progress(TextColumn("ladder"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[doing]} {task.fields[note]}"), console=console) as bar:
+    with Progress(
+        TextColumn("ladder"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[doing]} {task.fields[note]}"),
+        console=console,
+    ) as bar:
         task = bar.add_task("", total=rungs, doing="", note="")
         yield lambda **values: bar.update(task, **values)
 
 # %% ../../nbs/cli/04_export.ipynb #ef5711d4
 def ladder(
-    model: Annotated[str, typer.Argument(help="A run whose adapter is trained (a phase, or a phase and a folder of its runs), or the folder of a float16 model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A run whose adapter is trained (a phase, or a phase and a folder of its runs), or the folder of a float16 model."
+        ),
+    ],
     bits: Annotated[str, typer.Option(help="Widths, widest first.")] = "16,8,6,5,4",
-    suite: Annotated[list[str], typer.Option(help="A suite; may be given many times. Those of the phase by default.")] = [],
+    suite: Annotated[
+        list[str] | None, typer.Option(help="A suite; may be given many times. Those of the phase by default.")
+    ] = None,
 ) -> None:
     """Try a model in several widths: size, what is kept of the tuning, drift of the answers, and the score of each.
 
@@ -116,11 +134,23 @@ def ladder(
     widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)
     suites = [load_suite(name) for name in suite or named]
     tokenizer = load_tokenizer(str(base))
-    prompts = [tokenizer.encode(format_prompt(sample.question, base), add_special_tokens=False) for sample in suites[0].samples]
+    prompts = [
+        tokenizer.encode(format_prompt(sample.question, base), add_special_tokens=False) for sample in suites[0].samples
+    ]
     with alone(folder), _bar(len(widths)) as show:
         score = _scorer(suites, max_tokens, lambda note: show(note=note))
         judge = f"{[(each.name, each.sha256) for each in suites]} {max_tokens} {code_hash()}"
-        rungs = climb(base, adapter, folder, prompts, score, judge, widths, group_size, lambda doing, done: show(doing=doing, completed=done, note=""))
+        rungs = climb(
+            base,
+            adapter,
+            folder,
+            prompts,
+            score,
+            judge,
+            widths,
+            group_size,
+            lambda doing, done: show(doing=doing, completed=done, note=""),
+        )
         show(completed=len(widths), doing="", note="")
     head, *rows = ladder_rows(rungs)
     grid = Table(*head, title=f"{model}, {len(prompts)} prompts of {suites[0].name} for the divergence")
@@ -156,4 +186,11 @@ def _find_source(model: str) -> tuple[Path, Path | None, Path, list[str], int, i
     if not run.path("adapters/adapters.safetensors").exists():
         raise PunieError(f"{model} has no adapter yet; train it first with: {run_command(run)}")
     spec = run.spec
-    return run.base, run.path("adapters"), run.path("ladder"), spec.evaluation.suites, spec.export.group_size, spec.evaluation.max_tokens
+    return (
+        run.base,
+        run.path("adapters"),
+        run.path("ladder"),
+        spec.evaluation.suites,
+        spec.export.group_size,
+        spec.evaluation.max_tokens,
+    )

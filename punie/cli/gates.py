@@ -19,8 +19,8 @@ from .data import find_data, known_mask
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
-    from punie.phases.spec import Spec
     from punie.check_results import CheckResult
+    from punie.phases.spec import Spec
     from punie.training.ledger import Ledger
 
 console = Console()
@@ -51,12 +51,12 @@ def require_all(results: "list[CheckResult]") -> None:
 def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) -> "tuple[Ledger, list[CheckResult]]":
     """Make the ledger of the training rows, and check it; with a phase, check the phase's budget too."""
     from punie.agent.prompt_utils import load_tokenizer
-    from punie.weights.artifacts import find_model
-    from punie.tuning.budget import check_budget, plan_budget
     from punie.training.dataset_io import read_dataset
     from punie.training.ledger import check_ledger, make_ledger
-    from punie.training.remedies import Remedy, remedied
     from punie.training.prepare import ledger_rows
+    from punie.training.remedies import Remedy, remedied
+    from punie.tuning.budget import check_budget, plan_budget
+    from punie.weights.artifacts import find_model
 
     remedy, most = (spec.base.remedy, spec.lora.max_tokens) if spec else (Remedy(), 2048)
     base = find_model(spec.base.model if spec else "data/models/tiny", tokenizer_only=True)
@@ -64,16 +64,29 @@ def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) 
     rows = remedy.samples(read_dataset(folder).train)
     task = bars.add_task("tokens", total=len(rows))
     with remedied(base, remedy, reference) as lent:
-        supervised = ledger_rows(rows, load_tokenizer(str(lent)), most, mask, spec.lora.long_rows if spec else "refuse", lambda done: bars.update(task, completed=done))
+        supervised = ledger_rows(
+            rows,
+            load_tokenizer(str(lent)),
+            most,
+            mask,
+            spec.lora.long_rows if spec else "refuse",
+            lambda done: bars.update(task, completed=done),
+        )
     ledger = make_ledger(supervised, mask, most)
     budget = [check_budget(plan_budget(supervised, spec.lora, seed=0), spec.gates.unseen)] if spec else []
     return ledger, [check_ledger(ledger), *budget]
 
 # %% ../../nbs/cli/01_gates.ipynb #ebfcde83
 def check(
-    data: Annotated[str, typer.Argument(help="A data set under data/, or a folder with train.jsonl and valid.jsonl (or .jsonl.gz).")],
-    phase: Annotated[str | None, typer.Option(help="Take thresholds, mask, patterns and tokenizer from this phase.")] = None,
-    mask: Annotated[str | None, typer.Option(help="assistant_turns, final_turn, tool_calls or none; the phase's by default.")] = None,
+    data: Annotated[
+        str, typer.Argument(help="A data set under data/, or a folder with train.jsonl and valid.jsonl (or .jsonl.gz).")
+    ],
+    phase: Annotated[
+        str | None, typer.Option(help="Take thresholds, mask, patterns and tokenizer from this phase.")
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="assistant_turns, final_turn, tool_calls or none; the phase's by default.")
+    ] = None,
     tokens: Annotated[bool, typer.Option(help="Count tokens too: the slowest part.")] = True,
     html: Annotated[bool, typer.Option("--html", help="Also make a page with plots.")] = False,
 ) -> None:
@@ -98,7 +111,14 @@ def check(
         task = bars.add_task("rows", total=None)
         audit = audit_folder(folder, patterns, lambda done, total: bars.update(task, completed=done, total=total))
         twins = bars.add_task("twins", total=None)
-        results = check_audit(audit, thresholds, chosen, "messages", patterns, lambda done, total: bars.update(twins, completed=done, total=total))
+        results = check_audit(
+            audit,
+            thresholds,
+            chosen,
+            "messages",
+            patterns,
+            lambda done, total: bars.update(twins, completed=done, total=total),
+        )
         sound = next(result.passed for result in results if result.check_name == "structure")
         if tokens and sound:
             try:
@@ -118,10 +138,17 @@ def check(
 
 # %% ../../nbs/cli/01_gates.ipynb #1941363c
 def preflight(
-    phase: Annotated[str | None, typer.Argument(help="A phase: its base, reference, remedy, data and suite are taken.")] = None,
-    model: Annotated[str | None, typer.Option(help="Instead of a phase: a model's folder or hub id. A tokenizer alone will do.")] = None,
+    phase: Annotated[
+        str | None, typer.Argument(help="A phase: its base, reference, remedy, data and suite are taken.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Instead of a phase: a model's folder or hub id. A tokenizer alone will do.")
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="With --model: the model that it is to agree with.")] = None,
-    data: Annotated[str | None, typer.Option(help="With --model: a data set whose conversations are rendered; phase33_merged by default.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="With --model: a data set whose conversations are rendered; phase33_merged by default."),
+    ] = None,
 ) -> None:
     """Ask whether tokenizer, template, parsers and data agree; exit with status 1 if one thing does not.
 
@@ -130,9 +157,9 @@ def preflight(
     from punie.evals.suites import load_suite
     from punie.phases.gates import run_preflight
     from punie.phases.spec import Base, load_spec
-    from punie.weights.artifacts import find_model
     from punie.training.dataset_io import read_dataset
     from punie.training.remedies import remedied
+    from punie.weights.artifacts import find_model
 
     if (phase is None) == (model is None):
         raise PunieError("name a phase, or a --model")
@@ -143,6 +170,13 @@ def preflight(
     folder, other = (find_model(name, tokenizer_only=True) if name else None for name in (base.model, base.reference))
     rows = read_dataset(find_data(spec.data.name if spec else data or "phase33_merged")).train
     with remedied(folder, base.remedy, other) as lent, console.status(f"rendering {len(rows):,} conversations"):
-        results = run_preflight(lent, base.remedy.samples(rows), load_suite(spec.evaluation.suites[0] if spec else "phase33_27"), base.tokens, other, base.remedy.one_sample_per_turn)
+        results = run_preflight(
+            lent,
+            base.remedy.samples(rows),
+            load_suite(spec.evaluation.suites[0] if spec else "phase33_27"),
+            base.tokens,
+            other,
+            base.remedy.one_sample_per_turn,
+        )
     console.print(gates_table(f"{phase or model}{f' against {base.reference}' if base.reference else ''}", results))
     require_all(results)

@@ -27,16 +27,35 @@ from ..settings import PunieError, load_settings
 if TYPE_CHECKING:
     from punie.phases.pipeline import Results, Run
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help="A laboratory for tuning local models to call tools.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="A laboratory for tuning local models to call tools.",
+)
 console = Console()
 
 # %% ../../nbs/cli/07_main.ipynb #41a1509b
 def _advance_with_bars(run: "Run", start: str | None, until: str | None) -> None:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from punie.phases.pipeline import STAGES, advance
 
-    columns = (TextColumn("{task.description:10}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=console) as bars:
         whole = bars.add_task("all", total=None, note="")
         tasks = {stage: bars.add_task(stage, total=1.0, start=False, note="") for stage in STAGES}
@@ -48,7 +67,6 @@ def _advance_with_bars(run: "Run", start: str | None, until: str | None) -> None
 
         advance(run, notify, start, until)
         bars.update(whole, total=1.0, completed=1.0)
-
 
 # %% ../../nbs/cli/07_main.ipynb #cc545a78
 def _shares_table(results: "Results", suite: str) -> Table:
@@ -75,9 +93,13 @@ def _show_results(run: "Run") -> None:
 # %% ../../nbs/cli/07_main.ipynb #28fcfc4a
 def run(
     phase: Annotated[str, typer.Argument(help="A phase: the stem of a file under data/phases.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data order and adapter; each seed is a run of its own.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of data order and adapter; each seed is a run of its own.")
+    ] = 0,
     settings: Settings = None,
-    start: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Do this stage and those after it again.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="Do this stage and those after it again.")
+    ] = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     page: Annotated[bool, typer.Option(help="Publish the run's page.")] = True,
 ) -> None:
@@ -87,8 +109,8 @@ def run(
 
     Examples: `punie run tiny`, `punie run tiny --seed 1 --set lora.rank=4`, `punie run tiny --until check`, `punie run tiny --from evaluate`
     """
-    from punie.phases.pipeline import open_run, require_stages
     from punie.pages.publish import make_page
+    from punie.phases.pipeline import open_run, require_stages
     from punie.phases.toml_keys import parse_overrides
 
     require_stages(start, until)
@@ -126,10 +148,30 @@ def examine() -> list[tuple[str, str, str]]:
     slow = on_cpu() and speed < 25
     return [
         ("Python", platform.python_version(), ""),
-        ("MLX device", "CPU" if on_cpu() else "accelerator", "" if not on_cpu() else "fine for the tiny phase; real models want Apple silicon or, on Linux, uv sync --extra cuda"),
-        ("BLAS", f"{blas}, {speed:.0f} GFLOP/s", "install MKL (uv add mkl) or libopenblas0: training is about 8 times slower without" if slow else ""),
-        ("C++ compiler", compiler or "none", "" if compiler else "not needed: punie turns MLX's compilation off on a CPU; plain mlx_lm needs g++"),
-        ("free disk", f"{free:.0f} GB", "" if free > settings.free_disk_floor_gb else f"runs stop under {settings.free_disk_floor_gb:g} GB; free some"),
+        (
+            "MLX device",
+            "CPU" if on_cpu() else "accelerator",
+            ""
+            if not on_cpu()
+            else "fine for the tiny phase; real models want Apple silicon or, on Linux, uv sync --extra cuda",
+        ),
+        (
+            "BLAS",
+            f"{blas}, {speed:.0f} GFLOP/s",
+            "install MKL (uv add mkl) or libopenblas0: training is about 8 times slower without" if slow else "",
+        ),
+        (
+            "C++ compiler",
+            compiler or "none",
+            "" if compiler else "not needed: punie turns MLX's compilation off on a CPU; plain mlx_lm needs g++",
+        ),
+        (
+            "free disk",
+            f"{free:.0f} GB",
+            ""
+            if free > settings.free_disk_floor_gb
+            else f"runs stop under {settings.free_disk_floor_gb:g} GB; free some",
+        ),
     ]
 
 

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 console = Console()
 phases_app = typer.Typer(help="List phases, show one, begin a new one, compare two.", rich_markup_mode="markdown")
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Turn a knob, for example lora.rank=4; can be given several times.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Turn a knob, for example lora.rank=4; can be given several times."
+    ),
+]
 
 # %% ../../nbs/cli/05_phases.ipynb #eca19f50
 @phases_app.callback(invoke_without_command=True)
@@ -38,7 +43,9 @@ def list_phases(context: typer.Context) -> None:
     for name in phase_names():
         try:
             spec = load_spec(name)
-            least = ", ".join(f"{shares['overall']:.0%} of {suite}" for suite, shares in spec.criteria.items() if "overall" in shares)
+            least = ", ".join(
+                f"{shares['overall']:.0%} of {suite}" for suite, shares in spec.criteria.items() if "overall" in shares
+            )
             grid.add_row(name, Text(spec.title), spec.base.model, spec.lora.length, least)
         except PunieError as error:
             faults.append(str(error))
@@ -88,7 +95,10 @@ def begin_phase(
     from punie.phases.toml_keys import parse_overrides
 
     new_phase(name, source, parse_overrides(settings or []))
-    console.print(f"Begun: {phase_path(name)}; say in it what you ask (title, hypothesis, criteria) before you run it", soft_wrap=True)
+    console.print(
+        f"Begun: {phase_path(name)}; say in it what you ask (title, hypothesis, criteria) before you run it",
+        soft_wrap=True,
+    )
 
 # %% ../../nbs/cli/05_phases.ipynb #737717c4
 @phases_app.command("diff")
@@ -106,11 +116,17 @@ def compare_phases(
     changes = list_changes(load_spec(before), load_spec(after))
     grid = Table("key", before, after, "")
     for change in sorted(changes, key=lambda change: not change.of_experiment):
-        grid.add_row(change.key, *(Text("" if value is None else str(value)) for value in (change.before, change.after)), "experiment" if change.of_experiment else "")
+        grid.add_row(
+            change.key,
+            *(Text("" if value is None else str(value)) for value in (change.before, change.after)),
+            "experiment" if change.of_experiment else "",
+        )
     console.print(grid)
     count = sum(change.of_experiment for change in changes)
     if count > 1:
-        console.print(f"[yellow]{count} changes of the experiment at once:[/] whatever comes out, nobody will know which of them did it. One phase between them, with one change, would tell.")
+        console.print(
+            f"[yellow]{count} changes of the experiment at once:[/] whatever comes out, nobody will know which of them did it. One phase between them, with one change, would tell."
+        )
 
 # %% ../../nbs/cli/05_phases.ipynb #f159524d
 STATES = {"PASS": "green", "FAIL": "red", "CANNOT TELL": "yellow", "stopped": "red", "at work": "cyan"}
@@ -126,7 +142,9 @@ def status() -> None:
     grid = Table("run", "done", "", "")
     runs = list_runs()
     for run in runs:
-        grid.add_row(run.name, run.done[-1] if run.done else "", Text(run.state, style=STATES.get(run.state, "")), Text(run.note))
+        grid.add_row(
+            run.name, run.done[-1] if run.done else "", Text(run.state, style=STATES.get(run.state, "")), Text(run.note)
+        )
     console.print(grid if runs else "no runs yet; `punie run tiny` starts one")
 
 # %% ../../nbs/cli/05_phases.ipynb #03993e35
@@ -139,12 +157,23 @@ def _show_rehearsal(shown: "Rehearsal") -> None:
     if shown.remedy:
         console.print("A remedy closes this. In the phase file:\n\n[bold]\\[base.remedy][/]")
         for name, value in shown.remedy.items():
-            console.print(Text(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}".replace("'", '"')))
+            console.print(
+                Text(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}".replace("'", '"'))
+            )
         console.print("\nThe stages below were rehearsed with it.")
-    console.print(f"Stages in miniature, in seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in shown.stages.items())}")
+    console.print(
+        f"Stages in miniature, in seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in shown.stages.items())}"
+    )
     seen, speed = shown.forecast, matmul_gflops()
-    hours = f"; training on this machine ({speed:.0f} GFLOP/s): not under {seen.hours(speed):.2g} h" if seen.operations else ""
-    console.print(f"The real run: {seen.download_gb:.2g} GB to fetch, {seen.disk_gb:.2g} GB of disk, at most {seen.memory_gb:.2g} GB of memory (a row of max_tokens){hours}", soft_wrap=True)
+    hours = (
+        f"; training on this machine ({speed:.0f} GFLOP/s): not under {seen.hours(speed):.2g} h"
+        if seen.operations
+        else ""
+    )
+    console.print(
+        f"The real run: {seen.download_gb:.2g} GB to fetch, {seen.disk_gb:.2g} GB of disk, at most {seen.memory_gb:.2g} GB of memory (a row of max_tokens){hours}",
+        soft_wrap=True,
+    )
     if shown.page:
         console.print(f"Page in miniature: {shown.page}", soft_wrap=True)
 
@@ -162,7 +191,15 @@ def rehearse(
     from punie.phases.toml_keys import parse_overrides
 
     with console.status(f"rehearsing {phase}") as line:
-        shown = rehearse_phase(phase, parse_overrides(settings or []), lambda stage, share, note: line.update(f"rehearsing {phase}: {stage} {share:.0%} {note}"), make_page)
+        shown = rehearse_phase(
+            phase,
+            parse_overrides(settings or []),
+            lambda stage, share, note: line.update(f"rehearsing {phase}: {stage} {share:.0%} {note}"),
+            make_page,
+        )
     _show_rehearsal(shown)
     if not shown.passed:
-        raise GateFailed(f"the rehearsal of {phase} stops at {shown.stopped.partition(':')[0]}" + ("; with the remedy above every stage passed" if shown.remedy else ""))
+        raise GateFailed(
+            f"the rehearsal of {phase} stops at {shown.stopped.partition(':')[0]}"
+            + ("; with the remedy above every stage passed" if shown.remedy else "")
+        )

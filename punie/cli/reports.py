@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from punie.phases.sweep import Cell
 
 console = Console()
-Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="A phase, or a phase and a folder of its runs, such as tiny/seed1.")]
+Runs = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="A phase, or a phase and a folder of its runs, such as tiny/seed1."),
+]
 
 # %% ../../nbs/cli/06_reports.ipynb #39e236a7
 def report(runs: Runs) -> None:
@@ -29,8 +32,8 @@ def report(runs: Runs) -> None:
 
     Examples: `punie report tiny`, `punie report tiny/seed0 tiny/seed1`, `punie report tiny "tiny/seed0+lora.rank=4"`
     """
-    from punie.phases.finished import open_finished, run_folder
     from punie.pages.publish import make_comparison, make_page
+    from punie.phases.finished import open_finished, run_folder
 
     with console.status("making the page"):
         page = make_page(open_finished(run_folder(runs[0]))) if len(runs) == 1 else make_comparison(runs)
@@ -38,23 +41,30 @@ def report(runs: Runs) -> None:
 
 
 def results(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="A phase, or a phase and a folder of its runs.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Write the two documents over all phases: requirements and performance.")] = False,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="A phase, or a phase and a folder of its runs.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Write the two documents over all phases: requirements and performance.")
+    ] = False,
 ) -> None:
     """Write results as Markdown and as a page: of a run, or with --all over all phases.
 
     Examples: `punie results tiny`, `punie results --all`
     """
     from punie.pages.card import page_folder
-    from punie.phases.finished import load_finished, open_finished, run_folder
     from punie.pages.index_page import write_index
     from punie.pages.results import results_document, write_document
     from punie.pages.tracker import all_documents
+    from punie.phases.finished import load_finished, open_finished, run_folder
 
     if not runs and not everything:
         raise PunieError("name a run, or say --all")
     reports = load_settings().reports
-    texts = {page_folder(open_finished(run_folder(name))) / "results.md": results_document(load_finished(run_folder(name))) for name in runs or []}
+    texts = {
+        page_folder(open_finished(run_folder(name))) / "results.md": results_document(load_finished(run_folder(name)))
+        for name in runs or []
+    }
     texts |= {reports / f"{name}.md": text for name, text in (all_documents() if everything else {}).items()}
     for path, text in texts.items():
         write_document(text, path)
@@ -65,7 +75,9 @@ def results(
 def pages(
     check: Annotated[bool, typer.Option(help="Open every page in a real browser, and say what is wrong.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="With --check: a folder for screenshots.")] = None,
-    site: Annotated[Path | None, typer.Option(help="Also write all notebooks and reports as a static site into this folder.")] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="Also write all notebooks and reports as a static site into this folder.")
+    ] = None,
 ) -> None:
     """Write the index of all published pages; check them; build the site. Exit with status 1 where a page is wrong.
 
@@ -103,8 +115,13 @@ def sweep(
     phase: Annotated[str, typer.Argument(help="A phase.")],
     seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0-2",
     settings: Settings = None,
-    scheduler: Annotated[str | None, typer.Option(help="A dask scheduler, such as tcp://host:8786; without one, cells run here one after another.")] = None,
-    label: Annotated[str, typer.Option(help="With --scheduler: the resource of which each cell takes one.")] = "accelerator",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A dask scheduler, such as tcp://host:8786; without one, cells run here one after another."),
+    ] = None,
+    label: Annotated[
+        str, typer.Option(help="With --scheduler: the resource of which each cell takes one.")
+    ] = "accelerator",
 ) -> None:
     """Run a phase over seeds and over the values of knobs, and publish the page of all of it. Only what is missing is done.
 
@@ -112,14 +129,28 @@ def sweep(
 
     Examples: `punie sweep tiny --seeds 0-4`, `punie sweep tiny --seeds 0-2 --set lora.rank=4,8,16`, `punie sweep tiny --scheduler tcp://host:8786`
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from punie.pages.index_page import write_index
-    from punie.phases.sweep import grid, missing_cells, parse_axis, parse_seeds, sweep_cluster, sweep_here
     from punie.pages.sweep_page import write_sweep_page
+    from punie.phases.sweep import grid, missing_cells, parse_axis, parse_seeds, sweep_cluster, sweep_here
 
     cells = grid(phase, parse_seeds(seeds), [parse_axis(text) for text in settings or []])
-    with Progress(TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bars:
         task = bars.add_task(f"{phase}, {len(cells)} runs", total=len(missing_cells(cells)))
         told = lambda over, all, cell: bars.update(task, completed=over, description=f"{cell.phase}/{cell.name}")  # noqa: E731
         sweep_cluster(cells, scheduler, label, told) if scheduler else sweep_here(cells, told)
@@ -129,6 +160,10 @@ def sweep(
     console.print(f"Page: {page}", soft_wrap=True)
     states = [cell.state[0] for cell in cells]
     if refused := states.count("refused"):
-        raise GateFailed(f"{refused} of {len(cells)} cells were registered with something else than is there now; undo the change, or move their folders away, and the same command does the rest")
+        raise GateFailed(
+            f"{refused} of {len(cells)} cells were registered with something else than is there now; undo the change, or move their folders away, and the same command does the rest"
+        )
     if failed := states.count("failed"):
-        raise GateFailed(f"{failed} of {len(cells)} cells failed; their logs lie in {cells[0].log.parent}; the same command tries them again")
+        raise GateFailed(
+            f"{failed} of {len(cells)} cells failed; their logs lie in {cells[0].log.parent}; the same command tries them again"
+        )

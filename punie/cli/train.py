@@ -43,7 +43,9 @@ def read_knobs(
     for knob in knobs:
         name, equals, value = knob.partition("=")
         if not equals or name not in LoRAConfig.model_fields:
-            raise PunieError(f"{knob!r} sets no knob; write NAME=VALUE with one of {', '.join(LoRAConfig.model_fields)}")
+            raise PunieError(
+                f"{knob!r} sets no knob; write NAME=VALUE with one of {', '.join(LoRAConfig.model_fields)}"
+            )
         try:
             values[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -79,11 +81,25 @@ def plan_table(
 @contextmanager
 def _shown(updates: int, speaks: bool) -> Iterator[Callable[[dict], None]]:
     """Show events as they come: the plan as a table, the rest on a bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from punie.tuning.lora import describe_event
 
-    columns = (TextColumn("tuning"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("tuning"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=console, disable=not speaks) as bar:
         task = bar.add_task("tuning", total=updates, note="")
 
@@ -103,8 +119,16 @@ def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | 
         return None, None, {}, None, 256
     spec = load_spec(phase)
     if spec.base.remedy.needed or spec.base.remedy.one_sample_per_turn:
-        raise PunieError(f"the phase {phase} remedies its base, which only punie run does; tune it with: punie run {phase}")
-    return spec.base.model, spec.data.name, spec.lora.model_dump(exclude_unset=True), spec.evaluation.probe, spec.evaluation.max_tokens
+        raise PunieError(
+            f"the phase {phase} remedies its base, which only punie run does; tune it with: punie run {phase}"
+        )
+    return (
+        spec.base.model,
+        spec.data.name,
+        spec.lora.model_dump(exclude_unset=True),
+        spec.evaluation.probe,
+        spec.evaluation.max_tokens,
+    )
 
 
 def _is_first() -> bool:
@@ -114,15 +138,28 @@ def _is_first() -> bool:
 
 # %% ../../nbs/cli/02_train.ipynb #dd704f3f
 def train(
-    folder: Annotated[Path, typer.Argument(help="Receives the adapter; the same command with the same folder goes on where it stopped.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Receives the adapter; the same command with the same folder goes on where it stopped."),
+    ],
     phase: Annotated[str | None, typer.Option(help="Take base, data and knobs from this phase.")] = None,
     base: Annotated[str | None, typer.Option(help="A model: a folder, or a hub id in the local cache.")] = None,
-    data: Annotated[str | None, typer.Option(help="A data set under data/, or a folder with train.jsonl and valid.jsonl.")] = None,
-    knob: Annotated[list[str], typer.Option("--knob", "-k", help="NAME=VALUE, as under [lora] in a phase file; may be given many times.")] = [],
+    data: Annotated[
+        str | None, typer.Option(help="A data set under data/, or a folder with train.jsonl and valid.jsonl.")
+    ] = None,
+    knob: Annotated[
+        list[str] | None,
+        typer.Option("--knob", "-k", help="NAME=VALUE, as under [lora] in a phase file; may be given many times."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of data order and adapter.")] = 0,
     ranks: Annotated[int | None, typer.Option(min=1, help="Assert that so many processes take part.")] = None,
-    patience: Annotated[float, typer.Option(min=1, help="Seconds that a process waits for the others; more than a probe takes.")] = 600,
-    probe: Annotated[str | None, typer.Option(help="A suite that the model answers every probe_every updates; the phase's by default.")] = None,
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds that a process waits for the others; more than a probe takes.")
+    ] = 600,
+    probe: Annotated[
+        str | None,
+        typer.Option(help="A suite that the model answers every probe_every updates; the phase's by default."),
+    ] = None,
 ) -> None:
     """Tune an adapter from a base, a data set and knobs. Knobs are those of `[lora]` in a phase file.
 
@@ -136,23 +173,28 @@ def train(
     """
     from punie.evals.probe import named_probe
     from punie.evals.suites import load_suite
-    from punie.weights.artifacts import artifact_id, find_model, load_model
     from punie.training.dataset_io import read_dataset
     from punie.tuning.forecast import require_memory
     from punie.tuning.lora import prepare_rows, tune
     from punie.tuning.ranks import launched_ranks, share_cores
+    from punie.weights.artifacts import artifact_id, find_model, load_model
 
     name, source, knobs, asked, max_tokens = _from_phase(phase)
     name, source, suite = base or name, data or source, load_suite(probe or asked) if probe or asked else None
     if not name or not source:
         raise PunieError("say what to tune on what: --base and --data, or --phase")
     if ranks not in (None, launched_ranks()):
-        raise PunieError(f"--ranks {ranks} was asked for, but {launched_ranks()} process{'es' if launched_ranks() > 1 else ''} take part; start with: mlx.launch -n {ranks} --backend ring -- punie train ...")
+        raise PunieError(
+            f"--ranks {ranks} was asked for, but {launched_ranks()} process{'es' if launched_ranks() > 1 else ''} take part; start with: mlx.launch -n {ranks} --backend ring -- punie train ..."
+        )
     share_cores()
-    config, model_folder, dataset = read_knobs(knob, knobs), find_model(name), read_dataset(find_data(source))
+    config, model_folder, dataset = read_knobs(knob or [], knobs), find_model(name), read_dataset(find_data(source))
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
-    splits = [prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows) for rows in (dataset.train, dataset.valid)]
+    splits = [
+        prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows)
+        for rows in (dataset.train, dataset.valid)
+    ]
     first, look = _is_first(), named_probe(suite, model_folder, tokenizer, max_tokens)
     with _shown(config.count_updates(len(splits[0])), speaks=first) as show:
         tune(model, *splits, config, seed, folder, show, artifact_id(model_folder), *look, patience=patience)

@@ -54,8 +54,13 @@ def read_answer(
     >>> read_answer(["<think>read_file?</think>No."]).turns[0].prose
     'No.'
     """
-    said = [reply.rpartition("</think>")[2].partition("<think>")[0] if len(reply) <= MAX_REPLY else "" for reply in replies]
-    return Answer(tuple(read_turn(index, text, tools) for index, text in enumerate(said)), any(len(reply) > MAX_REPLY for reply in replies))
+    said = [
+        reply.rpartition("</think>")[2].partition("<think>")[0] if len(reply) <= MAX_REPLY else "" for reply in replies
+    ]
+    return Answer(
+        tuple(read_turn(index, text, tools) for index, text in enumerate(said)),
+        any(len(reply) > MAX_REPLY for reply in replies),
+    )
 
 # %% ../../nbs/evals/01_answers.ipynb #cb1612c8
 PATHS = ("path", "file_path", "cwd")
@@ -69,7 +74,10 @@ def canonical(
     >>> canonical({"path": "./src//app.py"})
     {'path': 'src/app.py'}
     """
-    result = {name: posixpath.normpath(value) if name in PATHS and isinstance(value, str) and value else value for name, value in arguments.items()}
+    result = {
+        name: posixpath.normpath(value) if name in PATHS and isinstance(value, str) and value else value
+        for name, value in arguments.items()
+    }
     if result.keys() == {"command", "args", "cwd"} and isinstance(result["command"], str):
         try:
             words = shlex.split(result["command"])
@@ -115,4 +123,6 @@ def pair(
     for call in range(len(made)):
         finds_place(call, set())
     placed = set(taken.values())
-    return [each for place, each in enumerate(expected) if place not in taken], [call for index, call in enumerate(made) if index not in placed]
+    return [each for place, each in enumerate(expected) if place not in taken], [
+        call for index, call in enumerate(made) if index not in placed
+    ]

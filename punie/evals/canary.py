@@ -36,7 +36,9 @@ class Canary:
 
     folder: Path
     artifact: str
-    steps: tuple[dict[int, float], ...]  # at each step the tokens that may come, best first, with their log-probabilities
+    steps: tuple[
+        dict[int, float], ...
+    ]  # at each step the tokens that may come, best first, with their log-probabilities
     tolerance: float  # of a log-probability
 
     def mismatch(
@@ -79,7 +81,9 @@ def make_canary(
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise PunieError(f"cannot load the model in {folder}: {str(error).splitlines()[0]}") from error
     cache = make_prompt_cache(model)
-    tokens = tokenizer.encode(render(canary_messages(), load_tokenizer(str(folder)), generate=True), add_special_tokens=False)
+    tokens = tokenizer.encode(
+        render(canary_messages(), load_tokenizer(str(folder)), generate=True), add_special_tokens=False
+    )
     said: list[list[float]] = []  # the log-probabilities of all tokens at each step
     largest = 0.0
     for _ in range(STEPS):
@@ -92,7 +96,9 @@ def make_canary(
         largest = max(largest, abs(logits.max().item()))
         tokens = [best]
     if not said:
-        raise PunieError(f"the model in {folder} answers nothing to the canary's question, so a server of it cannot be told from another; evaluate it in process")
+        raise PunieError(
+            f"the model in {folder} answers nothing to the canary's question, so a server of it cannot be told from another; evaluate it in process"
+        )
     tolerance = ROOM + largest * mx.finfo(logits.dtype).eps
     steps = []
     for logprobs in said:

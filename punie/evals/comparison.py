@@ -112,10 +112,20 @@ def _difference(pairs: Sequence[tuple[Tally, Tally]], runs: int = 1) -> tuple[Di
     often = disagreement(moved)
     low, high = cluster_interval(clusters)
     p = sign_flip(moved) if repeated else mcnemar(gained, lost)
-    return Difference(
-        len(pairs), *(share(sum(pair[side].mean for pair in pairs), len(pairs)) for side in (0, 1)), gained, lost,
-        min(1.0, p * runs), low, high, detectable_difference(len(pairs), often, repeated, ALPHA / runs),
-    ), often, repeated
+    return (
+        Difference(
+            len(pairs),
+            *(share(sum(pair[side].mean for pair in pairs), len(pairs)) for side in (0, 1)),
+            gained,
+            lost,
+            min(1.0, p * runs),
+            low,
+            high,
+            detectable_difference(len(pairs), often, repeated, ALPHA / runs),
+        ),
+        often,
+        repeated,
+    )
 
 # %% ../../nbs/evals/17_comparison.ipynb #6f6954b1
 @dataclass(frozen=True)
@@ -139,7 +149,9 @@ def _sentence(name: str, overall: Difference, answer: Answer, lost: int, missed:
     counted = f"{overall.gained} won, {overall.lost} lost"
     if answer != "CANNOT TELL":
         return f"{name} is {'better' if answer == 'PASS' else 'worse'} by {100 * abs(overall.value):.1f} points ({counted}, p = {overall.p:.2g})."
-    seen = f"no difference under {100 * overall.detectable:.0f} points" if overall.detectable else "no difference at all"
+    seen = (
+        f"no difference under {100 * overall.detectable:.0f} points" if overall.detectable else "no difference at all"
+    )
     enough = f"about {settle:,} prompts" if settle else "more prompts than anybody can write"
     return f"{counted} (p = {overall.p:.2g}). These {overall.prompts} prompts could show {seen}; {enough} would settle a difference of {100 * missed:.1f} points."
 
@@ -152,20 +164,49 @@ def compare_two(
 ) -> Comparison:
     """Compare two runs on the prompts of one suite. Raises `GateFailed` where they are not of the same suite."""
     if reference.suite_sha256 != candidate.suite_sha256 or reference.prompts.keys() != candidate.prompts.keys():
-        raise GateFailed(f"{reference.name} and {candidate.name} were not asked the same prompts of {reference.suite}; evaluate both on the suite as it is now")
+        raise GateFailed(
+            f"{reference.name} and {candidate.name} were not asked the same prompts of {reference.suite}; evaluate both on the suite as it is now"
+        )
     pairs = {name: (tally, candidate.prompts[name]) for name, tally in reference.prompts.items()}
     overall, often, repeated = _difference(list(pairs.values()), runs)
-    parts = {category: _difference([pair for pair in pairs.values() if pair[0].category == category])[0] for category in dict.fromkeys(a.category for a, _ in pairs.values())}
+    parts = {
+        category: _difference([pair for pair in pairs.values() if pair[0].category == category])[0]
+        for category in dict.fromkeys(a.category for a, _ in pairs.values())
+    }
     corrected = holm([part.p for part in parts.values()])
     by_category = {category: replace(part, p=p) for (category, part), p in zip(parts.items(), corrected)}
     lost, missed = sum(tally.errors for pair in pairs.values() for tally in pair), max(abs(overall.value), worth)
     answer = "CANNOT TELL" if lost or overall.p >= ALPHA else "PASS" if overall.value > 0 else "FAIL"
     settle = prompts_to_settle(missed, often, repeated, ALPHA / runs) if answer == "CANNOT TELL" and not lost else None
     sentence = _sentence(candidate.name, overall, answer, lost, missed, settle)
-    return Comparison(reference.suite, reference.temperature, reference.name, candidate.name, overall, by_category, answer, settle, sentence)
+    return Comparison(
+        reference.suite,
+        reference.temperature,
+        reference.name,
+        candidate.name,
+        overall,
+        by_category,
+        answer,
+        settle,
+        sentence,
+    )
 
 # %% ../../nbs/evals/17_comparison.ipynb #dc6b7b25
-COLUMNS = ("suite", "T", "run", "reference", "share", "difference", "95% over templates", "won", "lost", "p", "could show", "to settle", "")
+COLUMNS = (
+    "suite",
+    "T",
+    "run",
+    "reference",
+    "share",
+    "difference",
+    "95% over templates",
+    "won",
+    "lost",
+    "p",
+    "could show",
+    "to settle",
+    "",
+)
 
 
 @dataclass(frozen=True)
@@ -180,18 +221,35 @@ class Comparisons:
         """The table of the comparisons, under `COLUMNS`."""
         return [
             [
-                each.suite, f"{each.temperature:g}", each.candidate, str(each.overall.first), str(each.overall.second), f"{100 * each.overall.value:+.1f} points",
-                f"{100 * each.overall.low:+.1f} to {100 * each.overall.high:+.1f}", str(each.overall.gained), str(each.overall.lost), f"{each.overall.p:.2g}",
-                f"{100 * each.overall.detectable:.0f} points" if each.overall.detectable else "nothing", f"{each.settle:,} prompts" if each.settle else "", each.answer,
+                each.suite,
+                f"{each.temperature:g}",
+                each.candidate,
+                str(each.overall.first),
+                str(each.overall.second),
+                f"{100 * each.overall.value:+.1f} points",
+                f"{100 * each.overall.low:+.1f} to {100 * each.overall.high:+.1f}",
+                str(each.overall.gained),
+                str(each.overall.lost),
+                f"{each.overall.p:.2g}",
+                f"{100 * each.overall.detectable:.0f} points" if each.overall.detectable else "nothing",
+                f"{each.settle:,} prompts" if each.settle else "",
+                each.answer,
             ]
             for each in self.all
         ]
 
     def _repr_html_(self) -> str:
         def line(tag: str, cells: Iterable[str]) -> str:
-            return "<tr>" + "".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+            return (
+                "<tr>"
+                + "".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
+                + "</tr>"
+            )
 
-        sentences = "".join(f"<li><b>{each.answer}</b> {html.escape(each.suite)}, T = {each.temperature:g}: {html.escape(each.sentence)}</li>" for each in self.all)
+        sentences = "".join(
+            f"<li><b>{each.answer}</b> {html.escape(each.suite)}, T = {each.temperature:g}: {html.escape(each.sentence)}</li>"
+            for each in self.all
+        )
         return f"<p>Reference: {html.escape(self.reference)}</p><table>{line('th', COLUMNS)}{''.join(line('td', row) for row in self.rows())}</table><ul>{sentences}</ul>"
 
 
@@ -203,12 +261,26 @@ def compare(
     if len(runs) < 2 or not all(runs):
         raise PunieError("a comparison needs two runs or more, each with outcomes")
     references = {(run.suite, run.temperature): run for run in runs[0]}
-    pairs = [(references[key], run) for other in runs[1:] for run in other if (key := (run.suite, run.temperature)) in references]
-    unmatched = tuple(f"{run.name} on {run.suite} at T = {run.temperature:g}" for other in runs[1:] for run in other if (run.suite, run.temperature) not in references)
+    pairs = [
+        (references[key], run)
+        for other in runs[1:]
+        for run in other
+        if (key := (run.suite, run.temperature)) in references
+    ]
+    unmatched = tuple(
+        f"{run.name} on {run.suite} at T = {run.temperature:g}"
+        for other in runs[1:]
+        for run in other
+        if (run.suite, run.temperature) not in references
+    )
     if not pairs:
-        raise PunieError(f"the runs share no suite and temperature with {runs[0][0].name}: {'; '.join(unmatched)}; evaluate them on the same suite at the same temperature")
+        raise PunieError(
+            f"the runs share no suite and temperature with {runs[0][0].name}: {'; '.join(unmatched)}; evaluate them on the same suite at the same temperature"
+        )
     rivals = len(runs) - 1
-    return Comparisons(runs[0][0].name, tuple(compare_two(*pair, worth=worth, runs=rivals) for pair in pairs), unmatched)
+    return Comparisons(
+        runs[0][0].name, tuple(compare_two(*pair, worth=worth, runs=rivals) for pair in pairs), unmatched
+    )
 
 # %% ../../nbs/evals/17_comparison.ipynb #488bb5b7
 def read_run(
@@ -216,12 +288,18 @@ def read_run(
     base: bool = False,  # take the untrained base of the run instead
 ) -> list[Measured]:
     """Read what a run measured. Raises `PunieError` where there is nothing to read."""
-    seeds = sorted(each.parent for each in path.glob("seed*/outcomes.jsonl") if each.parent.name.removeprefix("seed").isdecimal())
+    seeds = sorted(
+        each.parent for each in path.glob("seed*/outcomes.jsonl") if each.parent.name.removeprefix("seed").isdecimal()
+    )
     files = [path] if path.is_file() else [folder / "outcomes.jsonl" for folder in seeds or [path]]
     if not files[0].exists():
-        raise PunieError(f"no outcomes at {path}; name a folder that holds outcomes.jsonl, or make one with `punie eval`")
+        raise PunieError(
+            f"no outcomes at {path}; name a folder that holds outcomes.jsonl, or make one with `punie eval`"
+        )
     name = path.parent if path.is_file() else path
-    label = "/".join(name.resolve().parts[-2:]) + (", untrained base" if base else f", {len(seeds)} seeds" if len(seeds) > 1 else "")
+    label = "/".join(name.resolve().parts[-2:]) + (
+        ", untrained base" if base else f", {len(seeds)} seeds" if len(seeds) > 1 else ""
+    )
     return measure(label, (record for file in files for record in _judged(file, base)))
 
 
@@ -235,7 +313,11 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
     for record in stream_records(file):
         artifacts.add(record.artifact)
         if judged is None and (base or len(artifacts) > 1):
-            raise PunieError(f"{file} holds several models and no verdict says which was judged; finish the run with `punie run`" if not base else f"{file.parent} holds no untrained base; name its folder")
+            raise PunieError(
+                f"{file} holds several models and no verdict says which was judged; finish the run with `punie run`"
+                if not base
+                else f"{file.parent} holds no untrained base; name its folder"
+            )
         if judged is None or (record.artifact == judged) != base:
             yield record
 
@@ -248,12 +330,37 @@ def draw_comparisons(comparisons: Comparisons) -> "Figure":
     figure, axes = pyplot.subplots(figsize=(8, 1.4 + 0.5 * len(comparisons.all)), layout="constrained")
     for height, each in enumerate(comparisons.all):
         blind, difference = 100 * (each.overall.detectable or 1), each.overall
-        axes.barh(height, 2 * blind, left=-blind, height=0.7, color="#DDDDDD", label="too small for these prompts" if height == 0 else None)
+        axes.barh(
+            height,
+            2 * blind,
+            left=-blind,
+            height=0.7,
+            color="#DDDDDD",
+            label="too small for these prompts" if height == 0 else None,
+        )
         axes.plot([100 * difference.low, 100 * difference.high], [height] * 2, color=colours[each.answer], linewidth=3)
         axes.plot(100 * difference.value, height, "o", color=colours[each.answer])
-        axes.annotate(each.answer, (100 * difference.value, height), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(
+            each.answer,
+            (100 * difference.value, height),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
     axes.axvline(0, color="black", linewidth=1)
-    axes.set_yticks(range(len(comparisons.all)), [f"{each.candidate}\n{each.suite}, n = {each.overall.prompts}, T = {each.temperature:g}" for each in comparisons.all], fontsize=8)
-    axes.set(title=f"Against {comparisons.reference}: difference with its 95% interval", xlabel="points of strictly right prompts", ylim=(len(comparisons.all) - 0.3, -0.7))
+    axes.set_yticks(
+        range(len(comparisons.all)),
+        [
+            f"{each.candidate}\n{each.suite}, n = {each.overall.prompts}, T = {each.temperature:g}"
+            for each in comparisons.all
+        ],
+        fontsize=8,
+    )
+    axes.set(
+        title=f"Against {comparisons.reference}: difference with its 95% interval",
+        xlabel="points of strictly right prompts",
+        ylim=(len(comparisons.all) - 0.3, -0.7),
+    )
     axes.legend(loc="lower right", fontsize=8)
     return figure

@@ -44,9 +44,16 @@ def _through_variables(sample: Sample) -> list[str]:
     """Answer right, with every argument in a variable and every path in another spelling."""
     lines = []
     for number, call in enumerate(sample.expected):
-        values = {name: f"./{value}/" if name in PATHS and isinstance(value, str) and value and not value.startswith("/") else value for name, value in call.accept[0].items()}
+        values = {
+            name: f"./{value}/"
+            if name in PATHS and isinstance(value, str) and value and not value.startswith("/")
+            else value
+            for name, value in call.accept[0].items()
+        }
         lines += [f"{name}_{number} = {value!r}" for name, value in values.items()]
-        program = gold_code(call).replace(_call(call.tool, call.accept[0]), f"{call.tool}({', '.join(f'{name}={name}_{number}' for name in values)})")
+        program = gold_code(call).replace(
+            _call(call.tool, call.accept[0]), f"{call.tool}({', '.join(f'{name}={name}_{number}' for name in values)})"
+        )
         lines.append(program)
     return [code_mode("\n".join(lines))] if lines else ["Which one do you mean?"]
 
@@ -73,13 +80,22 @@ def _other_tool(sample: Sample) -> list[str] | None:
     """Call a tool that takes the same arguments."""
     for call in sample.expected[:1]:
         for tool in sample.tools.values():
-            if tool.name not in (*_names(sample), *sample.forbidden) and tool.signature.parameters == sample.tools[call.tool].signature.parameters:
-                return [code_mode("\n".join([f"print({_call(tool.name, call.accept[0])})", *map(gold_code, sample.expected[1:])]))]
+            if (
+                tool.name not in (*_names(sample), *sample.forbidden)
+                and tool.signature.parameters == sample.tools[call.tool].signature.parameters
+            ):
+                return [
+                    code_mode(
+                        "\n".join([f"print({_call(tool.name, call.accept[0])})", *map(gold_code, sample.expected[1:])])
+                    )
+                ]
     return None
 
 
 def _one_less(sample: Sample) -> list[str] | None:
-    return gold_replies(sample.model_copy(update={"expected": sample.expected[:-1]})) if len(sample.expected) > 1 else None
+    return (
+        gold_replies(sample.model_copy(update={"expected": sample.expected[:-1]})) if len(sample.expected) > 1 else None
+    )
 
 
 def _invented_field(sample: Sample) -> list[str] | None:
@@ -88,23 +104,37 @@ def _invented_field(sample: Sample) -> list[str] | None:
 
 
 def _no_field(sample: Sample) -> list[str] | None:
-    return [code_mode("\n".join(f"print({_call(call.tool, call.accept[0])})" for call in sample.expected))] if any(call.reads for call in sample.expected) else None
+    return (
+        [code_mode("\n".join(f"print({_call(call.tool, call.accept[0])})" for call in sample.expected))]
+        if any(call.reads for call in sample.expected)
+        else None
+    )
 
 
 def _one_unread(sample: Sample) -> list[str] | None:
     """Read what should be read of every result but the last."""
     needed = [call for call in sample.expected if call.reads]
-    lazy = [call.model_copy(update={"reads": []}) if call is needed[-1] else call for call in sample.expected] if len(needed) > 1 else []
+    lazy = (
+        [call.model_copy(update={"reads": []}) if call is needed[-1] else call for call in sample.expected]
+        if len(needed) > 1
+        else []
+    )
     return [code_mode("\n".join(map(gold_code, lazy)))] if lazy else None
 
 
 def _in_reverse(sample: Sample) -> list[str] | None:
     programs = [gold_code(call) for call in sample.expected]
-    return [code_mode("\n".join(programs[::-1]))] if sample.order == "as_listed" and programs != programs[::-1] else None
+    return (
+        [code_mode("\n".join(programs[::-1]))] if sample.order == "as_listed" and programs != programs[::-1] else None
+    )
 
 
 def _no_arguments(sample: Sample) -> list[str] | None:
-    needs = [name for name in _names(sample) if any(parameter.default is parameter.empty for parameter in sample.tools[name].signature.parameters.values())]
+    needs = [
+        name
+        for name in _names(sample)
+        if any(parameter.default is parameter.empty for parameter in sample.tools[name].signature.parameters.values())
+    ]
     return [code_mode("\n".join(f"print({name}())" for name in _names(sample)))] if needs else None
 
 # %% ../../nbs/evals/16_controls.ipynb #aa37b17e
@@ -135,33 +165,97 @@ CONTROLS: tuple[Control, ...] = (
     Control("gold through variables", _through_variables, RIGHT),
     Control("echo", lambda s: [s.question], _both(("abstained", "echo"))),
     Control("nothing", lambda s: [""], _both(("abstained", "empty"))),
-    Control("refusal that names the tool", lambda s: [f"I could use {_names(s)[0]}, but I won't."], (("abstained", "prose_mention"), RIGHT[1])),
-    Control("the list of tools", lambda s: ["These are my tools:\n" + "\n".join(f"- {tool.usage}" for tool in s.tools.values())], (("abstained", "prose_mention"), RIGHT[1])),
-    Control("one constant reply", lambda s: [code_mode("\n".join(f"# {name}" for name in s.tools) + "\npass")], (("wrong_call", "missing_call"), NEEDLESS)),
-    Control("right call in a comment", lambda s: [code_mode("# " + _program(s).replace("\n", "\n# "))], (("wrong_call", "missing_call"), NEEDLESS)),
+    Control(
+        "refusal that names the tool",
+        lambda s: [f"I could use {_names(s)[0]}, but I won't."],
+        (("abstained", "prose_mention"), RIGHT[1]),
+    ),
+    Control(
+        "the list of tools",
+        lambda s: ["These are my tools:\n" + "\n".join(f"- {tool.usage}" for tool in s.tools.values())],
+        (("abstained", "prose_mention"), RIGHT[1]),
+    ),
+    Control(
+        "one constant reply",
+        lambda s: [code_mode("\n".join(f"# {name}" for name in s.tools) + "\npass")],
+        (("wrong_call", "missing_call"), NEEDLESS),
+    ),
+    Control(
+        "right call in a comment",
+        lambda s: [code_mode("# " + _program(s).replace("\n", "\n# "))],
+        (("wrong_call", "missing_call"), NEEDLESS),
+    ),
     Control("right call, syntax error", lambda s: [code_mode(_program(s)[:-1])], _both(("malformed", "syntax_error"))),
-    Control("right call, and a break outside a loop", lambda s: [code_mode(f"{_program(s)}\nbreak")], _both(("malformed", "syntax_error"))),
+    Control(
+        "right call, and a break outside a loop",
+        lambda s: [code_mode(f"{_program(s)}\nbreak")],
+        _both(("malformed", "syntax_error")),
+    ),
     Control("right call, cut off", lambda s: [code_mode(_program(s))[:-30]], _both(("malformed", "truncated"))),
-    Control("right call, out of reach", lambda s: [" " * MAX_REPLY + code_mode(_program(s))], _both(("malformed", "too_long"))),
-    Control("right call as JSON", lambda s: ["<tool_call>" + json.dumps({"name": _names(s)[0], "arguments": s.expected[0].accept[0] if s.expected else {}}) + "</tool_call>"], _both(("malformed", "other_format"))),
+    Control(
+        "right call, out of reach",
+        lambda s: [" " * MAX_REPLY + code_mode(_program(s))],
+        _both(("malformed", "too_long")),
+    ),
+    Control(
+        "right call as JSON",
+        lambda s: [
+            "<tool_call>"
+            + json.dumps({"name": _names(s)[0], "arguments": s.expected[0].accept[0] if s.expected else {}})
+            + "</tool_call>"
+        ],
+        _both(("malformed", "other_format")),
+    ),
     Control("bare direct call", lambda s: [_program(s)], _both(("malformed", "bare_call"))),
-    Control("right call in a fence", lambda s: [f"Here you are:\n```python\n{_program(s)}\n```"], (("malformed", "fenced_call"), RIGHT[1])),
-    Control("right call, never reached", lambda s: [code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "refused_syntax"), NEEDLESS)),
-    Control("right call, only after a failure", lambda s: [code_mode("try:\n    pass\nexcept:\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "refused_syntax"), NEEDLESS)),
-    Control("right call, after a false claim", lambda s: [code_mode(f"assert len([]) > 1\n{_program(s)}")], (("wrong_call", "refused_syntax"), NEEDLESS)),
+    Control(
+        "right call in a fence",
+        lambda s: [f"Here you are:\n```python\n{_program(s)}\n```"],
+        (("malformed", "fenced_call"), RIGHT[1]),
+    ),
+    Control(
+        "right call, never reached",
+        lambda s: [code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    "))],
+        (("wrong_call", "refused_syntax"), NEEDLESS),
+    ),
+    Control(
+        "right call, only after a failure",
+        lambda s: [code_mode("try:\n    pass\nexcept:\n    " + _program(s).replace("\n", "\n    "))],
+        (("wrong_call", "refused_syntax"), NEEDLESS),
+    ),
+    Control(
+        "right call, after a false claim",
+        lambda s: [code_mode(f"assert len([]) > 1\n{_program(s)}")],
+        (("wrong_call", "refused_syntax"), NEEDLESS),
+    ),
     Control("right call, after a false comparison", _compared, (("wrong_call", "refused_syntax"), NEEDLESS)),
-    Control("right call, after a name without a value", lambda s: [code_mode(f"print(later)\n{_program(s)}\nlater = 1")], (("wrong_call", "unknown_name"), NEEDLESS)),
+    Control(
+        "right call, after a name without a value",
+        lambda s: [code_mode(f"print(later)\n{_program(s)}\nlater = 1")],
+        (("wrong_call", "unknown_name"), NEEDLESS),
+    ),
     Control("right name, no arguments", _no_arguments, (("wrong_call", "missing_argument"), NEEDLESS)),
     Control("another value", _other_value, (("wrong_call", "wrong_value"), NEEDLESS)),
     Control("another tool", _other_tool, (("wrong_call", "wrong_tool"), NEEDLESS)),
     Control("one call left out", _one_less, (("wrong_call", "missing_call"), NEEDLESS)),
-    Control("one call made twice", lambda s: [code_mode(f"{_program(s)}\n{gold_code(s.expected[0])}")] if s.expected else None, (("wrong_call", "extra_call"), NEEDLESS)),
-    Control("right call in a loop", lambda s: [code_mode("for again in range(2):\n    " + _program(s).replace("\n", "\n    "))], (("wrong_call", "in_loop"), NEEDLESS)),
+    Control(
+        "one call made twice",
+        lambda s: [code_mode(f"{_program(s)}\n{gold_code(s.expected[0])}")] if s.expected else None,
+        (("wrong_call", "extra_call"), NEEDLESS),
+    ),
+    Control(
+        "right call in a loop",
+        lambda s: [code_mode("for again in range(2):\n    " + _program(s).replace("\n", "\n    "))],
+        (("wrong_call", "in_loop"), NEEDLESS),
+    ),
     Control("right calls in reverse", _in_reverse, (("wrong_call", "wrong_order"), NEEDLESS)),
     Control("an invented field", _invented_field, (("wrong_call", "unknown_field"), NEEDLESS)),
     Control("no field read", _no_field, (("wrong_call", "unread_field"), NEEDLESS)),
     Control("one field unread", _one_unread, (("wrong_call", "unread_field"), NEEDLESS)),
-    Control("a forbidden tool too", lambda s: [code_mode(f"{_program(s)}\n{s.forbidden[0]}()")] if s.forbidden else None, (("wrong_call", "forbidden_call"), NEEDLESS)),
+    Control(
+        "a forbidden tool too",
+        lambda s: [code_mode(f"{_program(s)}\n{s.forbidden[0]}()")] if s.forbidden else None,
+        (("wrong_call", "forbidden_call"), NEEDLESS),
+    ),
 )
 
 # %% ../../nbs/evals/16_controls.ipynb #0244e6e4
@@ -201,9 +295,21 @@ class ControlReport(BaseModel):
         return not any(row.wrong for row in self.rows)
 
     def _repr_html_(self) -> str:
-        cells = [[row.control, row.samples, f"{row.outcomes.get('correct', 0) / row.samples:.0%}", ", ".join(f"{count} {name}" for name, count in row.outcomes.items()), f"{row.keyword:.1%}", "as deserved" if not row.wrong else row.wrong[0]] for row in self.rows]
+        cells = [
+            [
+                row.control,
+                row.samples,
+                f"{row.outcomes.get('correct', 0) / row.samples:.0%}",
+                ", ".join(f"{count} {name}" for name, count in row.outcomes.items()),
+                f"{row.keyword:.1%}",
+                "as deserved" if not row.wrong else row.wrong[0],
+            ]
+            for row in self.rows
+        ]
         lines = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in line) for line in cells)
-        head = "".join(f"<th>{title}</th>" for title in ("control", "n", "strict", "outcomes", "keyword score", "verdict"))
+        head = "".join(
+            f"<th>{title}</th>" for title in ("control", "n", "strict", "outcomes", "keyword score", "verdict")
+        )
         return f"<table><caption>Controls on {html.escape(self.suite)}</caption><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 # %% ../../nbs/evals/16_controls.ipynb #d9ed91c8
@@ -217,7 +323,9 @@ def _try(control: Control, samples: Sequence[Sample], rules: Sequence[Rule]) -> 
         outcomes[score.outcome] += 1
         if (score.outcome, score.reason) != deserved:
             wrong.append(f"{sample.id} is {score.outcome} ({score.reason}) and deserves {deserved[0]} ({deserved[1]})")
-    return ControlRow(control=control.name, samples=tried, outcomes=dict(outcomes), keyword=keyword / max(tried, 1), wrong=wrong)
+    return ControlRow(
+        control=control.name, samples=tried, outcomes=dict(outcomes), keyword=keyword / max(tried, 1), wrong=wrong
+    )
 
 
 def run_controls(

@@ -36,7 +36,9 @@ def next_turn(
     if unexpected or not missing:
         return None
     prints = any("print" in (block.code or "") for block in last.blocks)
-    return ChatMessage("user", tool_response("\n".join(_printed(sample, call) for call in last.calls) if prints else NO_OUTPUT))
+    return ChatMessage(
+        "user", tool_response("\n".join(_printed(sample, call) for call in last.calls) if prints else NO_OUTPUT)
+    )
 
 
 def _printed(sample: Sample, made: MadeCall) -> str:

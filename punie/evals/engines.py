@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..agent.prompt_utils import load_tokenizer, render, system_prompt
 from ..blas import mlx_core
 from ..files import sha256_text
-from ..weights.artifacts import artifact_id, load_model
 from ..training.dataset import ChatMessage
 from ..tuning.objective import common_prefix
+from ..weights.artifacts import artifact_id, load_model
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -96,7 +96,9 @@ class Engine(ABC):
     stop: tuple[str, ...]  # tokens that end a reply
 
     @abstractmethod
-    def stream(self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()) -> Iterator[tuple[int, Reply]]:
+    def stream(
+        self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()
+    ) -> Iterator[tuple[int, Reply]]:
         """Answer conversations as there is room for them; yield the place and the reply of each as it is finished."""
 
     def reply(
@@ -179,18 +181,24 @@ class InProcessEngine(Engine):
         self.model, self.tokenizer = load_model(folder)
         self._prefix: _Prefix | None = None  # of the last system prompt
 
-    def stream(self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()) -> Iterator[tuple[int, Reply]]:
+    def stream(
+        self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()
+    ) -> Iterator[tuple[int, Reply]]:
         """Answer conversations in continuous batches; special tokens that belong to the format are kept."""
         mlx_core()
         from mlx_lm.generate import BatchGenerator
 
-        generator = BatchGenerator(self.model, stop_tokens=[[token] for token in self.tokenizer.eos_token_ids], completion_batch_size=LIVE)
+        generator = BatchGenerator(
+            self.model, stop_tokens=[[token] for token in self.tokenizer.eos_token_ids], completion_batch_size=LIVE
+        )
         waiting, live = enumerate(conversations), {}  # by request: place and tokens so far
         try:
             while True:
                 for place, conversation in islice(waiting, LIVE - len(live)):
                     prompt, cache = self._prepare(with_system_prompt(conversation))
-                    [request] = generator.insert([prompt], [sampling.max_tokens], caches=[cache], samplers=[_sampler(sampling, conversation)])
+                    [request] = generator.insert(
+                        [prompt], [sampling.max_tokens], caches=[cache], samplers=[_sampler(sampling, conversation)]
+                    )
                     live[request] = place, []
                 if not live:
                     return
@@ -205,7 +213,9 @@ class InProcessEngine(Engine):
             generator.close()
 
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:
-        return self.tokenizer.encode(render(turns, load_tokenizer(str(self.folder)), generate=True), add_special_tokens=False)
+        return self.tokenizer.encode(
+            render(turns, load_tokenizer(str(self.folder)), generate=True), add_special_tokens=False
+        )
 
     def _prepare(self, turns: list[dict[str, str]]) -> tuple[list[int], list | None]:
         """Give the tokens that are still to be read, and a copy of the cache of those before them."""

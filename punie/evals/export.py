@@ -41,7 +41,12 @@ def _schema() -> "Schema":
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     fields = {name: field.annotation for name, field in Record.model_fields.items()}
-    return pa.schema([(name, pa.list_(pa.string()) if get_origin(kind) is tuple else kinds.get(kind, pa.string())) for name, kind in fields.items()])
+    return pa.schema(
+        [
+            (name, pa.list_(pa.string()) if get_origin(kind) is tuple else kinds.get(kind, pa.string()))
+            for name, kind in fields.items()
+        ]
+    )
 
 
 def _records(outcomes: Path) -> Iterator[Record]:
@@ -77,13 +82,35 @@ def _inspect_sample(record: Record) -> "EvalSample":
     lost = record.outcome == "error"
     said = [ChatMessageAssistant(content=reply) for reply in record.replies]
     scores = {
-        "strict": Score(value="C" if record.outcome == "correct" else "I", answer=record.reply, explanation=f"{record.outcome}: {record.reason} {record.detail}".strip()),
+        "strict": Score(
+            value="C" if record.outcome == "correct" else "I",
+            answer=record.reply,
+            explanation=f"{record.outcome}: {record.reason} {record.detail}".strip(),
+        ),
         "keyword": Score(value=record.keyword, explanation="for comparison with earlier figures only"),
     }
-    kept = record.model_dump(include={"category", "template", "outcome", "reason", "detail", "temperature", "seed", "code_mode", "names_tools"})
+    kept = record.model_dump(
+        include={
+            "category",
+            "template",
+            "outcome",
+            "reason",
+            "detail",
+            "temperature",
+            "seed",
+            "code_mode",
+            "names_tools",
+        }
+    )
     return EvalSample(
-        id=record.sample, epoch=record.epoch + 1, input=record.question, target=record.template, messages=[ChatMessageUser(content=record.question), *said],
-        output=ModelOutput.from_content(record.artifact[:12], record.reply), scores=None if lost else scores, metadata=kept,
+        id=record.sample,
+        epoch=record.epoch + 1,
+        input=record.question,
+        target=record.template,
+        messages=[ChatMessageUser(content=record.question), *said],
+        output=ModelOutput.from_content(record.artifact[:12], record.reply),
+        scores=None if lost else scores,
+        metadata=kept,
         error=EvalError(message=record.detail, traceback="", traceback_ansi="") if lost else None,
     )
 
@@ -91,22 +118,68 @@ def _inspect_sample(record: Record) -> "EvalSample":
 def _inspect_log(records: list[Record]) -> "EvalLog":
     from datetime import UTC, datetime
 
-    from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalMetric, EvalResults, EvalSample, EvalScore, EvalSpec, EvalStats
+    from inspect_ai.log import (
+        EvalConfig,
+        EvalDataset,
+        EvalLog,
+        EvalMetric,
+        EvalResults,
+        EvalSample,
+        EvalScore,
+        EvalSpec,
+        EvalStats,
+    )
     from inspect_ai.model import GenerateConfig
 
     first, counted, now = records[0], summarize(records), datetime.now(UTC).isoformat()
     samples: list[EvalSample] = [_inspect_sample(record) for record in records]
-    drawn = GenerateConfig(temperature=first.temperature, top_p=first.top_p, seed=first.seed, max_tokens=first.max_tokens, stop_seqs=list(first.stop))
-    metrics = {name: EvalMetric(name=name, value=value) for name, value in (("accuracy", counted.overall.value), ("low", counted.overall.low), ("high", counted.overall.high))}
+    drawn = GenerateConfig(
+        temperature=first.temperature,
+        top_p=first.top_p,
+        seed=first.seed,
+        max_tokens=first.max_tokens,
+        stop_seqs=list(first.stop),
+    )
+    metrics = {
+        name: EvalMetric(name=name, value=value)
+        for name, value in (
+            ("accuracy", counted.overall.value),
+            ("low", counted.overall.low),
+            ("high", counted.overall.high),
+        )
+    }
     scored = sum(sample.error is None for sample in samples)
     return EvalLog(
         status="success",
         eval=EvalSpec(
-            created=now, task=first.suite, task_version=first.suite_sha256[:12], dataset=EvalDataset(name=first.suite, samples=len({record.sample for record in records}), sample_ids=list(dict.fromkeys(record.sample for record in records))),
-            model=f"punie/{first.artifact[:12]}", model_generate_config=drawn, config=EvalConfig(epochs=counted.tries), metadata={"artifact": first.artifact, "engine": first.engine, "suite_sha256": first.suite_sha256},
+            created=now,
+            task=first.suite,
+            task_version=first.suite_sha256[:12],
+            dataset=EvalDataset(
+                name=first.suite,
+                samples=len({record.sample for record in records}),
+                sample_ids=list(dict.fromkeys(record.sample for record in records)),
+            ),
+            model=f"punie/{first.artifact[:12]}",
+            model_generate_config=drawn,
+            config=EvalConfig(epochs=counted.tries),
+            metadata={"artifact": first.artifact, "engine": first.engine, "suite_sha256": first.suite_sha256},
         ),
-        results=EvalResults(total_samples=len(samples), completed_samples=scored, scores=[EvalScore(name="strict", scorer="strict", scored_samples=scored, unscored_samples=len(samples) - scored, metrics=metrics)]),
-        stats=EvalStats(started_at=now, completed_at=now), samples=samples,
+        results=EvalResults(
+            total_samples=len(samples),
+            completed_samples=scored,
+            scores=[
+                EvalScore(
+                    name="strict",
+                    scorer="strict",
+                    scored_samples=scored,
+                    unscored_samples=len(samples) - scored,
+                    metrics=metrics,
+                )
+            ],
+        ),
+        stats=EvalStats(started_at=now, completed_at=now),
+        samples=samples,
     )
 
 # %% ../../nbs/evals/18_export.ipynb #a71b3e0b
@@ -121,29 +194,51 @@ def to_inspect(outcomes: Path, folder: Path) -> Path:
     log = _extra("inspect_ai.log", "inspect")
     for records in _groups(outcomes):
         first = records[0]
-        log.write_eval_log(_inspect_log(records), folder / f"{first.suite}_{first.artifact[:12]}_T{first.temperature:g}.eval")
+        log.write_eval_log(
+            _inspect_log(records), folder / f"{first.suite}_{first.artifact[:12]}_T{first.temperature:g}.eval"
+        )
     return folder
 
 # %% ../../nbs/evals/18_export.ipynb #d33f28d6
 def _figures(records: list[Record]) -> tuple[str, dict[str, str | float], dict[str, float]]:
     """Name a run, and give its parameters and its figures."""
     first, counted = records[0], summarize(records)
-    shares = {**counted.by_category, "overall": counted.overall, "code_mode": counted.code_mode, "prose_mention": counted.prose_mention}
-    figures = {f"{name}{end}": value for name, each in shares.items() for end, value in (("", each.value), ("_low", each.low), ("_high", each.high))}
-    parameters = first.model_dump(include={"artifact", "suite", "suite_sha256", "engine", "temperature", "top_p", "seed", "max_tokens"})
-    return f"{first.suite} T={first.temperature:g} {first.artifact[:12]}", {**parameters, "stop": json.dumps(first.stop)}, figures
+    shares = {
+        **counted.by_category,
+        "overall": counted.overall,
+        "code_mode": counted.code_mode,
+        "prose_mention": counted.prose_mention,
+    }
+    figures = {
+        f"{name}{end}": value
+        for name, each in shares.items()
+        for end, value in (("", each.value), ("_low", each.low), ("_high", each.high))
+    }
+    parameters = first.model_dump(
+        include={"artifact", "suite", "suite_sha256", "engine", "temperature", "top_p", "seed", "max_tokens"}
+    )
+    return (
+        f"{first.suite} T={first.temperature:g} {first.artifact[:12]}",
+        {**parameters, "stop": json.dumps(first.stop)},
+        figures,
+    )
 
 
 def to_mlflow(outcomes: Path, folder: Path) -> Path:
     """Log outcomes to an MLflow store in a folder; return the folder. Raises `PunieError` where MLflow is not installed."""
-    os.environ |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}  # a folder, and nothing is reported
+    os.environ |= {
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }  # a folder, and nothing is reported
     mlflow = _extra("mlflow", "mlflow")
     folder.mkdir(parents=True, exist_ok=True)
     client = mlflow.MlflowClient(tracking_uri=folder.resolve().as_uri())
     for records in _groups(outcomes):
         name, parameters, figures = _figures(records)
         known = client.get_experiment_by_name(records[0].suite)
-        run = client.create_run(known.experiment_id if known else client.create_experiment(records[0].suite), run_name=name).info.run_id
+        run = client.create_run(
+            known.experiment_id if known else client.create_experiment(records[0].suite), run_name=name
+        ).info.run_id
         for key, value in parameters.items():
             client.log_param(run, key, value)
         for key, value in figures.items():
@@ -166,7 +261,9 @@ def to_trackio(outcomes: Path, folder: Path) -> Path:
     """Log outcomes to a trackio project in a folder; return the folder. Raises `PunieError` where trackio is not installed."""
     _extra("trackio", "trackio")
     folder.mkdir(parents=True, exist_ok=True)
-    local = {name: value for name, value in os.environ.items() if not name.startswith("TRACKIO_")} | {"TRACKIO_DIR": str(folder.resolve())}
+    local = {name: value for name, value in os.environ.items() if not name.startswith("TRACKIO_")} | {
+        "TRACKIO_DIR": str(folder.resolve())
+    }
     runs = json.dumps([_figures(records) for records in _groups(outcomes)])
     done = subprocess.run([sys.executable, "-c", TRACKIO], input=runs, env=local, capture_output=True, text=True)
     if done.returncode:
@@ -174,7 +271,12 @@ def to_trackio(outcomes: Path, folder: Path) -> Path:
     return folder
 
 # %% ../../nbs/evals/18_export.ipynb #f8f10a5e
-EXPORTS: dict[str, Callable[[Path, Path], Path]] = {"parquet": to_parquet, "inspect": to_inspect, "mlflow": to_mlflow, "trackio": to_trackio}
+EXPORTS: dict[str, Callable[[Path, Path], Path]] = {
+    "parquet": to_parquet,
+    "inspect": to_inspect,
+    "mlflow": to_mlflow,
+    "trackio": to_trackio,
+}
 
 
 def export(

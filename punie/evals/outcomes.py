@@ -41,7 +41,10 @@ class Plan(BaseModel):
     def passes(self) -> list[tuple[int, Sampling]]:
         """The passes through the suite: epoch, and how replies are drawn."""
         return [
-            (epoch, Sampling(temperature=temperature, top_p=self.top_p, seed=self.seed + epoch, max_tokens=self.max_tokens))
+            (
+                epoch,
+                Sampling(temperature=temperature, top_p=self.top_p, seed=self.seed + epoch, max_tokens=self.max_tokens),
+            )
             for temperature in self.temperatures
             for epoch in range(self.epochs if temperature else 1)
         ]
@@ -50,13 +53,21 @@ class Plan(BaseModel):
 def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path: Path) -> None:
     """Check that a record belongs to this evaluation. Raises `GateFailed`."""
     wanted = {
-        "artifact": engine.artifact, "engine": engine.name, "suite": suite.name, "suite_sha256": suite.sha256, "stop": engine.stop,
-        "top_p": plan.top_p, "max_tokens": plan.max_tokens, "seed": plan.seed + record.epoch,
+        "artifact": engine.artifact,
+        "engine": engine.name,
+        "suite": suite.name,
+        "suite_sha256": suite.sha256,
+        "stop": engine.stop,
+        "top_p": plan.top_p,
+        "max_tokens": plan.max_tokens,
+        "seed": plan.seed + record.epoch,
     }
     for name, value in wanted.items():
         if (found := getattr(record, name)) != value:
             short = [each[:12] if name in ("artifact", "suite_sha256") else each for each in (found, value)]
-            raise GateFailed(f"{path} holds outcomes with {name} = {short[0]}, not {short[1]}; ask as before, or move the file away")
+            raise GateFailed(
+                f"{path} holds outcomes with {name} = {short[0]}, not {short[1]}; ask as before, or move the file away"
+            )
 
 
 def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path) -> tuple[dict[Key, int], set[Key]]:
@@ -108,11 +119,16 @@ def evaluate_into(
     total = len(plan.passes) * len(suite.samples)
     with _alone(path) as file:
         places, answered = _index(file, engine, suite, plan, path)
-        done = sum((sampling.temperature, epoch, sample.id) in answered for epoch, sampling in plan.passes for sample in suite.samples)
+        done = sum(
+            (sampling.temperature, epoch, sample.id) in answered
+            for epoch, sampling in plan.passes
+            for sample in suite.samples
+        )
         progress(done, total)
         for epoch, sampling in plan.passes:
             skip = {key[2] for key in answered if key[:2] == (sampling.temperature, epoch)}
-            for done, record in enumerate(evaluate(engine, suite, sampling, epoch, skip), done + 1):
+            for record in evaluate(engine, suite, sampling, epoch, skip):
+                done += 1
                 places[record.key] = file.seek(0, 2)
                 file.write(record.model_dump_json().encode() + b"\n")
                 file.flush()

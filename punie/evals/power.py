@@ -41,7 +41,9 @@ def power(
     wide = 8 * sqrt(n * spread) + 8
     disagreeing = np.arange(max(0, int(n * spread - wide)), min(n, int(n * spread + wide)) + 1)
     fewest = binom.ppf(alpha / 2, disagreeing, 0.5)
-    fewest = np.where(binom.cdf(fewest, disagreeing, 0.5) > alpha / 2, fewest - 1, fewest)  # called where so few fall on one side
+    fewest = np.where(
+        binom.cdf(fewest, disagreeing, 0.5) > alpha / 2, fewest - 1, fewest
+    )  # called where so few fall on one side
     toward = (1 + size / spread) / 2
     called = binom.cdf(fewest, disagreeing, toward) + binom.sf(disagreeing - fewest - 1, disagreeing, toward)
     return float((binom.pmf(disagreeing, n, spread) * np.where(fewest >= 0, called, 0.0)).sum())
@@ -69,7 +71,11 @@ def detectable_difference(
     >>> detectable_difference(27, 0.1), detectable_difference(1000, 0.1), detectable_difference(5, 0.1)
     (0.278, 0.029, None)
     """
-    found = _least(lambda thousandths: power(n, thousandths / 1000, disagreement, repeated, alpha) >= POWER, 1000) if n else None
+    found = (
+        _least(lambda thousandths: power(n, thousandths / 1000, disagreement, repeated, alpha) >= POWER, 1000)
+        if n
+        else None
+    )
     return None if found is None else found / 1000
 
 

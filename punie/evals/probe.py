@@ -64,4 +64,6 @@ def named_probe(
     >>> named_probe(None, Path("data/models/tiny"), None)
     (None, '')
     """
-    return (behaviour_probe(suite, base, tokenizer, max_tokens), f"{suite.sha256} {max_tokens}") if suite else (None, "")
+    return (
+        (behaviour_probe(suite, base, tokenizer, max_tokens), f"{suite.sha256} {max_tokens}") if suite else (None, "")
+    )

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from ..agent.prompt_utils import code_mode, load_tokenizer, render, system_prompt
 from ..blas import load_blas
+from ..check_results import CheckResult
 from .dialogue import gold_replies, next_turn
 from .scoring import score_replies
 from .suites import Sample, Suite
-from ..check_results import CheckResult
 from ..training.dataset import ChatMessage
 
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ def _decoded(tokenizer: "PreTrainedTokenizerBase", asked: list[ChatMessage], rep
 
 
 def _result(name: str, way: str, lost: list[str], suite: Suite) -> CheckResult:
-    return CheckResult(name, not lost, f"{way}: {len(suite.samples) - len(lost)} of {len(suite.samples)} gold replies come back correct", tuple(lost[:5]))
+    return CheckResult(
+        name,
+        not lost,
+        f"{way}: {len(suite.samples) - len(lost)} of {len(suite.samples)} gold replies come back correct",
+        tuple(lost[:5]),
+    )
 
 
 def check_round_trip(folder: Path, suite: Suite) -> CheckResult:
@@ -51,8 +56,16 @@ def check_round_trip(folder: Path, suite: Suite) -> CheckResult:
     >>> check_round_trip(Path("data/models/tiny"), load_suite("phase33_27")).message
     'own parser: 27 of 27 gold replies come back correct'
     """
-    scores = ((sample, score_replies(sample, replies)) for sample, replies in _decoded_replies(load_tokenizer(str(folder)), suite))
-    return _result("round trip", "own parser", [f"{sample.id}: {score.outcome}, {score.reason}" for sample, score in scores if score.outcome != "correct"], suite)
+    scores = (
+        (sample, score_replies(sample, replies))
+        for sample, replies in _decoded_replies(load_tokenizer(str(folder)), suite)
+    )
+    return _result(
+        "round trip",
+        "own parser",
+        [f"{sample.id}: {score.outcome}, {score.reason}" for sample, score in scores if score.outcome != "correct"],
+        suite,
+    )
 
 # %% ../../nbs/evals/04_round_trip.ipynb #71e8fda4
 def check_server_parser(folder: Path, suite: Suite) -> CheckResult:
@@ -70,7 +83,11 @@ def check_server_parser(folder: Path, suite: Suite) -> CheckResult:
         return CheckResult("server parser", True, "mlx-lm uses no parser here: its server passes the text on")
     lost = []
     for sample, replies in _decoded_replies(load_tokenizer(str(folder)), suite):
-        blocks = [reply.partition(served.tool_call_start)[2].rpartition(served.tool_call_end)[0] for reply in replies if served.tool_call_start in reply]
+        blocks = [
+            reply.partition(served.tool_call_start)[2].rpartition(served.tool_call_end)[0]
+            for reply in replies
+            if served.tool_call_start in reply
+        ]
         try:
             calls = [code_mode(served.tool_parser(block, None)["arguments"]["code"]) for block in blocks]
             outcome = score_replies(sample, calls or replies).outcome

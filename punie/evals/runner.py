@@ -54,7 +54,9 @@ class Record(BaseModel):
     max_tokens: int
     stop: tuple[str, ...]  # tokens that end a reply
     question: str
-    replies: tuple[str, ...]  # as the model wrote them, cut where they are too long to be read; several where the sample goes step by step
+    replies: tuple[
+        str, ...
+    ]  # as the model wrote them, cut where they are too long to be read; several where the sample goes step by step
     outcome: Outcome
     reason: str  # a code
     detail: str  # words
@@ -106,13 +108,28 @@ def judge(
     'bare_call'
     """
     given = [reply] if isinstance(reply, Reply) else reply
-    texts = tuple(each.text[: MAX_REPLY + 1].encode("utf-8", "backslashreplace").decode() for each in given)  # half a surrogate pair is no UTF-8
+    texts = tuple(
+        each.text[: MAX_REPLY + 1].encode("utf-8", "backslashreplace").decode() for each in given
+    )  # half a surrogate pair is no UTF-8
     whole = "\n\n".join(texts)
     return Record(
-        artifact=artifact, engine=engine, suite=suite.name, suite_sha256=suite.sha256, sample=sample.id, category=sample.category, template=template_of(sample),
-        epoch=epoch, **sampling.model_dump(), stop=stop, question=sample.question, replies=texts, **_score(sample, given, texts), keyword=keyword_score(sample, whole),
+        artifact=artifact,
+        engine=engine,
+        suite=suite.name,
+        suite_sha256=suite.sha256,
+        sample=sample.id,
+        category=sample.category,
+        template=template_of(sample),
+        epoch=epoch,
+        **sampling.model_dump(),
+        stop=stop,
+        question=sample.question,
+        replies=texts,
+        **_score(sample, given, texts),
+        keyword=keyword_score(sample, whole),
         code_mode=any(block.code is not None for text in texts for block in parse_tool_calls(text[:MAX_REPLY])[1]),
-        names_tools=all(call.tool in whole for call in sample.expected), reads_fields=any(reads_fields(text, suite.tools) for text in texts),
+        names_tools=all(call.tool in whole for call in sample.expected),
+        reads_fields=any(reads_fields(text, suite.tools) for text in texts),
     )
 
 
@@ -128,7 +145,9 @@ def _score(sample: Sample, given: Sequence[Reply], texts: Sequence[str]) -> dict
 def judge_again(record: Record, sample: Sample, suite: Suite) -> Record:
     """Score the kept replies of a record once more, as the scorer stands now."""
     lost, hidden = record.outcome == "error", record.reason == "hidden_by_server"
-    replies = [Reply(text, error=record.detail if lost else None, hidden=hidden) for text in record.replies] or [Reply("", error=record.detail)]
+    replies = [Reply(text, error=record.detail if lost else None, hidden=hidden) for text in record.replies] or [
+        Reply("", error=record.detail)
+    ]
     sampling = Sampling(**record.model_dump(include=set(Sampling.model_fields)))
     return judge(sample, replies, suite, record.artifact, sampling, record.epoch, record.engine, record.stop)
 
@@ -148,7 +167,9 @@ class _Play:
         if reply.error is not None or reply.hidden:
             return False
         turn = next_turn(self.sample, [each.text for each in self.replies])
-        self.conversation = [*self.conversation, ChatMessage("assistant", reply.text), turn] if turn else self.conversation
+        self.conversation = (
+            [*self.conversation, ChatMessage("assistant", reply.text), turn] if turn else self.conversation
+        )
         return turn is not None
 
 
@@ -170,7 +191,9 @@ def evaluate(
                 if play.goes_on(reply):
                     going.append(play)
                 else:
-                    yield judge(play.sample, play.replies, suite, engine.artifact, sampling, epoch, engine.name, engine.stop)
+                    yield judge(
+                        play.sample, play.replies, suite, engine.artifact, sampling, epoch, engine.name, engine.stop
+                    )
             plays = going
 
 # %% ../../nbs/evals/12_runner.ipynb #5f16fdd8
@@ -199,7 +222,9 @@ def parse_record(
         return Record.model_validate(parse_line(line, place))
     except ValidationError as error:
         first = error.errors()[0]
-        raise PunieError(f"{place}: not a record of an evaluation ({'.'.join(map(str, first['loc']))}: {first['msg']}); remove the file to evaluate again") from error
+        raise PunieError(
+            f"{place}: not a record of an evaluation ({'.'.join(map(str, first['loc']))}: {first['msg']}); remove the file to evaluate again"
+        ) from error
 
 
 def write_records(records: Iterable[Record], path: Path) -> None:
@@ -220,7 +245,9 @@ def require_artifact(records: list[Record], artifact: str, suite: Suite) -> None
         raise GateFailed(f"the scores belong to artifact {min(others)[:12]}, not to {artifact[:12]}; evaluate again")
     passes = {(record.temperature, record.epoch) for record in records} or {(0.0, 0)}
     wanted = Counter((*each, sample.id) for each in passes for sample in suite.samples)
-    if Counter(record.key for record in records) != wanted or any(record.suite_sha256 != suite.sha256 for record in records):
+    if Counter(record.key for record in records) != wanted or any(
+        record.suite_sha256 != suite.sha256 for record in records
+    ):
         raise GateFailed(f"the scores do not cover the suite {suite.name} as it is now; evaluate again")
 
 # %% ../../nbs/evals/12_runner.ipynb #0eb76c3b
@@ -239,7 +266,9 @@ class Summary(BaseModel):
     suite: str
     by_category: dict[str, Share]
     overall: Share
-    over_templates: tuple[float, float]  # 95% interval of the overall share, over prompts and over templates: the wider end of either
+    over_templates: tuple[
+        float, float
+    ]  # 95% interval of the overall share, over prompts and over templates: the wider end of either
     outcomes: dict[str, int]  # replies
     keyword: float  # mean keyword score, for comparison with earlier figures
     code_mode: Share  # replies with a well-formed Code Mode call
@@ -262,14 +291,22 @@ class _Counts:
     keyword: float = 0.0
 
     def add(self, record: Record) -> None:
-        hits = {"correct": record.outcome == "correct", "prose_mention": record.reason == "prose_mention", **record.model_dump(include=set(COUNTED))}
+        hits = {
+            "correct": record.outcome == "correct",
+            "prose_mention": record.reason == "prose_mention",
+            **record.model_dump(include=set(COUNTED)),
+        }
         self.prompts.setdefault(record.sample, Counter()).update(hits, tries=1)
         self.groups[record.sample] = record.category, record.template
         self.outcomes[record.outcome] += 1
         self.keyword += record.keyword
 
     def scores(self, what: str = "correct", category: str | None = None) -> dict[str, float]:
-        return {name: counts[what] / counts["tries"] for name, counts in self.prompts.items() if category in (None, self.groups[name][0])}
+        return {
+            name: counts[what] / counts["tries"]
+            for name, counts in self.prompts.items()
+            if category in (None, self.groups[name][0])
+        }
 
     def share(self, what: str = "correct", category: str | None = None) -> Share:
         scores = self.scores(what, category)
@@ -283,7 +320,11 @@ class _Counts:
 
     def over_tries(self, estimate: Callable[[int, int, int], float]) -> dict[int, float]:
         most = min(counts["tries"] for counts in self.prompts.values())
-        return {k: sum(estimate(counts["tries"], counts["correct"], k) for counts in self.prompts.values()) / len(self.prompts) for k in range(1, most + 1)}
+        return {
+            k: sum(estimate(counts["tries"], counts["correct"], k) for counts in self.prompts.values())
+            / len(self.prompts)
+            for k in range(1, most + 1)
+        }
 
 # %% ../../nbs/evals/12_runner.ipynb #465623de
 def summarize(records: Iterable[Record]) -> Summary:
@@ -303,8 +344,18 @@ def summarize(records: Iterable[Record]) -> Summary:
     low, high = cluster_interval(counts.by_template())
     passed = counts.over_tries(pass_at)
     return Summary(
-        artifact=last.artifact, suite=last.suite, overall=overall, **dict(zip(COUNTED[1:], rates)),
-        by_category={category: counts.share(category=category) for category in dict.fromkeys(category for category, _ in counts.groups.values())},
-        over_templates=(min(low, overall.low), max(high, overall.high)), outcomes={outcome: counts.outcomes[outcome] for outcome in OUTCOMES},
-        keyword=counts.keyword / counts.outcomes.total(), tries=len(passed), pass_at=passed, pass_all=counts.over_tries(pass_all),
+        artifact=last.artifact,
+        suite=last.suite,
+        overall=overall,
+        **dict(zip(COUNTED[1:], rates)),
+        by_category={
+            category: counts.share(category=category)
+            for category in dict.fromkeys(category for category, _ in counts.groups.values())
+        },
+        over_templates=(min(low, overall.low), max(high, overall.high)),
+        outcomes={outcome: counts.outcomes[outcome] for outcome in OUTCOMES},
+        keyword=counts.keyword / counts.outcomes.total(),
+        tries=len(passed),
+        pass_at=passed,
+        pass_all=counts.over_tries(pass_all),
     )

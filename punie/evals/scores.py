@@ -34,7 +34,14 @@ def score_file(
 ) -> list[Scored]:  # by temperature
     """Summarize an outcomes file, apart by temperature. The file is read once for each, so that memory does not grow with it."""
     temperatures = sorted({record.temperature for record in stream_records(path)})
-    return [Scored(model=model, temperature=each, summary=summarize(record for record in stream_records(path) if record.temperature == each)) for each in temperatures]
+    return [
+        Scored(
+            model=model,
+            temperature=each,
+            summary=summarize(record for record in stream_records(path) if record.temperature == each),
+        )
+        for each in temperatures
+    ]
 
 # %% ../../nbs/evals/14_scores.ipynb #1e664bc4
 def draw_scores(
@@ -52,11 +59,29 @@ def draw_scores(
         colour = pyplot.get_cmap(("Blues", "Oranges", "Greens", "Purples")[models[::-1].index(each.model) % 4])(shade)
         places = [place + (number - (len(scored) - 1) / 2) * width for place in range(len(by_name))]
         values = [share.value for share in by_name.values()]
-        errors = [[value - share.low for value, share in zip(values, by_name.values())], [share.high - value for value, share in zip(values, by_name.values())]]
-        axes.bar(places, values, width * 0.92, yerr=errors, color=colour, ecolor="#555555", capsize=2, label=f"{each.model}, T = {each.temperature:g}", zorder=2)
+        errors = [
+            [value - share.low for value, share in zip(values, by_name.values())],
+            [share.high - value for value, share in zip(values, by_name.values())],
+        ]
+        axes.bar(
+            places,
+            values,
+            width * 0.92,
+            yerr=errors,
+            color=colour,
+            ecolor="#555555",
+            capsize=2,
+            label=f"{each.model}, T = {each.temperature:g}",
+            zorder=2,
+        )
     axes.set_xticks(range(len(shares[0])), [f"{name}\nn = {share.n}" for name, share in shares[0].items()], fontsize=9)
     tries = max(each.summary.tries for each in scored)
-    axes.set(title=f"{scored[0].summary.suite}: strictly right, 95% interval" + (f", up to {tries} tries a prompt" if tries > 1 else ""), ylabel="share of prompts", ylim=(0, 1.05))
+    axes.set(
+        title=f"{scored[0].summary.suite}: strictly right, 95% interval"
+        + (f", up to {tries} tries a prompt" if tries > 1 else ""),
+        ylabel="share of prompts",
+        ylim=(0, 1.05),
+    )
     axes.grid(axis="y", alpha=0.3, zorder=0)
     figure.legend(loc="outside lower center", ncols=min(4, len(scored)), fontsize=8)
     return figure

@@ -26,10 +26,29 @@ from ..training.tool_call_parser import parse_tool_calls
 Outcome = Literal["correct", "wrong_call", "abstained", "malformed", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("correct", "wrong_call", "abstained", "malformed", "error")
 Reason = Literal[
-    "match", "no_call",  # correct
-    "wrong_tool", "wrong_value", "missing_call", "extra_call", "wrong_order", "unread_field", "forbidden_call", "called_without_need", Problem,  # wrong_call
-    "prose", "prose_mention", "empty", "echo",  # abstained
-    "truncated", "broken_block", "other_format", "syntax_error", "too_long", "bare_call", "fenced_call", "hidden_by_server",  # malformed
+    "match",
+    "no_call",  # correct
+    "wrong_tool",
+    "wrong_value",
+    "missing_call",
+    "extra_call",
+    "wrong_order",
+    "unread_field",
+    "forbidden_call",
+    "called_without_need",
+    Problem,  # wrong_call
+    "prose",
+    "prose_mention",
+    "empty",
+    "echo",  # abstained
+    "truncated",
+    "broken_block",
+    "other_format",
+    "syntax_error",
+    "too_long",
+    "bare_call",
+    "fenced_call",
+    "hidden_by_server",  # malformed
     "no_reply",  # error
 ]
 
@@ -66,14 +85,20 @@ def readable(sample: Sample, answer: Answer) -> Score | None:
         return Score(outcome="malformed", reason="too_long", detail=f"more than {MAX_REPLY} characters")
     for block in answer.blocks:
         if block.malformed:
-            return Score(outcome="malformed", reason="truncated" if block.truncated else "broken_block", detail=block.malformed)
+            return Score(
+                outcome="malformed", reason="truncated" if block.truncated else "broken_block", detail=block.malformed
+            )
     return None
 
 
 def format_a(sample: Sample, answer: Answer) -> Score | None:
     """Find a block in another format than the one that the system prompt asks for."""
     other = next((block for block in answer.blocks if block.code is None and not block.malformed), None)
-    return other and Score(outcome="malformed", reason="other_format", detail=f"{_excerpt(other.name)} as {other.form}, not execute_code(code) in XML")
+    return other and Score(
+        outcome="malformed",
+        reason="other_format",
+        detail=f"{_excerpt(other.name)} as {other.form}, not execute_code(code) in XML",
+    )
 
 
 def parsed(sample: Sample, answer: Answer) -> Score | None:
@@ -105,7 +130,10 @@ def _calls_tools(text: str, tools: Registry) -> bool:
         tree = parse_python(text.strip())
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
-    return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools for node in ast.walk(tree))
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools
+        for node in ast.walk(tree)
+    )
 
 # %% ../../nbs/evals/03_scoring.ipynb #c5b9c6bc
 def says_something(sample: Sample, answer: Answer) -> Score | None:
@@ -124,15 +152,25 @@ def calls_where_needed(sample: Sample, answer: Answer) -> Score | None:
         return None
     if not sample.expected:
         return Score(outcome="correct", reason="no_call")
-    named = next((call.tool for call in sample.expected if any(states(turn.prose, call.tool) for turn in answer.turns)), None)
-    return Score(outcome="abstained", reason="prose_mention", detail=f"names {named}") if named else Score(outcome="abstained", reason="prose")
+    named = next(
+        (call.tool for call in sample.expected if any(states(turn.prose, call.tool) for turn in answer.turns)), None
+    )
+    return (
+        Score(outcome="abstained", reason="prose_mention", detail=f"names {named}")
+        if named
+        else Score(outcome="abstained", reason="prose")
+    )
 
 
 def calls_only_where_needed(sample: Sample, answer: Answer) -> Score | None:
     """Find a call where none was needed."""
     if sample.expected or not answer.blocks:
         return None
-    return Score(outcome="wrong_call", reason="called_without_need", detail=", ".join(dict.fromkeys(call.tool for call in answer.calls))[:60])
+    return Score(
+        outcome="wrong_call",
+        reason="called_without_need",
+        detail=", ".join(dict.fromkeys(call.tool for call in answer.calls))[:60],
+    )
 
 # %% ../../nbs/evals/03_scoring.ipynb #bc058f44
 def permitted(sample: Sample, answer: Answer) -> Score | None:
@@ -143,7 +181,9 @@ def permitted(sample: Sample, answer: Answer) -> Score | None:
 
 def sound(sample: Sample, answer: Answer) -> Score | None:
     """Find a call that does not fit its signature, an invented field, or code that is no straight program."""
-    found = sorted((call for call in answer.calls if call.problem), key=lambda call: call.problem == "not_literal")  # an invented field is why its value is unknown
+    found = sorted(
+        (call for call in answer.calls if call.problem), key=lambda call: call.problem == "not_literal"
+    )  # an invented field is why its value is unknown
     return Score(outcome="wrong_call", reason=found[0].problem, detail=found[0].tool[:60]) if found else None
 
 
@@ -154,15 +194,25 @@ def all_made(sample: Sample, answer: Answer) -> Score | None:
         return None
     for call in left:
         if wanted := next((each for each in missing if each.tool == call.tool), None):
-            return Score(outcome="wrong_call", reason="wrong_value", detail=f"{call.tool}: {', '.join(_differences(wanted, call))}"[:200])
+            return Score(
+                outcome="wrong_call",
+                reason="wrong_value",
+                detail=f"{call.tool}: {', '.join(_differences(wanted, call))}"[:200],
+            )
     called = ", ".join(dict.fromkeys(call.tool for call in left))[:60]
-    return Score(outcome="wrong_call", reason="wrong_tool" if left else "missing_call", detail=f"{missing[0].tool} is missing{f', called {called}' if left else ''}")
+    return Score(
+        outcome="wrong_call",
+        reason="wrong_tool" if left else "missing_call",
+        detail=f"{missing[0].tool} is missing{f', called {called}' if left else ''}",
+    )
 
 
 def _differences(wanted: ExpectedCall, made: MadeCall) -> list[str]:
     """Say where a call differs from the reading that it is nearest to."""
     mine = canonical(made.arguments or {})
-    readings = [[(name, value) for name, value in canonical(bound).items() if mine.get(name) != value] for bound in wanted.bound]
+    readings = [
+        [(name, value) for name, value in canonical(bound).items() if mine.get(name) != value] for bound in wanted.bound
+    ]
     return [f"{name} is {_excerpt(mine.get(name))}, not {_excerpt(value)}" for name, value in min(readings, key=len)]
 
 # %% ../../nbs/evals/03_scoring.ipynb #d7b8d62f
@@ -174,7 +224,9 @@ def nothing_else(sample: Sample, answer: Answer) -> Score | None:
 
 def in_order(sample: Sample, answer: Answer) -> Score | None:
     """Find calls in another order, where the order matters."""
-    if sample.order == "any" or not any(pair([wanted], [made])[0] for wanted, made in zip(sample.expected, answer.calls)):
+    if sample.order == "any" or not any(
+        pair([wanted], [made])[0] for wanted, made in zip(sample.expected, answer.calls)
+    ):
         return None
     return Score(outcome="wrong_call", reason="wrong_order", detail=", ".join(call.tool for call in answer.calls))
 
@@ -183,12 +235,28 @@ def fields_read(sample: Sample, answer: Answer) -> Score | None:
     """Find a result of which no field was read that should have been."""
     for wanted in sample.expected:
         if wanted.reads and pair([wanted], [call for call in answer.calls if set(call.reads) & set(wanted.reads)])[0]:
-            return Score(outcome="wrong_call", reason="unread_field", detail=f"{wanted.tool}: reads none of {', '.join(wanted.reads)}")
+            return Score(
+                outcome="wrong_call",
+                reason="unread_field",
+                detail=f"{wanted.tool}: reads none of {', '.join(wanted.reads)}",
+            )
     return None
 
 # %% ../../nbs/evals/03_scoring.ipynb #67c27409
 RULES: tuple[Rule, ...] = (
-    readable, format_a, parsed, wrapped, says_something, calls_where_needed, calls_only_where_needed, permitted, sound, all_made, nothing_else, in_order, fields_read,
+    readable,
+    format_a,
+    parsed,
+    wrapped,
+    says_something,
+    calls_where_needed,
+    calls_only_where_needed,
+    permitted,
+    sound,
+    all_made,
+    nothing_else,
+    in_order,
+    fields_read,
 )
 
 
@@ -204,7 +272,9 @@ def score_replies(
     Score(outcome='malformed', reason='bare_call', detail='code without the wrapper')
     """
     answer = read_answer(replies, sample.tools)
-    return next((score for rule in rules if (score := rule(sample, answer))), None) or Score(outcome="correct", reason="match")
+    return next((score for rule in rules if (score := rule(sample, answer))), None) or Score(
+        outcome="correct", reason="match"
+    )
 
 
 def score_reply(sample: Sample, reply: str) -> Score:
@@ -217,7 +287,13 @@ def score_reply(sample: Sample, reply: str) -> Score:
     return score_replies(sample, [reply])
 
 # %% ../../nbs/evals/03_scoring.ipynb #69bcdb46
-KEYWORDS = {"read_file": ("document_symbols",), "run_command": ("ls",), "typecheck": ("type_check",), "ruff_check": ("ruff",), "pytest_run": ("pytest",)}
+KEYWORDS = {
+    "read_file": ("document_symbols",),
+    "run_command": ("ls",),
+    "typecheck": ("type_check",),
+    "ruff_check": ("ruff",),
+    "pytest_run": ("pytest",),
+}
 
 
 def keyword_score(

@@ -43,8 +43,13 @@ def _launch(folder: Path, port: int, log: Path, environment: Mapping[str, str]) 
     command = [sys.executable, "-c", SERVER, "--model", str(folder.resolve()), "--host", HOST, "--port", str(port)]
     with log.open("wb") as file:
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-            cwd=load_settings().root, env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **environment},
+            command,
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=load_settings().root,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **environment},
         )
 
 
@@ -97,16 +102,25 @@ def _wait(process: subprocess.Popen, port: int, log: Path, deadline: float) -> N
         if process.poll() is not None:
             lines = log.read_text(errors="replace").splitlines() or ["it printed nothing"]
             if any("Address already in use" in line for line in lines):
-                raise PortTaken(f"port {port} is taken by another program; leave the port out to have a free one chosen")
+                raise PortTaken(
+                    f"port {port} is taken by another program; leave the port out to have a free one chosen"
+                )
             raise PunieError(f"mlx_lm.server ended while starting: {lines[-1]}; its log is {log}")
         if time.monotonic() > deadline:
             raise PunieError(f"mlx_lm.server does not listen yet; raise patience, or look into its log {log}")
         time.sleep(0.05)
     request = {"model": "default_model", "prompt": "a", "max_tokens": 1}
     try:
-        response = httpx.post(f"http://{HOST}:{port}/v1/completions", json=request, timeout=max(1.0, deadline - time.monotonic()), trust_env=False)
+        response = httpx.post(
+            f"http://{HOST}:{port}/v1/completions",
+            json=request,
+            timeout=max(1.0, deadline - time.monotonic()),
+            trust_env=False,
+        )
     except httpx.TransportError as error:
-        raise PunieError(f"mlx_lm.server listens but does not generate ({type(error).__name__}); raise patience, or look into its log {log}") from error
+        raise PunieError(
+            f"mlx_lm.server listens but does not generate ({type(error).__name__}); raise patience, or look into its log {log}"
+        ) from error
     if response.status_code != 200:
         raise PunieError(f"mlx_lm.server cannot serve the model: {response.text[:200]}; its log is {log}")
 

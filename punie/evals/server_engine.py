@@ -94,7 +94,9 @@ def read_reply(
         return Reply(tokenizer.decode(ids if choice.finish_reason == "length" else ids[:-1]), hidden=cut or not whole)
     text = choice.text or choice.message.content or ""
     explained = len(tokenizer.encode(text, add_special_tokens=False))
-    unexplained = not text if count is None else count > 1.05 * explained + 2  # an end token, and a spelling that the tokenizer would not choose
+    unexplained = (
+        not text if count is None else count > 1.05 * explained + 2
+    )  # an end token, and a spelling that the tokenizer would not choose
     parsed = choice.finish_reason == "tool_calls" or choice.message.tool_calls or choice.message.reasoning
     return Reply(text, hidden=bool(cut or unexplained or parsed))
 
@@ -134,15 +136,23 @@ class Line:
             try:
                 response = self._client.post(self.url + path, json=body)
             except httpx.TimeoutException:
-                problem = NoAnswer(f"{self.url} gave no answer in {self.timeout:g} s, asked {self.attempts} times; look at the server, or raise the timeout")
+                problem = NoAnswer(
+                    f"{self.url} gave no answer in {self.timeout:g} s, asked {self.attempts} times; look at the server, or raise the timeout"
+                )
             except (httpx.RemoteProtocolError, httpx.ReadError):
-                problem = Dropped(f"{self.url} closed the connection without an answer, asked {self.attempts} times; look at the server's log")
+                problem = Dropped(
+                    f"{self.url} closed the connection without an answer, asked {self.attempts} times; look at the server's log"
+                )
             except (httpx.RequestError, httpx.InvalidURL) as error:
-                problem = NoAnswer(f"{self.url} cannot be reached ({type(error).__name__}); start the server, or mend the address")
+                problem = NoAnswer(
+                    f"{self.url} cannot be reached ({type(error).__name__}); start the server, or mend the address"
+                )
             else:
                 if response.status_code < 500 and response.status_code not in (408, 429):
                     return self._read(response)
-                problem = NoAnswer(f"{self.url} answers with status {response.status_code}, asked {self.attempts} times; look at the server's log")
+                problem = NoAnswer(
+                    f"{self.url} answers with status {response.status_code}, asked {self.attempts} times; look at the server's log"
+                )
         raise problem
 
     def _read(self, response: httpx.Response) -> Answer:
@@ -174,10 +184,16 @@ class ProvedServer:
     def check(self) -> None:
         """Ask the canary. Raises `GateFailed` where another model answers."""
         answer = self._ask(canary_messages(), Sampling(max_tokens=STEPS))
-        problem = self.canary.mismatch(answer.tokens) if answer.tokens else "it gives no log-probabilities, and without them models cannot be told apart"
+        problem = (
+            self.canary.mismatch(answer.tokens)
+            if answer.tokens
+            else "it gives no log-probabilities, and without them models cannot be told apart"
+        )
         if problem:
             expected = f"{self.artifact[:12]} in {self.canary.folder}"
-            raise GateFailed(f"{self.line.url} does not serve the artifact {expected} as {self.model}: {problem} (canary); start the server on that folder")
+            raise GateFailed(
+                f"{self.line.url} does not serve the artifact {expected} as {self.model}: {problem} (canary); start the server on that folder"
+            )
 
     def _sings(self) -> bool:
         """Ask the canary of a server that may be gone. Raises `GateFailed` where another model answers."""
@@ -188,8 +204,16 @@ class ProvedServer:
         return True
 
     def _ask(self, turns: list[dict[str, str]], sampling: Sampling) -> Answer:
-        drawn = {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}  # a seed keeps mlx_lm.server from batching
-        body = {"model": self.model, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "logprobs": True, **drawn}
+        drawn = (
+            {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}
+        )  # a seed keeps mlx_lm.server from batching
+        body = {
+            "model": self.model,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "logprobs": True,
+            **drawn,
+        }
         if self.chat:
             return self.line.ask("/chat/completions", {**body, "messages": turns})
         return self.line.ask("/completions", {**body, "prompt": render(turns, self._tokenizer, generate=True)})
@@ -243,12 +267,16 @@ class ServerEngine(ProvedServer, Engine):
         self._unanswered = 0  # conversations in a row
         self._lock = threading.Lock()
 
-    def stream(self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()) -> Iterator[tuple[int, Reply]]:
+    def stream(
+        self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()
+    ) -> Iterator[tuple[int, Reply]]:
         """Answer conversations a few at once. Raises `GateFailed` where another model answers before or after."""
         self.check()
         self._unanswered = 0
         held: list[tuple[int, Reply]] = []
-        for finished in few_at_once(lambda conversation: self._answer(conversation, sampling), conversations, self.concurrency):
+        for finished in few_at_once(
+            lambda conversation: self._answer(conversation, sampling), conversations, self.concurrency
+        ):
             held.append(finished)
             if len(held) == PROVED:
                 self._sings()

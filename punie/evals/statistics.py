@@ -72,7 +72,10 @@ def cluster_interval(
     """
     import numpy as np
 
-    sums, counts = np.array([sum(each) for each in values.values()], float), np.array([len(each) for each in values.values()])
+    sums, counts = (
+        np.array([sum(each) for each in values.values()], float),
+        np.array([len(each) for each in values.values()]),
+    )
     drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
     low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
     return float(low), float(high)
@@ -122,12 +125,16 @@ def sign_flip(
     from scipy.stats import permutation_test
 
     def total(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
-        return np.round(np.sum(first - second, axis=axis), 9)  # so that equal sums are equal in whatever order they are added
+        return np.round(
+            np.sum(first - second, axis=axis), 9
+        )  # so that equal sums are equal in whatever order they are added
 
     moved = np.array([each for each in differences if each], float)  # a prompt without a difference has no sign
     if len(moved) < 2:
         return 1.0
-    tested = permutation_test((moved, np.zeros(len(moved))), total, permutation_type="samples", vectorized=True, n_resamples=10_000, rng=0)
+    tested = permutation_test(
+        (moved, np.zeros(len(moved))), total, permutation_type="samples", vectorized=True, n_resamples=10_000, rng=0
+    )
     return float(tested.pvalue)
 
 # %% ../../nbs/evals/05_statistics.ipynb #916c878c

@@ -11,7 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from ..agent.own_tools import load_tools
 from ..agent.typed_tools import TOOLS, Registry, ResultPart
@@ -45,11 +55,14 @@ class Message(Strict):
 # %% ../../nbs/evals/00_suites.ipynb #77adcb33
 def _result_part(source: str, tools: Registry) -> ResultPart:
     """Find the part of a result that a source names. Raises `ValueError`."""
+
     def find(node: ast.expr) -> ResultPart | None:
         if isinstance(node, ast.Name):
             return tools[node.id].result if node.id in tools else None
         owner = find(node.value) if isinstance(node, (ast.Attribute, ast.Subscript)) else None
-        return owner and (owner.attribute(node.attr) if isinstance(node, ast.Attribute) else owner.item(ast.unparse(node.slice)))
+        return owner and (
+            owner.attribute(node.attr) if isinstance(node, ast.Attribute) else owner.item(ast.unparse(node.slice))
+        )
 
     try:
         found = find(ast.parse(source, mode="eval").body)
@@ -81,7 +94,10 @@ class ExpectedCall(Strict):
             raise ValueError(f"no tool is called {self.tool!r}")
         tool = tools[self.tool]
         try:
-            self._bound = [tool.bind(**{name: _argument(value, tools) for name, value in arguments.items()}) for arguments in self.accept]
+            self._bound = [
+                tool.bind(**{name: _argument(value, tools) for name, value in arguments.items()})
+                for arguments in self.accept
+            ]
         except TypeError as error:
             raise ValueError(f"{self.tool}: {error}") from error
         if any(isinstance(value, ResultPart) for value in self._bound[0].values()):
@@ -129,7 +145,9 @@ class Sample(Strict):
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Sample":
         self._tools = _tools(info)
-        if [turn.role for turn in self.messages] != [("user", "assistant")[index % 2] for index in range(len(self.messages))] or len(self.messages) % 2 == 0:
+        if [turn.role for turn in self.messages] != [
+            ("user", "assistant")[index % 2] for index in range(len(self.messages))
+        ] or len(self.messages) % 2 == 0:
             raise ValueError("the turns go from user to assistant to user, and end with the user's")
         if unknown := set(self.forbidden) - set(self._tools):
             raise ValueError(f"no tool is called {min(unknown)!r}")
@@ -181,7 +199,11 @@ def _category_fault(sample: Sample, header: Header, tools: Registry) -> str | No
     if not sample.expected:
         return "a sample without a call has a category of its own; declare it in the first line of the suite"
     right = "multi_tool" if len(sample.expected) > 1 else tools[sample.expected[0].tool].category
-    return None if sample.category == right else f"the category is {sample.category!r}, but the expected calls are of {right!r}"
+    return (
+        None
+        if sample.category == right
+        else f"the category is {sample.category!r}, but the expected calls are of {right!r}"
+    )
 
 # %% ../../nbs/evals/00_suites.ipynb #cba773ba
 class Suite(BaseModel):
@@ -203,7 +225,9 @@ class Suite(BaseModel):
     def categories(self) -> tuple[str, ...]:
         """The categories that occur, in the order of the reports."""
         present = {sample.category for sample in self.samples}
-        return tuple(category for category in self.declared or (*self.tools.categories, "multi_tool") if category in present)
+        return tuple(
+            category for category in self.declared or (*self.tools.categories, "multi_tool") if category in present
+        )
 
 # %% ../../nbs/evals/00_suites.ipynb #133f8286
 def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
@@ -212,7 +236,9 @@ def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
         sample = Sample.model_validate(row, context={"tools": tools})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ").replace("Value error, ", "")) from error
+        raise ValueError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ").replace("Value error, ", "")
+        ) from error
     if fault := _category_fault(sample, header, tools):
         raise ValueError(fault)
     return sample
@@ -247,4 +273,10 @@ def load_suite(
         samples.append(sample)
     if not samples:
         raise PunieError(f"{path} holds no samples")
-    return Suite(name=path.stem, samples=tuple(samples), sha256=sha256_files(files), tools=tools, declared=tuple(header.categories))
+    return Suite(
+        name=path.stem,
+        samples=tuple(samples),
+        sha256=sha256_files(files),
+        tools=tools,
+        declared=tuple(header.categories),
+    )

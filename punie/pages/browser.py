@@ -22,8 +22,23 @@ from pathlib import Path
 from ..settings import PunieError
 
 # %% ../../nbs/pages/01_browser.ipynb #a170bf51
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-_QUIET = ("--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0")
+_NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+_QUIET = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
 
 
 def find_browser() -> str | None:
@@ -59,8 +74,13 @@ class Tab:
 
     def open(self, url: str, width: int, dark: bool) -> None:
         """Load a page at a width, in a light, and wait until it is there."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         for address in ("about:blank", url):  # the page before must not speak into this one
             self.events.clear()
             self.call("Page.navigate", url=address)
@@ -69,27 +89,39 @@ class Tab:
 
     def evaluate(self, script: str) -> object:
         """Run a script in the page and return its value."""
-        return self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get("value")
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get(
+            "value"
+        )
 
     def screenshot(self, path: Path) -> None:
         """Save the whole page as a picture."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 16_000), "scale": 1}
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]))
+        path.write_bytes(
+            base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"])
+        )
 
 # %% ../../nbs/pages/01_browser.ipynb #51c9623a
 @contextmanager
 def browser_tab(patience: float = 30.0) -> Iterator[Tab]:  # seconds until the browser must have started
     """Start a headless browser with a profile of its own, and end it afterwards. Raises `PunieError` where there is none."""
     if not (program := find_browser()):
-        raise PunieError("no Chromium or Chrome found; install one (apt-get install chromium, or brew install --cask google-chrome), then try again")
+        raise PunieError(
+            "no Chromium or Chrome found; install one (apt-get install chromium, or brew install --cask google-chrome), then try again"
+        )
     try:
         import websocket  # noqa: F401
     except ImportError as error:
-        raise PunieError("opening pages needs websocket-client, which comes with JupyterLab; `uv sync` installs both") from error
+        raise PunieError(
+            "opening pages needs websocket-client, which comes with JupyterLab; `uv sync` installs both"
+        ) from error
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # Chromium has none for root
-        process = subprocess.Popen([program, *_QUIET, *sandbox, f"--user-data-dir={profile}", "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [program, *_QUIET, *sandbox, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             port, end = Path(profile) / "DevToolsActivePort", time.monotonic() + patience
             while not (port.exists() and port.read_text().count("\n")):
@@ -104,7 +136,12 @@ def browser_tab(patience: float = 30.0) -> Iterator[Tab]:  # seconds until the b
             process.wait()
 
 # %% ../../nbs/pages/01_browser.ipynb #caa6b477
-VIEWS = ((1100, False), (1100, True), (390, False), (390, True))  # width in CSS pixels, and whether the reader prefers dark
+VIEWS = (
+    (1100, False),
+    (1100, True),
+    (390, False),
+    (390, True),
+)  # width in CSS pixels, and whether the reader prefers dark
 _LOOK = """(() => {
   const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
   const body = getComputedStyle(document.body), a = light(body.color), b = light(body.backgroundColor);
@@ -123,7 +160,9 @@ def _happened(events: list[dict]) -> Iterator[str]:
             yield f"console: {' '.join(str(value.get('value')) for value in detail['args'])}"
         elif what == "Log.entryAdded" and detail["entry"]["level"] == "error":
             yield f"browser: {detail['entry']['text']} {detail['entry'].get('url', '')[:100]}"
-        elif what == "Network.requestWillBeSent" and not detail["request"]["url"].startswith(("file:", "data:", "blob:")):
+        elif what == "Network.requestWillBeSent" and not detail["request"]["url"].startswith(
+            ("file:", "data:", "blob:")
+        ):
             yield f"fetches {detail['request']['url']}"
 
 # %% ../../nbs/pages/01_browser.ipynb #3ba08c79
@@ -142,7 +181,11 @@ def look_at(
         wrong += [f"an image has no alternative text: {name}" for name in seen["mute"]]
         wrong += [f"a link leads nowhere: {link}" for link in seen["lost"]]
         local = [link for link in seen["links"] if not urllib.parse.urlsplit(link).scheme and not link.startswith("#")]
-        wrong += [f"a link leads nowhere: {link}" for link in local if not (path.parent / urllib.parse.unquote(link.split("#")[0])).exists()]
+        wrong += [
+            f"a link leads nowhere: {link}"
+            for link in local
+            if not (path.parent / urllib.parse.unquote(link.split("#")[0])).exists()
+        ]
         if seen["span"] > width + 1:
             wrong.append(f"at {width} pixels the page is {seen['span'] - width} pixels too wide")
         if seen["contrast"] < 7:  # WCAG 2.2, level AAA, for text

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..evals.statistics import Share
 from ..files import read_json, sha256_files, sha256_text
+from .report import all_shares
 from ..phases.pipeline import load_results
 from ..phases.registration import code_hash
-from .report import all_shares
 from ..phases.run import Run
 from ..settings import PunieError, load_settings
 
@@ -52,7 +52,9 @@ class Card(BaseModel):
 
 def page_folder(run: Run) -> Path:
     """Name the folder of a run's page: the phase, and what tells the run from its seed 0."""
-    return load_settings().reports / (run.spec.name if run.folder.name == "seed0" else f"{run.spec.name}-{run.folder.name}")
+    return load_settings().reports / (
+        run.spec.name if run.folder.name == "seed0" else f"{run.spec.name}-{run.folder.name}"
+    )
 
 
 def read_card(path: Path) -> Card:
@@ -60,12 +62,19 @@ def read_card(path: Path) -> Card:
     try:
         return Card.model_validate(read_json(path))
     except ValidationError as error:
-        raise PunieError(f"{path} is no card of a page ({error.errors()[0]['msg']}); `punie report` makes it again") from error
+        raise PunieError(
+            f"{path} is no card of a page ({error.errors()[0]['msg']}); `punie report` makes it again"
+        ) from error
 
 # %% ../../nbs/pages/05_card.ipynb #1f5ee362
 def page_source(run: Run) -> str:
     """Hash what a run's page is made from: the run, its ladder where one was measured, the code, the notebook."""
-    made_from = [run.path("stages.json"), run.path("registration.json"), run.path("ladder/ladder.json"), load_settings().root / "nbs" / "phase.ipynb"]
+    made_from = [
+        run.path("stages.json"),
+        run.path("registration.json"),
+        run.path("ladder/ladder.json"),
+        load_settings().root / "nbs" / "phase.ipynb",
+    ]
     return sha256_text(f"{sha256_files([path for path in made_from if path.exists()])} {code_hash()}")
 
 
@@ -75,9 +84,23 @@ def run_card(run: Run) -> Card:
     valid = [event["loss"] for event in results.events if event["kind"] == "valid"]
     suites, model = run.spec.evaluation.suites, run.model
     return Card(
-        kind="phase", name=page_folder(run).name, title=run.spec.title, made=results.registration.registered[:10], source=page_source(run), phase=run.spec.name, seed=run.inputs.seed, overrides=dict(run.overrides),
-        verdict=results.verdict.verdict, sentence=results.verdict.sentence, base=run.spec.base.model, data=run.spec.data.name, rows=results.ledger["rows"],
-        minutes=round(sum(results.seconds.values()) / 60, 1), size_gb=round(sum(path.stat().st_size for path in model.glob("*")) / 1e9, 3) if model.exists() else None,
-        loss=(round(valid[0], 4), round(valid[-1], 4)) if valid else None, artifact=results.verdict.artifact,
-        scores={suite: all_shares(results.summary("tuned", suite)) for suite in suites}, untrained={suite: results.summary("base", suite).overall for suite in suites},
+        kind="phase",
+        name=page_folder(run).name,
+        title=run.spec.title,
+        made=results.registration.registered[:10],
+        source=page_source(run),
+        phase=run.spec.name,
+        seed=run.inputs.seed,
+        overrides=dict(run.overrides),
+        verdict=results.verdict.verdict,
+        sentence=results.verdict.sentence,
+        base=run.spec.base.model,
+        data=run.spec.data.name,
+        rows=results.ledger["rows"],
+        minutes=round(sum(results.seconds.values()) / 60, 1),
+        size_gb=round(sum(path.stat().st_size for path in model.glob("*")) / 1e9, 3) if model.exists() else None,
+        loss=(round(valid[0], 4), round(valid[-1], 4)) if valid else None,
+        artifact=results.verdict.artifact,
+        scores={suite: all_shares(results.summary("tuned", suite)) for suite in suites},
+        untrained={suite: results.summary("base", suite).overall for suite in suites},
     )

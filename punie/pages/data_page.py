@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from ..agent.typed_tools import TOOLS
+from ..check_results import CheckResult
 from ..files import write_text
 from .page import mark, render_page, show, table
 from ..training.audit import Audit
-from ..check_results import CheckResult
 from ..training.ledger import COLOURS, PALE, Ledger
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import Mask
@@ -36,7 +36,13 @@ def tools_figure(
 
     figure, axes = pyplot.subplots(figsize=(8, 5.6), layout="constrained")
     axes.barh(list(TOOLS), [calls.get(tool, 0) for tool in TOOLS], color="#BBBBBB", label="rows that call it")
-    axes.barh(list(TOOLS), [seen.get(tool, 0) for tool in TOOLS], color=COLOURS["call"], height=0.45, label=f"of them supervised ({mask})")
+    axes.barh(
+        list(TOOLS),
+        [seen.get(tool, 0) for tool in TOOLS],
+        color=COLOURS["call"],
+        height=0.45,
+        label=f"of them supervised ({mask})",
+    )
     axes.invert_yaxis()
     axes.set(title=f"Training rows by tool (n = {rows:,} rows)", xlabel="rows")
     figure.legend(loc="outside lower center", ncols=2)
@@ -45,13 +51,19 @@ def tools_figure(
 
 
 def supervision_figure(
-    totals: Mapping[str, int],  # tokens rendered, and of them those of supervised calls, supervised prose and hidden calls
+    totals: Mapping[
+        str, int
+    ],  # tokens rendered, and of them those of supervised calls, supervised prose and hidden calls
     mask: Mask,
 ) -> "HTML":
     """Plot what share of all tokens the loss sees, calls and prose apart."""
     from matplotlib import pyplot
 
-    parts = {"calls, supervised": totals["call"], "prose, supervised": totals["prose"], "calls, hidden by the mask": totals["hidden"]}
+    parts = {
+        "calls, supervised": totals["call"],
+        "prose, supervised": totals["prose"],
+        "calls, hidden by the mask": totals["hidden"],
+    }
     parts["everything else"] = totals["rendered"] - sum(parts.values())
     figure, axes = pyplot.subplots(figsize=(8, 2.1), layout="constrained")
     left = 0.0
@@ -59,7 +71,11 @@ def supervision_figure(
         share = tokens / totals["rendered"]
         axes.barh([""], [share], left=left, color=colour, label=f"{name}: {share:.1%}")
         left += share
-    axes.set(title=f"What the loss sees under {mask} (n = {totals['rendered']:,} tokens)", xlabel="share of tokens", xlim=(0, 1))
+    axes.set(
+        title=f"What the loss sees under {mask} (n = {totals['rendered']:,} tokens)",
+        xlabel="share of tokens",
+        xlim=(0, 1),
+    )
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return show(figure, "; ".join(f"{name}: {tokens} tokens" for name, tokens in parts.items()))
 
@@ -82,7 +98,11 @@ def length_figure(ledger: Ledger) -> "HTML":
     lengths = [row.rendered for row in ledger.rows]
     figure, axes = pyplot.subplots(figsize=(8, 3), layout="constrained")
     axes.hist(lengths, bins=50, color=COLOURS["call"])
-    axes.set(title=f"Tokens a row (n = {len(lengths):,} training rows)", xlabel="tokens, system prompt included", ylabel="rows")
+    axes.set(
+        title=f"Tokens a row (n = {len(lengths):,} training rows)",
+        xlabel="tokens, system prompt included",
+        ylabel="rows",
+    )
     return show(figure, f"Histogram of row lengths, from {min(lengths)} to {max(lengths)} tokens.")
 
 # %% ../../nbs/pages/06_data_page.ipynb #ea5b9f81
@@ -95,12 +115,22 @@ def write_data_page(
 ) -> Path:
     """Write the page of a data set, and return its path."""
     failed = sum(not result.passed for result in results)
-    rows = [[mark("held" if r.passed else "missed"), r.check_name, r.message, "\n".join(r.worst[:5])] for r in sorted(results, key=lambda result: result.passed)]
+    rows = [
+        [mark("held" if r.passed else "missed"), r.check_name, r.message, "\n".join(r.worst[:5])]
+        for r in sorted(results, key=lambda result: result.passed)
+    ]
     train = audit.train
     seen = train.final_tools if mask == "final_turn" else train.tools
-    figures = [tools_figure(train.tools, seen, train.rows, mask), *([length_figure(ledger), supervision_figure(ledger.totals, mask)] if ledger else [])]
+    figures = [
+        tools_figure(train.tools, seen, train.rows, mask),
+        *([length_figure(ledger), supervision_figure(ledger.totals, mask)] if ledger else []),
+    ]
     sizes = ", ".join(f"{tally.rows:,} {split}" for split, tally in audit.splits.items())
     verdict = f"{failed} of {len(results)} gates fail." if failed else f"All {len(results)} gates pass."
-    body = Markup("<h1>{}</h1><p><b>{}</b> Rows: {}.</p>").format(audit.name, verdict, sizes) + Markup("\n".join(figure.data for figure in figures))
-    write_text(path, render_page(audit.name, f"{body}<h2>Gates</h2>{table(['', 'gate', 'figure', 'where'], rows).data}"))
+    body = Markup("<h1>{}</h1><p><b>{}</b> Rows: {}.</p>").format(audit.name, verdict, sizes) + Markup(
+        "\n".join(figure.data for figure in figures)
+    )
+    write_text(
+        path, render_page(audit.name, f"{body}<h2>Gates</h2>{table(['', 'gate', 'figure', 'where'], rows).data}")
+    )
     return path

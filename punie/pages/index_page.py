@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from ..evals.statistics import Share
 from ..files import write_text
-from .page import mark, render_page
 from .card import Card, read_card
+from .page import mark, render_page
 from ..settings import PunieError
 
 # %% ../../nbs/pages/08_index_page.ipynb #274b7307
@@ -30,15 +30,46 @@ def _measured(share: Share) -> tuple[object, str]:  # what to sort by, what to s
 
 def _cells(card: Card) -> list[tuple[object, object]]:  # what to sort by, what to show
     first = next(iter(card.scores), None)
-    knobs = ", ".join([f"seed {card.seed}", *(f"{key} = {value}" for key, value in card.overrides.items())]) if card.seed is not None else ""
-    page = Markup('<a href="{}/index.html">{}</a><br><span class="dim">{}</span>').format(card.name, card.title, ", ".join(part for part in (card.name, knobs, card.sentence if card.kind != "phase" else "") if part))
-    figures = [(value, f"{value:,} {unit}") if value is not None else ("", "") for value, unit in ((card.rows, "rows"), (card.size_gb, "GB"), (card.minutes, "min"))]
+    knobs = (
+        ", ".join([f"seed {card.seed}", *(f"{key} = {value}" for key, value in card.overrides.items())])
+        if card.seed is not None
+        else ""
+    )
+    page = Markup('<a href="{}/index.html">{}</a><br><span class="dim">{}</span>').format(
+        card.name,
+        card.title,
+        ", ".join(part for part in (card.name, knobs, card.sentence if card.kind != "phase" else "") if part),
+    )
+    figures = [
+        (value, f"{value:,} {unit}") if value is not None else ("", "")
+        for value, unit in ((card.rows, "rows"), (card.size_gb, "GB"), (card.minutes, "min"))
+    ]
     loss = (card.loss[-1], f"{card.loss[0]:.3f} to {card.loss[-1]:.3f}") if card.loss else ("", "")
     score = _measured(card.scores[first]["overall"]) if first else ("", "")
-    return [(card.title, page), (card.verdict or card.kind, mark(card.verdict) if card.verdict else card.kind), score, (first or "", first or ""), (card.base or "", card.base or ""), *figures, loss, (card.made, card.made)]
+    return [
+        (card.title, page),
+        (card.verdict or card.kind, mark(card.verdict) if card.verdict else card.kind),
+        score,
+        (first or "", first or ""),
+        (card.base or "", card.base or ""),
+        *figures,
+        loss,
+        (card.made, card.made),
+    ]
 
 # %% ../../nbs/pages/08_index_page.ipynb #55b544f6
-COLUMNS = ("page", "verdict", "strictly right", "suite", "base", "data", "size", "time", "validation loss", "registered")
+COLUMNS = (
+    "page",
+    "verdict",
+    "strictly right",
+    "suite",
+    "base",
+    "data",
+    "size",
+    "time",
+    "validation loss",
+    "registered",
+)
 _EXTRA = """
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: left; text-decoration: underline dotted }
 th[aria-sort=ascending] button::after { content: " \\2191" } th[aria-sort=descending] button::after { content: " \\2193" }
@@ -78,20 +109,34 @@ def render_index(
     from jinja2 import Environment, StrictUndefined
 
     rows = [_cells(card) for card in cards]
-    rows += [[(name, Markup('<a href="{0}/index.html">{0}</a>').format(name)), *[("", "")] * (len(COLUMNS) - 1)] for name in bare]
+    rows += [
+        [(name, Markup('<a href="{0}/index.html">{0}</a>').format(name)), *[("", "")] * (len(COLUMNS) - 1)]
+        for name in bare
+    ]
     if not rows:
         return render_page("Pages", "<h1>No page yet</h1><p><code>punie run tiny</code> makes the first.</p>")
-    body = Environment(autoescape=True, undefined=StrictUndefined).from_string(_BODY).render(rows=rows, columns=COLUMNS, documents=documents)
+    body = (
+        Environment(autoescape=True, undefined=StrictUndefined)
+        .from_string(_BODY)
+        .render(rows=rows, columns=COLUMNS, documents=documents)
+    )
     return render_page("Phases and what became of them", body, extra=_EXTRA, script=_SORT)
 
 
 def write_index(reports: Path) -> Path:
     """Write the index of a reports folder, and return its path. Raises `PunieError` where a card is broken or the folder cannot be written."""
     if not reports.is_dir():
-        raise PunieError(f"{reports} is no folder of pages; `punie run tiny` makes the first, or mend reports in settings.ini")
+        raise PunieError(
+            f"{reports} is no folder of pages; `punie run tiny` makes the first, or mend reports in settings.ini"
+        )
     carded = {path.parent.name for path in reports.glob("*/card.json")}
     bare = sorted(path.parent.name for path in reports.glob("*/index.html") if path.parent.name not in carded)
-    documents = [(path.stem.replace("_", " "), path.name) for path in sorted(reports.glob("*.html")) if path.stem != "index"]
-    documents += [(f"results of {path.parent.name}", f"{path.parent.name}/{path.name}") for path in sorted(reports.glob("*/results.html"))]
+    documents = [
+        (path.stem.replace("_", " "), path.name) for path in sorted(reports.glob("*.html")) if path.stem != "index"
+    ]
+    documents += [
+        (f"results of {path.parent.name}", f"{path.parent.name}/{path.name}")
+        for path in sorted(reports.glob("*/results.html"))
+    ]
     write_text(reports / "index.html", render_index(read_cards(reports), bare, documents))
     return reports / "index.html"

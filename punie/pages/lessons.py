@@ -77,7 +77,9 @@ def lessons(results: Results) -> list[str]:
         said.append(changes([record for record in results.base if record.suite == suite], tuned))
         if modes := failure_modes(tuned):
             outcome, reason, count = modes[0]
-            said.append(f"Of its {sum(n for _, _, n in modes)} wrong replies on {suite}, {count} share one reason: {outcome}, {reason}.")
+            said.append(
+                f"Of its {sum(n for _, _, n in modes)} wrong replies on {suite}, {count} share one reason: {outcome}, {reason}."
+            )
         if collapsed := [name for name, s in summary.by_category.items() if not s.hits and s.n > 1]:
             said.append(f"On {suite} nothing at all was right in {', '.join(collapsed)}.")
     return [sentence for sentence in (*said, loss_lesson(results.events)) if sentence]
@@ -87,11 +89,20 @@ def next_steps(results: Results) -> list[str]:
     """Name what the figures ask to be tried next."""
     ledger, steps = results.ledger, []
     if doubtful := [judged for judged in results.verdict.criteria if _open(judged)]:
-        steps.append(f"Judge on more prompts, or with more seeds, until {' and '.join(f'{judged.category} on {judged.suite}' for judged in doubtful)} can be settled.")
+        steps.append(
+            f"Judge on more prompts, or with more seeds, until {' and '.join(f'{judged.category} on {judged.suite}' for judged in doubtful)} can be settled."
+        )
     missed = {record.category for record in results.tuned if record.outcome != "correct"}
-    if worst := sorted((results.summary("tuned", suite).by_category[c].value, c, suite) for suite in results.registration.spec.evaluation.suites for c in results.summary("tuned", suite).by_category if c in missed and results.summary("tuned", suite).by_category[c].n >= FEW)[:1]:
+    if worst := sorted(
+        (results.summary("tuned", suite).by_category[c].value, c, suite)
+        for suite in results.registration.spec.evaluation.suites
+        for c in results.summary("tuned", suite).by_category
+        if c in missed and results.summary("tuned", suite).by_category[c].n >= FEW
+    )[:1]:
         value, category, suite = worst[0]
-        steps.append(f"Look at the wrong replies in {category} on {suite} first: at {value:.0%} it is the weakest category with {FEW} or more prompts.")
+        steps.append(
+            f"Look at the wrong replies in {category} on {suite} first: at {value:.0%} it is the weakest category with {FEW} or more prompts."
+        )
     thin = sorted((tool["supervised tokens"], name) for name, tool in ledger["tools"].items())[:3]
     steps.append("Fewest supervised tokens have " + ", ".join(f"{name} ({tokens:,})" for tokens, name in thin) + ".")
     if never := ledger["budget"]["never_seen"]:

@@ -26,8 +26,19 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 # %% ../../nbs/pages/00_page.ipynb #6403b540
-COLOURS = {"correct": "#009E73", "wrong_call": "#D55E00", "abstained": "#E69F00", "malformed": "#CC79A7", "error": "#999999"}
-TUNED, BASE, PUBLISHED, GUIDE = "#0072B2", "#E69F00", "#CC79A7", "#888888"  # bars, untrained base, published figures, lines; all readable on white and on black
+COLOURS = {
+    "correct": "#009E73",
+    "wrong_call": "#D55E00",
+    "abstained": "#E69F00",
+    "malformed": "#CC79A7",
+    "error": "#999999",
+}
+TUNED, BASE, PUBLISHED, GUIDE = (
+    "#0072B2",
+    "#E69F00",
+    "#CC79A7",
+    "#888888",
+)  # bars, untrained base, published figures, lines; all readable on white and on black
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")  # of runs side by side
 
 STYLE = """
@@ -60,13 +71,17 @@ def show(
     from matplotlib import pyplot, rc_context
 
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):  # text stays text; equal figures give equal files
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": description}
+    ):  # text stays text; equal figures give equal files
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
     svg = buffer.getvalue()
     svg = re.sub(r"(<svg[^>]*>)", lambda tag: tag[0] + _DARK, svg[svg.index("<svg") :], count=1)
     data = base64.b64encode(svg.encode()).decode()
-    return HTML(f'<div class="wide"><img src="data:image/svg+xml;base64,{data}" alt="{html.escape(description)}"></div>')
+    return HTML(
+        f'<div class="wide"><img src="data:image/svg+xml;base64,{data}" alt="{html.escape(description)}"></div>'
+    )
 
 # %% ../../nbs/pages/00_page.ipynb #2618db45
 def cell(value: object) -> str:
@@ -149,7 +164,9 @@ def render_page(
     from jinja2 import Environment, StrictUndefined
 
     frame = Environment(autoescape=True, undefined=StrictUndefined).from_string(_FRAME)
-    return frame.render(title=title, body=Markup(body), links=links, style=Markup(STYLE), extra=Markup(extra), script=Markup(script))
+    return frame.render(
+        title=title, body=Markup(body), links=links, style=Markup(STYLE), extra=Markup(extra), script=Markup(script)
+    )
 
 # %% ../../nbs/pages/00_page.ipynb #9b0dcb7f
 def notebook_body(notebook: "NotebookNode") -> str:
@@ -160,9 +177,22 @@ def notebook_body(notebook: "NotebookNode") -> str:
     config = Config()
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_input_tags = {"hide-input"}
-    config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "parameters", "injected-parameters"}  # the page states its parameters
-    config.HTMLExporter.preprocessors = ["nbconvert.preprocessors.TagRemovePreprocessor", "nbconvert.preprocessors.CoalesceStreamsPreprocessor"]
-    exporter = HTMLExporter(config=config, template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True)
+    config.TagRemovePreprocessor.remove_cell_tags = {
+        "remove-cell",
+        "parameters",
+        "injected-parameters",
+    }  # the page states its parameters
+    config.HTMLExporter.preprocessors = [
+        "nbconvert.preprocessors.TagRemovePreprocessor",
+        "nbconvert.preprocessors.CoalesceStreamsPreprocessor",
+    ]
+    exporter = HTMLExporter(
+        config=config,
+        template_name="basic",
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
     body, _ = exporter.from_notebook_node(notebook)
     return body
 
@@ -174,5 +204,9 @@ def export_html(
     home: Path | None = None,  # the index of pages, linked from the top
 ) -> None:
     """Write an executed notebook as one page that needs nothing else."""
-    links = [("All pages", os.path.relpath(home, path.parent)), ("Notebook", path.with_suffix(".ipynb").name)] if home else []
+    links = (
+        [("All pages", os.path.relpath(home, path.parent)), ("Notebook", path.with_suffix(".ipynb").name)]
+        if home
+        else []
+    )
     write_text(path, render_page(title, notebook_body(notebook), links))

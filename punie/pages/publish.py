@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from ..files import sha256_files, sha256_text, write_json, write_text
 from .card import Card, page_folder, page_source, read_card, run_card
-from ..phases.finished import open_finished, run_folder, run_name
 from .index_page import write_index
 from .page import export_html
+from .results import results_document, write_document
+from ..phases.finished import open_finished, run_folder, run_name
 from ..phases.pipeline import Results, advance, load_results
 from ..phases.registration import read_registration
-from .results import results_document, write_document
 from ..phases.run import Run, short_name
 from ..settings import PunieError, load_settings
 
@@ -41,9 +41,15 @@ def require_parameters(
     punie.settings.PunieError: the notebook has no parameter sede; it has seed
     """
     plain = (str, int, float, bool, list, dict, type(None))
-    given = {name for name, value in shell.user_ns.items() if isinstance(value, plain) and not name.startswith("_") and name not in shell.user_ns_hidden}
+    given = {
+        name
+        for name, value in shell.user_ns.items()
+        if isinstance(value, plain) and not name.startswith("_") and name not in shell.user_ns_hidden
+    }
     if unknown := given - known:
-        raise PunieError(f"the notebook has no parameter {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+        raise PunieError(
+            f"the notebook has no parameter {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+        )
 
 # %% ../../nbs/pages/09_publish.ipynb #61c570fd
 def advance_live(run: Run) -> Results:
@@ -54,7 +60,9 @@ def advance_live(run: Run) -> Results:
     lines: dict[str, str] = {}
 
     def notify(stage: str, share: float, note: str) -> None:
-        lines[stage] = f'<div><progress value="{share:.3f}"></progress> <b>{html.escape(stage)}</b> {html.escape(note)}</div>'
+        lines[stage] = (
+            f'<div><progress value="{share:.3f}"></progress> <b>{html.escape(stage)}</b> {html.escape(note)}</div>'
+        )
         if shown:  # None where nobody is looking
             shown.update(HTML("".join(lines.values())))
 
@@ -76,7 +84,12 @@ def execute(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         done = papermill.execute_notebook(
-            str(root / "nbs" / notebook), str(copy), parameters=parameters, cwd=str(root), kernel_name="python3", progress_bar=False,
+            str(root / "nbs" / notebook),
+            str(copy),
+            parameters=parameters,
+            cwd=str(root),
+            kernel_name="python3",
+            progress_bar=False,
             extra_arguments=["--log-level=40"],  # the kernel warns about its loopback port
         )
     except papermill.PapermillExecutionError as error:
@@ -113,9 +126,15 @@ def make_page(run: Run) -> Path:
     if _is_current(folder, page_source(run)):
         return folder / "index.html"
     write_json(folder / "card.json", run_card(run).model_copy(update={"source": ""}).model_dump(mode="json"))
-    done = execute("phase.ipynb", {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)}, run.path("report.ipynb"))
+    done = execute(
+        "phase.ipynb",
+        {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)},
+        run.path("report.ipynb"),
+    )
     write_document(results_document(load_results(run)), folder / "results.md")
-    return publish(done, run_card(run), folder)  # the notebook does what is out of date, so only now it is known what the page says
+    return publish(
+        done, run_card(run), folder
+    )  # the notebook does what is out of date, so only now it is known what the page says
 
 # %% ../../nbs/pages/09_publish.ipynb #a054700f
 def make_comparison(
@@ -126,9 +145,15 @@ def make_comparison(
         raise PunieError("a comparison needs two different runs or more, such as tiny/seed0 tiny/seed1")
     opened = [open_finished(run_folder(name)) for name in names]
     runs = [run_name(run.folder) for run in opened]
-    folder = load_settings().reports / short_name("-against-".join(name.replace("/", "-") for name in ("-and-".join(runs[1:]), runs[0])))
+    folder = load_settings().reports / short_name(
+        "-against-".join(name.replace("/", "-") for name in ("-and-".join(runs[1:]), runs[0]))
+    )
     made = max(read_registration(run.path("registration.json")).registered[:10] for run in opened)
-    source = sha256_text(" ".join([*map(page_source, opened), sha256_files([load_settings().root / "nbs" / "compare.ipynb"])]))
-    card = Card(kind="comparison", name=folder.name, title=f"{', '.join(runs[1:])} against {runs[0]}", made=made, source=source)
+    source = sha256_text(
+        " ".join([*map(page_source, opened), sha256_files([load_settings().root / "nbs" / "compare.ipynb"])])
+    )
+    card = Card(
+        kind="comparison", name=folder.name, title=f"{', '.join(runs[1:])} against {runs[0]}", made=made, source=source
+    )
     write_json(folder / "card.json", card.model_copy(update={"source": ""}).model_dump(mode="json"))
     return publish(execute("compare.ipynb", {"runs": runs}, folder / "report.ipynb"), card, folder)

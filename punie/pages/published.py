@@ -46,7 +46,9 @@ def read_published() -> dict[str, Published]:
             entry = Published.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            raise PunieError(f"{path}: run {number} ({raw.get('name', 'without a name')}): {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise PunieError(
+                f"{path}: run {number} ({raw.get('name', 'without a name')}): {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from error
         if entry.name in entries:
             raise PunieError(f"{path}: {entry.name} stands twice; give one of them another name")
         entries[entry.name] = entry

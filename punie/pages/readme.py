@@ -24,7 +24,9 @@ def move_links(
     >>> move_links("[a](../reports/a.html), [b](b.ipynb#here), [c](https://c.org), [d](#d)", Path("nbs"), Path("."))
     '[a](reports/a.html), [b](nbs/b.ipynb#here), [c](https://c.org), [d](#d)'
     """
-    return re.sub(r"\]\((?!\w+:|#)([^)#]+)", lambda link: f"]({Path(os.path.relpath(source / link[1], target)).as_posix()}", text)
+    return re.sub(
+        r"\]\((?!\w+:|#)([^)#]+)", lambda link: f"]({Path(os.path.relpath(source / link[1], target)).as_posix()}", text
+    )
 
 # %% ../../nbs/pages/14_readme.ipynb #3774911b
 def render_readme(

@@ -46,18 +46,46 @@ def category_bars(
         chosen = [(place, shares[name]) for place, name in enumerate(names) if name in shares]
         places = [place - 0.4 + width * (index + 0.5) for place, _ in chosen]
         errors = [[s.value - s.low for _, s in chosen], [s.high - s.value for _, s in chosen]]
-        axes.bar(places, [s.value for _, s in chosen], width * 0.92, color=colour, yerr=errors, capsize=3, ecolor=GUIDE, label=label, zorder=2)
+        axes.bar(
+            places,
+            [s.value for _, s in chosen],
+            width * 0.92,
+            color=colour,
+            yerr=errors,
+            capsize=3,
+            ecolor=GUIDE,
+            label=label,
+            zorder=2,
+        )
     for (label, values), marker, colour in zip(points.items(), ("D", "o", "s"), ("#E69F00", PUBLISHED, "#56B4E9")):
         known = [name for name in values if name in names]
-        axes.scatter([names.index(name) for name in known], [values[name] for name in known], marker=marker, color=colour, edgecolor="black", label=label, zorder=4)
-    lines = [axes.hlines(least, names.index(name) - 0.45, names.index(name) + 0.45, color="black", linewidth=2, zorder=3) for name, least in criteria.items() if name in names]
+        axes.scatter(
+            [names.index(name) for name in known],
+            [values[name] for name in known],
+            marker=marker,
+            color=colour,
+            edgecolor="black",
+            label=label,
+            zorder=4,
+        )
+    lines = [
+        axes.hlines(least, names.index(name) - 0.45, names.index(name) + 0.45, color="black", linewidth=2, zorder=3)
+        for name, least in criteria.items()
+        if name in names
+    ]
     if lines:
         lines[0].set_label("criterion")
-    axes.set_xticks(range(len(names)), [f"{name}\nn = {next(s[name].n for s in bars.values() if name in s)}" for name in names], fontsize=9)
+    axes.set_xticks(
+        range(len(names)),
+        [f"{name}\nn = {next(s[name].n for s in bars.values() if name in s)}" for name in names],
+        fontsize=9,
+    )
     axes.set(title=title, ylabel="share of prompts", ylim=(0, 1.05))
     axes.grid(axis="y", alpha=0.3, zorder=0)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-    told = "; ".join(f"{label}: " + ", ".join(f"{name} {share}" for name, share in shares.items()) for label, shares in bars.items())
+    told = "; ".join(
+        f"{label}: " + ", ".join(f"{name} {share}" for name, share in shares.items()) for label, shares in bars.items()
+    )
     return show(figure, f"{title}. {told}.")
 
 # %% ../../nbs/pages/02_report.ipynb #d2cca8bc
@@ -70,27 +98,58 @@ def outcome_map(
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    prompts = [(record.category, record.sample) for record in sorted(rows[0][1], key=lambda record: [r.category for r in rows[0][1]].index(record.category))]
+    prompts = [
+        (record.category, record.sample)
+        for record in sorted(rows[0][1], key=lambda record: [r.category for r in rows[0][1]].index(record.category))
+    ]
     found = [{record.sample: OUTCOMES.index(record.outcome) for record in records} for _, records in rows]
     grid = [[outcomes.get(sample, float("nan")) for _, sample in prompts] for outcomes in found]
     few = len(prompts) <= 40
     figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.42 * len(rows) + 0.5 * few), layout="constrained")
-    axes.pcolormesh(grid, cmap=ListedColormap([COLOURS[outcome] for outcome in OUTCOMES]), vmin=-0.5, vmax=len(OUTCOMES) - 0.5, edgecolor="white", linewidth=1.5 if few else 0.1)
+    axes.pcolormesh(
+        grid,
+        cmap=ListedColormap([COLOURS[outcome] for outcome in OUTCOMES]),
+        vmin=-0.5,
+        vmax=len(OUTCOMES) - 0.5,
+        edgecolor="white",
+        linewidth=1.5 if few else 0.1,
+    )
     start = 0
     for category, group in groupby(prompts, key=lambda prompt: prompt[0]):
         size = len(list(group))
         if not few:
-            axes.text(start + size / 2, len(rows) + 0.12, category, ha="center", va="bottom", fontsize=8, rotation=25 if size < len(prompts) / 9 else 0)
+            axes.text(
+                start + size / 2,
+                len(rows) + 0.12,
+                category,
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                rotation=25 if size < len(prompts) / 9 else 0,
+            )
         axes.axvline(start, color="black", linewidth=1)
         start += size
-    axes.set_xticks([i + 0.5 for i in range(len(prompts))] if few else [], [sample for _, sample in prompts] if few else [], rotation=90, fontsize=8)
+    axes.set_xticks(
+        [i + 0.5 for i in range(len(prompts))] if few else [],
+        [sample for _, sample in prompts] if few else [],
+        rotation=90,
+        fontsize=8,
+    )
     axes.set_yticks([i + 0.5 for i in range(len(rows))], [label for label, _ in rows])
     axes.invert_yaxis()
     axes.set_title(title)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.legend(handles=[Patch(color=COLOURS[outcome], label=outcome) for outcome in OUTCOMES], loc="outside lower center", ncols=len(OUTCOMES), fontsize=9)
-    wrong = "; ".join(f"{label}: not right on {', '.join(r.sample for r in records if r.outcome != 'correct') or 'none'}" for label, records in rows)
+    figure.legend(
+        handles=[Patch(color=COLOURS[outcome], label=outcome) for outcome in OUTCOMES],
+        loc="outside lower center",
+        ncols=len(OUTCOMES),
+        fontsize=9,
+    )
+    wrong = "; ".join(
+        f"{label}: not right on {', '.join(r.sample for r in records if r.outcome != 'correct') or 'none'}"
+        for label, records in rows
+    )
     return show(figure, f"{title}. {wrong}.")
 
 # %% ../../nbs/pages/02_report.ipynb #3f3e4da4
@@ -101,10 +160,17 @@ def loss_figure(
     from matplotlib import pyplot
 
     def curve(kind: str, key: str = "loss") -> list[tuple[int, float]]:
-        return [(event["update"], event[key]) for event in events if event["kind"] == kind and event.get(key) is not None]
+        return [
+            (event["update"], event[key]) for event in events if event["kind"] == kind and event.get(key) is not None
+        ]
 
     figure, axes = pyplot.subplots(figsize=(9, 3.8), layout="constrained")
-    styles = {("train", "loss"): ("training", TUNED, "-", ""), ("valid", "loss"): ("validation, each with its checkpoint", "#D55E00", "-", "o"), ("valid", "call_loss"): ("of it calls", "#009E73", "--", "^"), ("valid", "prose_loss"): ("of it prose", "#CC79A7", ":", "s")}
+    styles = {
+        ("train", "loss"): ("training", TUNED, "-", ""),
+        ("valid", "loss"): ("validation, each with its checkpoint", "#D55E00", "-", "o"),
+        ("valid", "call_loss"): ("of it calls", "#009E73", "--", "^"),
+        ("valid", "prose_loss"): ("of it prose", "#CC79A7", ":", "s"),
+    }
     for (kind, key), (label, colour, line, marker) in styles.items():
         if points := curve(kind, key):
             axes.plot(*zip(*points), color=colour, linestyle=line, marker=marker, markersize=5, label=label)
@@ -117,7 +183,11 @@ def loss_figure(
         right.set(ylabel="share of probe prompts", ylim=(0, 1.05))
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     valid = curve("valid")
-    told = f"validation loss goes from {valid[0][1]:.3f} to {valid[-1][1]:.3f} nats a token" if valid else "no validation was taken"
+    told = (
+        f"validation loss goes from {valid[0][1]:.3f} to {valid[-1][1]:.3f} nats a token"
+        if valid
+        else "no validation was taken"
+    )
     return show(figure, f"Loss curves over {events[-1]['update']} updates: {told}; {len(probes)} probes.")
 
 # %% ../../nbs/pages/02_report.ipynb #d1b8ba07
@@ -129,13 +199,26 @@ def loss_comparison(
 
     figure, axes = pyplot.subplots(figsize=(9, 3.8), layout="constrained")
     for (label, events), colour in zip(runs.items(), SERIES * len(runs)):
-        for kind, style in (("train", {"alpha": 0.35, "linewidth": 1}), ("valid", {"marker": "o", "markersize": 5, "label": label})):
+        for kind, style in (
+            ("train", {"alpha": 0.35, "linewidth": 1}),
+            ("valid", {"marker": "o", "markersize": 5, "label": label}),
+        ):
             if points := [(event["update"], event["loss"]) for event in events if event["kind"] == kind]:
                 axes.plot(*zip(*points), color=colour, **style)
-    axes.set(title="Loss at supervised tokens: validation, and training behind it", xlabel="update", ylabel="nats a token", yscale="log")
+    axes.set(
+        title="Loss at supervised tokens: validation, and training behind it",
+        xlabel="update",
+        ylabel="nats a token",
+        yscale="log",
+    )
     figure.legend(loc="outside lower center", ncols=4, fontsize=9)
-    last = {label: [event["loss"] for event in events if event["kind"] == "valid"][-1:] for label, events in runs.items()}
-    return show(figure, "Last validation loss: " + ", ".join(f"{label} {loss[0]:.3f}" for label, loss in last.items() if loss) + ".")
+    last = {
+        label: [event["loss"] for event in events if event["kind"] == "valid"][-1:] for label, events in runs.items()
+    }
+    return show(
+        figure,
+        "Last validation loss: " + ", ".join(f"{label} {loss[0]:.3f}" for label, loss in last.items() if loss) + ".",
+    )
 
 # %% ../../nbs/pages/02_report.ipynb #15dbff1a
 def survival_figure(survival: Survival, least: float) -> "HTML":
@@ -155,10 +238,16 @@ def ladder_figure(
 
     rungs = read_ladder(path)
     if artifact not in {rung.artifact for rung in rungs}:  # none, or of an earlier adapter
-        return HTML(f"<p>Other widths were not tried; <code>{escape(command)}</code> does that, and the next page of this run shows it.</p>")
+        return HTML(
+            f"<p>Other widths were not tried; <code>{escape(command)}</code> does that, and the next page of this run shows it.</p>"
+        )
     rungs = sorted(rungs, key=lambda rung: -rung.bits)
     head, *rows = ladder_rows(rungs)
-    told = "; ".join(f"{rung.bits} bits: " + ", ".join(f"{share:.0%} of {rung.scores[suite][1]} on {suite}" for suite, share in rung.shares.items()) for rung in rungs)
+    told = "; ".join(
+        f"{rung.bits} bits: "
+        + ", ".join(f"{share:.0%} of {rung.scores[suite][1]} on {suite}" for suite, share in rung.shares.items())
+        for rung in rungs
+    )
     return HTML(show(plot_ladder(rungs), told).data + table(head, rows).data)
 
 # %% ../../nbs/pages/02_report.ipynb #b1485ace
@@ -168,10 +257,18 @@ def run_bars(results: Results, suite: str) -> "HTML":
     points = {"untrained base": {name: share.value for name, share in base.items()}}
     if published := spec.baseline.get(suite):
         points["published baseline (keyword score, other prompts)"] = published
-    return category_bars({"tuned, 95% Wilson interval": all_shares(results.summary("tuned", suite))}, f"Strictly right by category, {suite}", spec.criteria.get(suite, {}), points)
+    return category_bars(
+        {"tuned, 95% Wilson interval": all_shares(results.summary("tuned", suite))},
+        f"Strictly right by category, {suite}",
+        spec.criteria.get(suite, {}),
+        points,
+    )
 
 
 def run_map(results: Results, suite: str) -> "HTML":
     """Draw the outcome of every prompt of a suite, untrained base above tuned."""
-    rows = [(label, [record for record in records if record.suite == suite]) for label, records in (("untrained base", results.base), ("tuned", results.tuned))]
+    rows = [
+        (label, [record for record in records if record.suite == suite])
+        for label, records in (("untrained base", results.base), ("tuned", results.tuned))
+    ]
     return outcome_map(rows, f"Outcome of each of the {len(rows[1][1])} prompts, {suite}")

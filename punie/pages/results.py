@@ -18,8 +18,8 @@ from ..evals.statistics import Share
 from ..files import write_text
 from .lessons import failure_modes, lessons, next_steps
 from .page import render_page
-from ..phases.pipeline import STAGES, Results
 from .report import all_shares
+from ..phases.pipeline import STAGES, Results
 from ..phases.run import folder_name
 from ..phases.verdict import Judged
 from ..settings import load_settings
@@ -35,7 +35,17 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     """
 
     def line(cells: Sequence[object]) -> str:
-        return "| " + " | ".join(re.sub(r"\s+", " ", "" if cell is None else str(cell)).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|") for cell in cells) + " |"
+        return (
+            "| "
+            + " | ".join(
+                re.sub(r"\s+", " ", "" if cell is None else str(cell))
+                .replace("&", "&amp;")
+                .replace("<", "&lt;")
+                .replace("|", "\\|")
+                for cell in cells
+            )
+            + " |"
+        )
 
     return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)])
 
@@ -57,7 +67,10 @@ def judged_shares(results: Results, suite: str) -> list[tuple[str, Share, Judged
     """List the share of each category, of all prompts, and of what else was judged, each with its criterion."""
     judged = {each.category: each for each in results.verdict.criteria if each.suite == suite}
     shares = all_shares(results.summary("tuned", suite))
-    return [*((name, share, judged.get(name)) for name, share in shares.items()), *((name, each.measured, each) for name, each in judged.items() if name not in shares)]
+    return [
+        *((name, share, judged.get(name)) for name, share in shares.items()),
+        *((name, each.measured, each) for name, each in judged.items() if name not in shares),
+    ]
 
 
 def _by_category(results: Results, suite: str) -> str:
@@ -65,19 +78,45 @@ def _by_category(results: Results, suite: str) -> str:
     rows = []
     for name, share, judged in judged_shares(results, suite):
         criterion = [f"{judged.least:.0%}", "held" if judged.held else "missed"] if judged else ["", ""]
-        rows.append([name, share, share.interval, *criterion, base.get(name), f"{published[name]:.1%}" if name in published else ""])
-    return markdown_table(["category", "strictly right", "95% interval", "criterion", "", "untrained base", "published (keyword score, other prompts)"], rows)
+        rows.append(
+            [
+                name,
+                share,
+                share.interval,
+                *criterion,
+                base.get(name),
+                f"{published[name]:.1%}" if name in published else "",
+            ]
+        )
+    return markdown_table(
+        [
+            "category",
+            "strictly right",
+            "95% interval",
+            "criterion",
+            "",
+            "untrained base",
+            "published (keyword score, other prompts)",
+        ],
+        rows,
+    )
 
 
 def _by_prompt(base: Sequence[Record], tuned: Sequence[Record]) -> str:
     before = {record.sample: record.outcome for record in base}
-    return markdown_table(["prompt", "question", "untrained base", "tuned", "reason"], [[r.sample, r.question, before[r.sample], r.outcome, r.reason] for r in tuned])
+    return markdown_table(
+        ["prompt", "question", "untrained base", "tuned", "reason"],
+        [[r.sample, r.question, before[r.sample], r.outcome, r.reason] for r in tuned],
+    )
 
 
 def _failures(tuned: Sequence[Record], most: int = 5) -> str:
     wrong = [record for record in tuned if record.outcome != "correct"]
     table = markdown_table(["outcome", "reason", "prompts"], failure_modes(tuned)) if wrong else "None."
-    shown = [f"**{r.sample}** ({r.outcome}, {html.escape(r.reason)}): {html.escape(r.question)}\n\n{fenced(r.reply[:600] or '(nothing)')}" for r in wrong[:most]]
+    shown = [
+        f"**{r.sample}** ({r.outcome}, {html.escape(r.reason)}): {html.escape(r.question)}\n\n{fenced(r.reply[:600] or '(nothing)')}"
+        for r in wrong[:most]
+    ]
     head = [f"The first {len(shown)} of {len(wrong)} wrong replies, as the model wrote them:"] if shown else []
     return "\n\n".join([table, *head, *shown])
 
@@ -86,8 +125,11 @@ def _training(results: Results) -> str:
     ledger, budget, lora = results.ledger, results.ledger["budget"], results.registration.spec.lora
     valid = [(event["update"], event["loss"]) for event in results.events if event["kind"] == "valid"]
     rows = [
-        ["training rows", f"{ledger['rows']:,}"], ["rows seen", f"{budget['rows_seen']:,} ({budget['epochs']:.2f} epochs); {budget['never_seen']:,} never"],
-        ["supervised tokens", f"{ledger['call']:,} of calls, {ledger['prose']:,} of prose"], ["length", lora.length], ["rank, layers, rate", f"{lora.rank}, {lora.num_layers}, {lora.learning_rate:g}"],
+        ["training rows", f"{ledger['rows']:,}"],
+        ["rows seen", f"{budget['rows_seen']:,} ({budget['epochs']:.2f} epochs); {budget['never_seen']:,} never"],
+        ["supervised tokens", f"{ledger['call']:,} of calls, {ledger['prose']:,} of prose"],
+        ["length", lora.length],
+        ["rank, layers, rate", f"{lora.rank}, {lora.num_layers}, {lora.learning_rate:g}"],
         ["validation loss", ", ".join(f"{loss:.3f} (update {update})" for update, loss in valid)],
         ["seconds by stage", ", ".join(f"{name} {results.seconds[name]:.0f}" for name in STAGES)],
     ]
@@ -97,15 +139,34 @@ def _training(results: Results) -> str:
 def results_document(results: Results) -> str:
     """Write the results of a finished run as Markdown."""
     registration, verdict = results.registration, results.verdict
-    spec, run = registration.spec, f"{registration.phase}/{folder_name(registration.inputs.seed, registration.overrides)}"
+    spec, run = (
+        registration.spec,
+        f"{registration.phase}/{folder_name(registration.inputs.seed, registration.overrides)}",
+    )
     parts = [
-        f"# {spec.title}: results", f"Phase `{spec.name}`, seed {registration.inputs.seed}, registered {registration.registered}. Judged: artifact `{verdict.artifact[:12]}`. This document is written by `punie results {shlex.quote(run)}`.",
-        f"**{verdict.verdict}.** {verdict.sentence}", f"Asked was: {spec.hypothesis.strip()}",
+        f"# {spec.title}: results",
+        f"Phase `{spec.name}`, seed {registration.inputs.seed}, registered {registration.registered}. Judged: artifact `{verdict.artifact[:12]}`. This document is written by `punie results {shlex.quote(run)}`.",
+        f"**{verdict.verdict}.** {verdict.sentence}",
+        f"Asked was: {spec.hypothesis.strip()}",
     ]
     for suite in spec.evaluation.suites:
-        base, tuned = ([record for record in records if record.suite == suite] for records in (results.base, results.tuned))
-        parts += [f"## {suite}", _by_category(results, suite), "### How it failed", _failures(tuned), "### Every prompt", _by_prompt(base, tuned)]
-    parts += ["## Training", _training(results), "## What we learned", "\n".join(f"- {lesson}" for lesson in lessons(results))]
+        base, tuned = (
+            [record for record in records if record.suite == suite] for records in (results.base, results.tuned)
+        )
+        parts += [
+            f"## {suite}",
+            _by_category(results, suite),
+            "### How it failed",
+            _failures(tuned),
+            "### Every prompt",
+            _by_prompt(base, tuned),
+        ]
+    parts += [
+        "## Training",
+        _training(results),
+        "## What we learned",
+        "\n".join(f"- {lesson}" for lesson in lessons(results)),
+    ]
     parts += ["## What to try next", "\n".join(f"- {step}" for step in next_steps(results))]
     return "\n\n".join(parts) + "\n"
 
@@ -115,8 +176,14 @@ def write_document(text: str, path: Path) -> Path:  # `path` ends in .md
     from nbconvert.filters import markdown2html
 
     title = text.split("\n", 1)[0].removeprefix("# ")
-    body = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text)).replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    body = (
+        re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text))
+        .replace("<table>", '<div class="wide"><table>')
+        .replace("</table>", "</table></div>")
+    )
     write_text(path, text)
     page, index = path.with_suffix(".html"), load_settings().reports / "index.html"
-    write_text(page, render_page(title, body, [("All pages", os.path.relpath(index, path.parent)), ("Markdown", path.name)]))
+    write_text(
+        page, render_page(title, body, [("All pages", os.path.relpath(index, path.parent)), ("Markdown", path.name)])
+    )
     return page

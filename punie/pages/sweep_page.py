@@ -16,10 +16,10 @@ from markupsafe import Markup
 
 from ..files import sha256_text, write_json, write_text
 from .card import Card
-from ..phases.finished import load_finished
 from .page import GUIDE, SERIES, cell, mark, render_page, show, table
-from ..phases.pipeline import Results
 from .report import all_shares
+from ..phases.finished import load_finished
+from ..phases.pipeline import Results
 from ..phases.spec import load_spec
 from ..phases.sweep import Cell
 from ..settings import load_settings
@@ -46,7 +46,9 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def strip_plot(
-    settings: Mapping[str, Sequence[Mapping[str, float]]],  # for each setting of the knobs a share by category for each seed
+    settings: Mapping[
+        str, Sequence[Mapping[str, float]]
+    ],  # for each setting of the knobs a share by category for each seed
     title: str,
     criteria: Mapping[str, float] = {},
 ) -> "HTML":
@@ -62,17 +64,47 @@ def strip_plot(
             middle = place - 0.4 + width * (index + 0.5)
             mean, low, high = mean_interval(values)
             spread = [middle - width * 0.25 + width * 0.25 * i / max(1, len(values) - 1) for i in range(len(values))]
-            axes.scatter(spread, values, s=26, color=colour, edgecolor="black", linewidth=0.5, zorder=3, label=f"{label}, {len(seeds)} seeds" if place == 0 else None)
+            axes.scatter(
+                spread,
+                values,
+                s=26,
+                color=colour,
+                edgecolor="black",
+                linewidth=0.5,
+                zorder=3,
+                label=f"{label}, {len(seeds)} seeds" if place == 0 else None,
+            )
             if len(values) > 1:
-                axes.errorbar(middle + width * 0.2, mean, [[mean - low], [high - mean]], fmt="_", color=GUIDE, capsize=3, markersize=10, zorder=2, label="mean, 95% t interval over seeds" if not index and not place else None)
+                axes.errorbar(
+                    middle + width * 0.2,
+                    mean,
+                    [[mean - low], [high - mean]],
+                    fmt="_",
+                    color=GUIDE,
+                    capsize=3,
+                    markersize=10,
+                    zorder=2,
+                    label="mean, 95% t interval over seeds" if not index and not place else None,
+                )
     for number, name in enumerate(name for name in criteria if name in names):
         place = names.index(name)
-        axes.hlines(criteria[name], place - 0.45, place + 0.45, color="black", linewidth=2, label=None if number else "criterion")
+        axes.hlines(
+            criteria[name],
+            place - 0.45,
+            place + 0.45,
+            color="black",
+            linewidth=2,
+            label=None if number else "criterion",
+        )
     axes.set_xticks(range(len(names)), names)
     axes.set(title=title, ylabel="share of prompts", ylim=(-0.03, 1.05))
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-    told = "; ".join(f"{label}: " + ", ".join(f"{name} mean {fmean(seed[name] for seed in seeds):.0%} of {len(seeds)} seeds" for name in names) for label, seeds in settings.items())
+    told = "; ".join(
+        f"{label}: "
+        + ", ".join(f"{name} mean {fmean(seed[name] for seed in seeds):.0%} of {len(seeds)} seeds" for name in names)
+        for label, seeds in settings.items()
+    )
     return show(figure, f"{title}. {told}.")
 
 # %% ../../nbs/pages/10_sweep_page.ipynb #8cf01cfa
@@ -90,9 +122,21 @@ def _cells_table(cells: Sequence[Cell], results: Mapping[str, Results], suites: 
     for each in cells:
         state, words = each.state
         page = f"{each.phase}-{each.name}" if each.name != "seed0" else each.phase
-        linked = Markup('<a href="../{0}/index.html">{1}</a>').format(page, each.seed) if (load_settings().reports / page / "index.html").exists() else each.seed
+        linked = (
+            Markup('<a href="../{0}/index.html">{1}</a>').format(page, each.seed)
+            if (load_settings().reports / page / "index.html").exists()
+            else each.seed
+        )
         found = results.get(each.name)
-        rows.append([each.knobs, linked, mark(found.verdict.verdict) if found else state, *(found.summary("tuned", suite).overall if found else "" for suite in suites), found.verdict.sentence if found else words])
+        rows.append(
+            [
+                each.knobs,
+                linked,
+                mark(found.verdict.verdict) if found else state,
+                *(found.summary("tuned", suite).overall if found else "" for suite in suites),
+                found.verdict.sentence if found else words,
+            ]
+        )
     return table(["knobs", "seed", "", *suites, "in words"], rows)
 
 
@@ -102,17 +146,54 @@ def write_sweep_page(cells: Sequence[Cell]) -> Path:
     results = {each.name: load_finished(each.folder) for each in cells if each.state[0] == "done"}
     settings = list(dict.fromkeys(each.knobs for each in cells))
     counts = Counter(found.verdict.verdict for found in results.values())
-    sentence = f"{len(results)} of {len(cells)} cells are done" + "".join(f", {count} of them {verdict}" for verdict, count in counts.most_common()) + "."
+    sentence = (
+        f"{len(results)} of {len(cells)} cells are done"
+        + "".join(f", {count} of them {verdict}" for verdict, count in counts.most_common())
+        + "."
+    )
     body = [f"<h1>{cell(spec.title)}: {len(cells)} runs</h1><p>{cell(spec.hypothesis)}</p><p>{cell(sentence)}</p>"]
     for suite in spec.evaluation.suites:
-        points = {knobs: [{category: share.value for category, share in all_shares(found.summary("tuned", suite)).items()} for each in cells if each.knobs == knobs and (found := results.get(each.name))] for knobs in settings}
+        points = {
+            knobs: [
+                {category: share.value for category, share in all_shares(found.summary("tuned", suite)).items()}
+                for each in cells
+                if each.knobs == knobs and (found := results.get(each.name))
+            ]
+            for knobs in settings
+        }
         if points := {knobs: seeds for knobs, seeds in points.items() if seeds}:
-            means = [[knobs, len(seeds), *(f"{mean:.1%} ({low:.0%} to {high:.0%})" if low < high and len(seeds) > 1 else f"{mean:.1%}" for mean, low, high in (mean_interval([seed[c] for seed in seeds]) for c in seeds[0]))] for knobs, seeds in points.items()]
-            body += [f"<h2>{cell(suite)}</h2>", strip_plot(points, f"Strictly right by category, {suite}", spec.criteria.get(suite, {})).data, table(["knobs", "seeds", *next(iter(points.values()))[0]], means).data]
+            means = [
+                [
+                    knobs,
+                    len(seeds),
+                    *(
+                        f"{mean:.1%} ({low:.0%} to {high:.0%})" if low < high and len(seeds) > 1 else f"{mean:.1%}"
+                        for mean, low, high in (mean_interval([seed[c] for seed in seeds]) for c in seeds[0])
+                    ),
+                ]
+                for knobs, seeds in points.items()
+            ]
+            body += [
+                f"<h2>{cell(suite)}</h2>",
+                strip_plot(points, f"Strictly right by category, {suite}", spec.criteria.get(suite, {})).data,
+                table(["knobs", "seeds", *next(iter(points.values()))[0]], means).data,
+            ]
     body += ["<h2>Every run</h2>", _cells_table(cells, results, spec.evaluation.suites).data]
     folder = load_settings().reports / name
-    write_text(folder / "index.html", render_page(f"{spec.title}: sweep", "\n".join(body), [("All pages", "../index.html")]))
+    write_text(
+        folder / "index.html", render_page(f"{spec.title}: sweep", "\n".join(body), [("All pages", "../index.html")])
+    )
     newest = max((found.registration.registered[:10] for found in results.values()), default="")
-    card = Card(kind="sweep", name=name, title=f"{spec.title}: {len(cells)} runs", made=newest, source=sha256_text(" ".join(found.verdict.artifact for found in results.values())), phase=spec.name, sentence=sentence, base=spec.base.model, data=spec.data.name)
+    card = Card(
+        kind="sweep",
+        name=name,
+        title=f"{spec.title}: {len(cells)} runs",
+        made=newest,
+        source=sha256_text(" ".join(found.verdict.artifact for found in results.values())),
+        phase=spec.name,
+        sentence=sentence,
+        base=spec.base.model,
+        data=spec.data.name,
+    )
     write_json(folder / "card.json", card.model_dump(mode="json"))
     return folder / "index.html"

@@ -31,7 +31,10 @@ def config_table(spec: Spec) -> "HTML":
 
     hidden = {"name", "title", "hypothesis", "criteria", "baseline"}  # shown elsewhere
     said, resolved = (flatten(spec.model_dump(exclude=hidden, exclude_defaults=short)) for short in (True, False))
-    rows = {name: table(["key", "value"], [[key, "none" if value is None else value] for key, value in keys.items()]) for name, keys in (("said", said), ("resolved", resolved))}
+    rows = {
+        name: table(["key", "value"], [[key, "none" if value is None else value] for key, value in keys.items()])
+        for name, keys in (("said", said), ("resolved", resolved))
+    }
     return HTML(rows["said"].data + fold(f"all {len(resolved)} keys, defaults included", rows["resolved"]).data)
 
 
@@ -39,9 +42,19 @@ def provenance_table(results: Results) -> "HTML":
     """Tabulate what the run was made from."""
     r = results.registration
     rows = [
-        ["phase", ", ".join([r.phase, f"seed {r.inputs.seed}", *(f"{key} = {value}" for key, value in r.overrides.items())])], ["registered", r.registered], ["spec", r.inputs.spec[:12]], ["data", f"{r.spec.data.name} {r.inputs.data[:12]}"],
-        ["suites", ", ".join(f"{name} {value[:12]}" for name, value in r.inputs.suites.items())], ["base", f"{r.spec.base.model} {r.inputs.base[:12]}"],
-        ["judged artifact", results.verdict.artifact[:12]], ["code", r.commit], ["versions", ", ".join(f"{name} {version}" for name, version in r.versions.items())], ["machine", r.machine],
+        [
+            "phase",
+            ", ".join([r.phase, f"seed {r.inputs.seed}", *(f"{key} = {value}" for key, value in r.overrides.items())]),
+        ],
+        ["registered", r.registered],
+        ["spec", r.inputs.spec[:12]],
+        ["data", f"{r.spec.data.name} {r.inputs.data[:12]}"],
+        ["suites", ", ".join(f"{name} {value[:12]}" for name, value in r.inputs.suites.items())],
+        ["base", f"{r.spec.base.model} {r.inputs.base[:12]}"],
+        ["judged artifact", results.verdict.artifact[:12]],
+        ["code", r.commit],
+        ["versions", ", ".join(f"{name} {version}" for name, version in r.versions.items())],
+        ["machine", r.machine],
     ]
     return table(["", ""], rows)
 
@@ -50,7 +63,13 @@ def stages_table(results: Results) -> "HTML":
     """Tabulate the seconds that each stage took, and what a reply took of them."""
     rows = [[name, f"{results.seconds[name]:.1f}"] for name in STAGES]
     reply = f"{results.reply_ms:.0f} ms a reply, base and tuned model, many at once"
-    return table(["stage", "seconds", ""], [[*row, reply if row[0] == "evaluate" else ""] for row in [*rows, ["all", f"{sum(results.seconds.values()):.1f}"]]])
+    return table(
+        ["stage", "seconds", ""],
+        [
+            [*row, reply if row[0] == "evaluate" else ""]
+            for row in [*rows, ["all", f"{sum(results.seconds.values()):.1f}"]]
+        ],
+    )
 
 # %% ../../nbs/pages/03_tables.ipynb #0782eab1
 def verdict_line(verdict: Verdict) -> "HTML":
@@ -62,7 +81,10 @@ def verdict_line(verdict: Verdict) -> "HTML":
 
 def criteria_table(verdict: Verdict) -> "HTML":
     """Tabulate each registered criterion with what was measured."""
-    rows = [[j.suite, j.category, f"{j.least:.0%}", j.measured, j.measured.interval, mark("held" if j.held else "missed")] for j in verdict.criteria]
+    rows = [
+        [j.suite, j.category, f"{j.least:.0%}", j.measured, j.measured.interval, mark("held" if j.held else "missed")]
+        for j in verdict.criteria
+    ]
     return table(["suite", "category", "at least", "measured", "95% interval", ""], rows)
 
 
@@ -72,14 +94,46 @@ def scores_table(results: Results) -> "HTML":
     for suite in results.registration.spec.evaluation.suites:
         for role, label in (("base", "untrained base"), ("tuned", "tuned")):
             s = results.summary(role, suite)
-            rows.append([suite, label, s.overall, s.overall.interval, s.code_mode, s.names_tools, f"{s.keyword:.1%}", s.artifact[:12]])
-    return table(["suite", "model", "strictly right", "95% interval", "Code Mode", "names the tools", "keyword score (old figures only)", "artifact"], rows)
+            rows.append(
+                [
+                    suite,
+                    label,
+                    s.overall,
+                    s.overall.interval,
+                    s.code_mode,
+                    s.names_tools,
+                    f"{s.keyword:.1%}",
+                    s.artifact[:12],
+                ]
+            )
+    return table(
+        [
+            "suite",
+            "model",
+            "strictly right",
+            "95% interval",
+            "Code Mode",
+            "names the tools",
+            "keyword score (old figures only)",
+            "artifact",
+        ],
+        rows,
+    )
 
 
 def gates_table(gates: Sequence[Mapping]) -> "HTML":
     """Tabulate gates as they stand in `preflight.json` and `checks.json`, failures first, folded under their count."""
     held = sum(gate["passed"] for gate in gates)
-    return fold(f"{held} of {len(gates)} gates passed", table(["gate", "", "what was seen"], [[g["check_name"], mark("held" if g["passed"] else "missed"), g["message"]] for g in sorted(gates, key=lambda gate: gate["passed"])]))
+    return fold(
+        f"{held} of {len(gates)} gates passed",
+        table(
+            ["gate", "", "what was seen"],
+            [
+                [g["check_name"], mark("held" if g["passed"] else "missed"), g["message"]]
+                for g in sorted(gates, key=lambda gate: gate["passed"])
+            ],
+        ),
+    )
 
 # %% ../../nbs/pages/03_tables.ipynb #ed77df08
 def runs_table(runs: Mapping[str, Results]) -> "HTML":
@@ -88,7 +142,17 @@ def runs_table(runs: Mapping[str, Results]) -> "HTML":
     for name, results in runs.items():
         spec, valid = results.registration.spec, [event["loss"] for event in results.events if event["kind"] == "valid"]
         scores = "\n".join(f"{suite}: {results.summary('tuned', suite).overall}" for suite in spec.evaluation.suites)
-        rows.append([name, spec.base.model, f"{spec.data.name}, {results.ledger['rows']:,} rows", spec.lora.length, f"{valid[-1]:.3f}" if valid else "", scores, mark(results.verdict.verdict)])
+        rows.append(
+            [
+                name,
+                spec.base.model,
+                f"{spec.data.name}, {results.ledger['rows']:,} rows",
+                spec.lora.length,
+                f"{valid[-1]:.3f}" if valid else "",
+                scores,
+                mark(results.verdict.verdict),
+            ]
+        )
     return table(["run", "base", "data", "training", "last validation loss", "strictly right", ""], rows)
 
 # %% ../../nbs/pages/03_tables.ipynb #9f42833b
@@ -97,8 +161,27 @@ def inside_table(runs: Mapping[str, Results]) -> "HTML":
     rows = []
     for name, results in runs.items():
         ledger, kept = results.ledger, [layer.kept for layer in results.survival.layers] if results.survival else []
-        rows.append([name, f"{ledger['call']:,}", f"{ledger['prose']:,}", f"{ledger['hidden']:,}", f"{min(kept):.1%} to {max(kept):.1%}" if kept else "not measured", f"{results.reply_ms:.0f} ms"])
-    return table(["run", "supervised tokens in calls", "in prose", "answer tokens that the mask hides", "kept of the adapter, by matrix", "a reply, many at once"], rows)
+        rows.append(
+            [
+                name,
+                f"{ledger['call']:,}",
+                f"{ledger['prose']:,}",
+                f"{ledger['hidden']:,}",
+                f"{min(kept):.1%} to {max(kept):.1%}" if kept else "not measured",
+                f"{results.reply_ms:.0f} ms",
+            ]
+        )
+    return table(
+        [
+            "run",
+            "supervised tokens in calls",
+            "in prose",
+            "answer tokens that the mask hides",
+            "kept of the adapter, by matrix",
+            "a reply, many at once",
+        ],
+        rows,
+    )
 
 # %% ../../nbs/pages/03_tables.ipynb #2f29c295
 def controls_table(suites: Sequence[str]) -> "HTML":
@@ -107,9 +190,14 @@ def controls_table(suites: Sequence[str]) -> "HTML":
     for name in suites:
         for row in run_controls(load_suite(name)).rows:
             got = ", ".join(f"{count} {outcome}" for outcome, count in row.outcomes.items())
-            rows.append([name, row.control, row.samples, got, f"{row.keyword:.1%}", mark("missed" if row.wrong else "held")])
+            rows.append(
+                [name, row.control, row.samples, got, f"{row.keyword:.1%}", mark("missed" if row.wrong else "held")]
+            )
     held = sum("held" in row[-1] for row in rows)
-    return fold(f"{held} of {len(rows)} controls got what they deserve", table(["suite", "control", "prompts", "outcomes", "keyword score (old figures only)", ""], rows))
+    return fold(
+        f"{held} of {len(rows)} controls got what they deserve",
+        table(["suite", "control", "prompts", "outcomes", "keyword score (old figures only)", ""], rows),
+    )
 
 # %% ../../nbs/pages/03_tables.ipynb #a1e2e8a0
 def failures(records: Sequence[Record], most: int = 12) -> "HTML":
@@ -117,9 +205,24 @@ def failures(records: Sequence[Record], most: int = 12) -> "HTML":
     from IPython.display import HTML
 
     wrong = [record for record in records if record.outcome != "correct"]
-    items = [Markup("<p><b>{}</b> {}<br><i>{}: {}</i></p><pre class=\"reply\">{}</pre>").format(r.sample, r.question, r.outcome, r.reason + (f", {r.detail}" if r.detail else ""), r.reply[:2000] or "(nothing)") for r in wrong]
-    folded = f"<details><summary>{len(items) - most} more</summary>{Markup().join(items[most:])}</details>" if len(items) > most else ""
-    return HTML(f"<p>{len(wrong)} of {len(records)} prompts were not answered right.</p>{Markup().join(items[:most])}{folded}")
+    items = [
+        Markup('<p><b>{}</b> {}<br><i>{}: {}</i></p><pre class="reply">{}</pre>').format(
+            r.sample,
+            r.question,
+            r.outcome,
+            r.reason + (f", {r.detail}" if r.detail else ""),
+            r.reply[:2000] or "(nothing)",
+        )
+        for r in wrong
+    ]
+    folded = (
+        f"<details><summary>{len(items) - most} more</summary>{Markup().join(items[most:])}</details>"
+        if len(items) > most
+        else ""
+    )
+    return HTML(
+        f"<p>{len(wrong)} of {len(records)} prompts were not answered right.</p>{Markup().join(items[:most])}{folded}"
+    )
 
 # %% ../../nbs/pages/03_tables.ipynb #8fb05c07
 def disagreements(runs: Mapping[str, Sequence[Record]]) -> "HTML":  # records of one suite by run
@@ -134,7 +237,16 @@ def disagreements(runs: Mapping[str, Sequence[Record]]) -> "HTML":  # records of
     for sample, answers in prompts.items():
         wrong = {label: record for label, record in answers.items() if record.outcome != "correct"}
         if 0 < len(wrong) < len(answers):
-            replies = Markup().join(Markup("<p><i>{}: {}, {}</i></p><pre class=\"reply\">{}</pre>").format(label, r.outcome, r.reason, r.reply[:1000] or "(nothing)") for label, r in wrong.items())
+            replies = Markup().join(
+                Markup('<p><i>{}: {}, {}</i></p><pre class="reply">{}</pre>').format(
+                    label, r.outcome, r.reason, r.reply[:1000] or "(nothing)"
+                )
+                for label, r in wrong.items()
+            )
             right = ", ".join(label for label in answers if label not in wrong)
-            items.append(Markup("<details><summary><b>{}</b> {} (right: {})</summary>{}</details>").format(sample, next(iter(answers.values())).question, right, replies))
+            items.append(
+                Markup("<details><summary><b>{}</b> {} (right: {})</summary>{}</details>").format(
+                    sample, next(iter(answers.values())).question, right, replies
+                )
+            )
     return HTML(f"<p>The runs disagree on {len(items)} of {len(prompts)} prompts.</p>{Markup().join(items)}")

@@ -32,26 +32,86 @@ def requirements_document(
     rows = []
     for name in phase_names():
         spec, own, told = load_spec(name), [card for card in cards if card.phase == name], published.get(name)
-        best = max((card for card in own if card.scores and not card.overrides), key=lambda card: next(iter(card.scores.values()))["overall"].value, default=None)
-        result = str(next(iter(best.scores.values()))["overall"]) + f", {best.verdict}, seed {best.seed}" if best else "not run here"
-        rows.append([
-            name, spec.base.model.split("/")[-1], f"{spec.lora.num_layers} layers, rank {spec.lora.rank}", f"{spec.export.bits} bits", _figure(spec.budget.disk_gb, " GB"), _figure(spec.budget.memory_gb, " GB"),
-            _figure(told and told.memory_gb, " GB"), _figure(told and told.size_gb, " GB"), _figure(told and told.latency_seconds, " s"), _figure(best and best.size_gb, " GB"), _figure(best and best.minutes, " min"), result,
-        ])
-    header = ["phase", "base", "tuned", "export", "disk (allowed)", "memory (allowed)", "training peak (published)", "model (published)", "a prompt (published)", "model (measured)", "all stages (measured)", "strictly right (measured)"]
+        best = max(
+            (card for card in own if card.scores and not card.overrides),
+            key=lambda card: next(iter(card.scores.values()))["overall"].value,
+            default=None,
+        )
+        result = (
+            str(next(iter(best.scores.values()))["overall"]) + f", {best.verdict}, seed {best.seed}"
+            if best
+            else "not run here"
+        )
+        rows.append(
+            [
+                name,
+                spec.base.model.split("/")[-1],
+                f"{spec.lora.num_layers} layers, rank {spec.lora.rank}",
+                f"{spec.export.bits} bits",
+                _figure(spec.budget.disk_gb, " GB"),
+                _figure(spec.budget.memory_gb, " GB"),
+                _figure(told and told.memory_gb, " GB"),
+                _figure(told and told.size_gb, " GB"),
+                _figure(told and told.latency_seconds, " s"),
+                _figure(best and best.size_gb, " GB"),
+                _figure(best and best.minutes, " min"),
+                result,
+            ]
+        )
+    header = [
+        "phase",
+        "base",
+        "tuned",
+        "export",
+        "disk (allowed)",
+        "memory (allowed)",
+        "training peak (published)",
+        "model (published)",
+        "a prompt (published)",
+        "model (measured)",
+        "all stages (measured)",
+        "strictly right (measured)",
+    ]
     return f"# What each base model needs\n\nAllowed: from the phase file. Published: from `data/published.toml`. Measured: from the cards of our own pages. Written by `punie results --all`.\n\n{markdown_table(header, rows)}\n"
 
 # %% ../../nbs/pages/12_tracker.ipynb #a16fe5d2
 def _published_row(entry: Published) -> list[object]:
     score = f"{entry.score:.1%} of {entry.prompts}"
     loss = " to ".join(dict.fromkeys(f"{loss:.3f}" for _, loss in (*entry.loss[:1], *entry.loss[-1:])))
-    return [entry.name, "published", entry.base, f"{entry.rows[0]:,}", loss, _figure(entry.size_gb, " GB"), f"~~{score}~~ void" if entry.void else score, entry.measure, "", entry.source]
+    return [
+        entry.name,
+        "published",
+        entry.base,
+        f"{entry.rows[0]:,}",
+        loss,
+        _figure(entry.size_gb, " GB"),
+        f"~~{score}~~ void" if entry.void else score,
+        entry.measure,
+        "",
+        entry.source,
+    ]
 
 
 def _own_rows(card: Card) -> list[list[object]]:
     loss = f"{card.loss[0]:.3f} to {card.loss[1]:.3f}" if card.loss else ""
-    about = [card.name, "measured", (card.base or "").split("/")[-1], f"{card.rows:,}" if card.rows else "", loss, _figure(card.size_gb, " GB")]
-    return [[*about, f"{shares['overall']} within {shares['overall'].interval}", f"strictly right, {suite}", card.verdict or "", f"[page]({card.name}/index.html)"] for suite, shares in card.scores.items()]
+    about = [
+        card.name,
+        "measured",
+        (card.base or "").split("/")[-1],
+        f"{card.rows:,}" if card.rows else "",
+        loss,
+        _figure(card.size_gb, " GB"),
+    ]
+    return [
+        [
+            *about,
+            f"{shares['overall']} within {shares['overall'].interval}",
+            f"strictly right, {suite}",
+            card.verdict or "",
+            f"[page]({card.name}/index.html)",
+        ]
+        for suite, shares in card.scores.items()
+    ]
 
 
 def tracker_document(
@@ -65,7 +125,18 @@ def tracker_document(
     """
     rows = [*map(_published_row, published.values()), *(row for card in reversed(cards) for row in _own_rows(card))]
     reasons = "\n".join(f"- {entry.name}: {entry.void}." for entry in published.values() if entry.void)
-    header = ["phase", "", "base", "rows", "validation loss", "model", "score", "what was counted", "verdict", "source (published: in the original's repository)"]
+    header = [
+        "phase",
+        "",
+        "base",
+        "rows",
+        "validation loss",
+        "model",
+        "score",
+        "what was counted",
+        "verdict",
+        "source (published: in the original's repository)",
+    ]
     void = f"\n\n## Void scores\n\n{reasons}" if reasons else ""
     return f"# Performance of all phases\n\nScores that count different things cannot be compared; the column beside each says what it counts. Written by `punie results --all`.\n\n{markdown_table(header, rows)}{void}\n"
 

@@ -12,23 +12,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..agent.prompt_utils import load_tokenizer
+from ..check_results import CheckResult
 from ..evals.dialogue import gold_replies
 from ..evals.engines import Reply
 from ..evals.runner import Record, judge, write_records
 from ..evals.suites import load_suite
 from ..files import sha256_text, write_json, write_jsonl
+from .finished import run_name
+from .miniature import few_rows, inside, write_miniature
 from .pipeline import STAGES, stage_key
 from .registration import register
 from .run import Run, open_run
 from .spec import load_spec
 from .verdict import decide
-from ..weights.artifacts import artifact_id
-from ..tuning.budget import plan_budget
-from ..check_results import CheckResult
 from ..training.ledger import make_ledger
-from .finished import run_name
-from .miniature import few_rows, inside, write_miniature
 from ..training.supervision import supervise_rows
+from ..tuning.budget import plan_budget
+from ..weights.artifacts import artifact_id
 
 # %% ../../nbs/phases/14_example.ipynb #eb9bfd1a
 def _records(run: Run, artifact: str, right: int) -> list[Record]:
@@ -53,10 +53,23 @@ def write_example(
     rows, artifact = few_rows(run.rows().train, 12), sha256_text(f"{phase} {seed} {sorted(overrides.items())}")
     supervised = supervise_rows(rows, load_tokenizer(str(run.base)), run.spec.lora.mask)
     tuned = _records(run, artifact, right)
-    write_json(run.path("ledger.json"), {**make_ledger(supervised, run.spec.lora.mask).summary(), "budget": plan_budget(supervised, run.spec.lora, seed).to_dict()})
+    write_json(
+        run.path("ledger.json"),
+        {
+            **make_ledger(supervised, run.spec.lora.mask).summary(),
+            "budget": plan_budget(supervised, run.spec.lora, seed).to_dict(),
+        },
+    )
     for name in ("preflight.json", "checks.json"):
         write_json(run.path(name), [asdict(CheckResult("example", True, "nothing was checked"))])
-    write_jsonl(run.path("events.jsonl"), [{"kind": kind, "update": update, "loss": 2.0 / (1 + update + seed)} for update in (0, 10, 20) for kind in ("train", "valid")])
+    write_jsonl(
+        run.path("events.jsonl"),
+        [
+            {"kind": kind, "update": update, "loss": 2.0 / (1 + update + seed)}
+            for update in (0, 10, 20)
+            for kind in ("train", "valid")
+        ],
+    )
     write_records([*_records(run, artifact_id(run.base), 0), *tuned], run.path("outcomes.jsonl"))
     write_json(run.path("verdict.json"), decide(registration, tuned, artifact).model_dump())
     left = [path.name for path in run.folder.iterdir() if path.is_file() and not path.name.startswith(".")]

@@ -49,7 +49,11 @@ def set_options(overrides: Mapping[str, object]) -> list[str]:
     >>> set_options({"lora.rank": 4, "lora.grad_checkpoint": True})
     ['--set', 'lora.rank=4', '--set', 'lora.grad_checkpoint=true']
     """
-    return [part for key, value in overrides.items() for part in ("--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}")]
+    return [
+        part
+        for key, value in overrides.items()
+        for part in ("--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}")
+    ]
 
 
 def run_command(run: Run) -> str:
@@ -77,7 +81,9 @@ def open_registered(folder: Path) -> Run:
     if not (folder / "registration.json").exists():
         seed = re.fullmatch(r"seed(\d+)", folder.name)
         phase_path(folder.parent.name)  # an unknown phase is named first
-        raise PunieError(f"{folder} holds no registered run; {f'`punie run {folder.parent.name} --seed {seed[1]}` starts one' if seed else '`punie status` lists those that there are'}")
+        raise PunieError(
+            f"{folder} holds no registered run; {f'`punie run {folder.parent.name} --seed {seed[1]}` starts one' if seed else '`punie status` lists those that there are'}"
+        )
     registration = read_registration(folder / "registration.json")
     return Run(registration.spec, registration.inputs, folder, registration.overrides)
 
@@ -89,7 +95,9 @@ def open_finished(folder: Path) -> Run:
     stages = read_stages(run)
     if ahead := [stage for stage in STAGES if stage not in stages]:
         raise PunieError(f"{name} is not finished: {', '.join(ahead)} to come; {again} goes on with it")
-    left = {path for entry in stages.values() for path in entry["outputs"] if "/" not in path}  # models may have been moved elsewhere
+    left = {
+        path for entry in stages.values() for path in entry["outputs"] if "/" not in path
+    }  # models may have been moved elsewhere
     if gone := sorted(path for path in left if not (folder / path).exists()):
         raise PunieError(f"{name} is half deleted: {', '.join(gone)} missing; {again} makes that again")
     return run

@@ -10,11 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..agent.prompt_utils import load_tokenizer
+from ..check_results import CheckResult
 from ..evals.round_trip import check_round_trip, check_server_parser
 from ..evals.suites import Suite
-from ..check_results import CheckResult
 from ..training.dataset import TrainingExample
-from ..training.preflight import QWEN3_TOKENS, check_answers, check_end_of_turn, check_length, check_served_prompts, check_special_tokens, check_stop_tokens, served_turns
+from punie.training.preflight import (
+    QWEN3_TOKENS,
+    check_answers,
+    check_end_of_turn,
+    check_length,
+    check_served_prompts,
+    check_special_tokens,
+    check_stop_tokens,
+    served_turns,
+)
 from ..training.reference import compare_with_reference
 
 # %% ../../nbs/phases/05_gates.ipynb #837baa4a
@@ -36,8 +45,13 @@ def run_preflight(
     tokenizer, expected = load_tokenizer(str(folder)), tokens or QWEN3_TOKENS
     turns = served_turns(rows, tokenizer, last_only)
     return [
-        check_special_tokens(tokenizer, expected), check_end_of_turn(tokenizer), check_stop_tokens(folder), check_length(tokenizer, turns),
-        check_served_prompts(tokenizer, turns), check_answers(tokenizer, turns),
+        check_special_tokens(tokenizer, expected),
+        check_end_of_turn(tokenizer),
+        check_stop_tokens(folder),
+        check_length(tokenizer, turns),
+        check_served_prompts(tokenizer, turns),
+        check_answers(tokenizer, turns),
         *(compare_with_reference(tokenizer, load_tokenizer(str(reference)), rows, list(expected)) if reference else []),
-        check_round_trip(folder, suite), check_server_parser(folder, suite),
+        check_round_trip(folder, suite),
+        check_server_parser(folder, suite),
     ]

@@ -23,9 +23,31 @@ from ..training.row_faults import GATES
 
 # %% ../../nbs/phases/08_miniature.ipynb #b59fa481
 LIFTED = {
-    "min_rows": 0, "min_direct": 0.0, "max_direct": 1.0, "faulty": dict.fromkeys(GATES, 1.0), "repeated": 1.0, "twins": 1.0, "templates": 1.0, "resembling": 1.0, "unseen": 1.0, "max_loss": 1000.0, "min_fall": 0.0,
+    "min_rows": 0,
+    "min_direct": 0.0,
+    "max_direct": 1.0,
+    "faulty": dict.fromkeys(GATES, 1.0),
+    "repeated": 1.0,
+    "twins": 1.0,
+    "templates": 1.0,
+    "resembling": 1.0,
+    "unseen": 1.0,
+    "max_loss": 1000.0,
+    "min_fall": 0.0,
 }  # thresholds that few rows and few updates cannot hold
-SHORT = {"updates": 2, "epochs": None, "batch_size": 1, "warmup": 0, "max_tokens": 4096, "report_every": 1, "eval_every": 2, "save_every": 1, "probe_every": 2, "patience": None, "max_divergence": None}
+SHORT = {
+    "updates": 2,
+    "epochs": None,
+    "batch_size": 1,
+    "warmup": 0,
+    "max_tokens": 4096,
+    "report_every": 1,
+    "eval_every": 2,
+    "save_every": 1,
+    "probe_every": 2,
+    "patience": None,
+    "max_divergence": None,
+}
 
 
 def few_rows(rows: tuple[TrainingExample, ...], count: int) -> tuple[TrainingExample, ...]:
@@ -41,7 +63,11 @@ def few_rows(rows: tuple[TrainingExample, ...], count: int) -> tuple[TrainingExa
 def _write_few_prompts(suite: str, folder: Path) -> None:
     first = {sample.category: sample.id for sample in reversed(load_suite(suite).samples)}
     wanted = {f'"{name}"'.encode() for name in first.values()}
-    lines = [line.decode() for _, line in read_lines(load_settings().suites / f"{suite}.jsonl") if b'"messages"' not in line or any(name in line for name in wanted)]  # a line without messages is the header
+    lines = [
+        line.decode()
+        for _, line in read_lines(load_settings().suites / f"{suite}.jsonl")
+        if b'"messages"' not in line or any(name in line for name in wanted)
+    ]  # a line without messages is the header
     write_text(folder / f"{suite}.jsonl", "".join(line.rstrip("\n") + "\n" for line in lines))
 
 
@@ -54,18 +80,33 @@ def write_miniature(
 ) -> None:
     """Write a small copy of a phase. Raises `PunieError` where its data is missing or malformed."""
     dataset = read_dataset(load_settings().data / spec.data.name)
-    write_dataset(type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2)), folder / "data" / spec.data.name)
+    write_dataset(
+        type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2)),
+        folder / "data" / spec.data.name,
+    )
     for suite in spec.evaluation.all_suites:
         _write_few_prompts(suite, folder / "data" / "suites")
     parts = spec.model_dump(exclude={"name"})
-    small = {"base": {"model": base}, "data": {"patterns": []}, "gates": LIFTED, "lora": SHORT | {"accumulation": min(2, spec.lora.accumulation)}, "export": {"survival": 0.0}, "evaluation": {"max_tokens": 8}, "budget": {"disk_gb": 0.2, "memory_gb": 1.0}}
+    small = {
+        "base": {"model": base},
+        "data": {"patterns": []},
+        "gates": LIFTED,
+        "lora": SHORT | {"accumulation": min(2, spec.lora.accumulation)},
+        "export": {"survival": 0.0},
+        "evaluation": {"max_tokens": 8},
+        "budget": {"disk_gb": 0.2, "memory_gb": 1.0},
+    }
     for name, values in [*small.items(), *changes.items()]:
         parts[name] = parts[name] | values
     write_text(folder / "data" / "phases" / f"{spec.name}.toml", tomlkit.dumps(_without_none(parts)))
 
 
 def _without_none(table: Mapping[str, object]) -> dict:
-    return {name: _without_none(value) if isinstance(value, Mapping) else value for name, value in table.items() if value is not None}
+    return {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in table.items()
+        if value is not None
+    }
 
 # %% ../../nbs/phases/08_miniature.ipynb #656b8a35
 @contextmanager

@@ -29,9 +29,17 @@ def training_operations(
     from mlx.utils import tree_flatten
 
     met = config.get("num_experts_per_tok", 1) / config.get("num_experts", 1)
-    sizes = {name: array.size * (met if ".switch_mlp." in name else 1) for name, array in tree_flatten(skeleton(config).parameters()) if "embed_tokens" not in name}
+    sizes = {
+        name: array.size * (met if ".switch_mlp." in name else 1)
+        for name, array in tree_flatten(skeleton(config).parameters())
+        if "embed_tokens" not in name
+    }
     first = config["num_hidden_layers"] - num_layers  # of the tuned layers
-    tuned = sum(size for name, size in sizes.items() if ".layers." in name and int(name.split(".layers.")[1].split(".")[0]) >= first)
+    tuned = sum(
+        size
+        for name, size in sizes.items()
+        if ".layers." in name and int(name.split(".layers.")[1].split(".")[0]) >= first
+    )
     return 2 * tokens * (sum(sizes.values()) + tuned)
 
 # %% ../../nbs/phases/03_needs.ipynb #5233f161
@@ -74,4 +82,6 @@ def find_base(spec: Spec) -> Path:
         if spec.base.model not in SHAPES or "hf download" not in str(error):
             raise
         seen = forecast(spec, tokens=0)
-        raise PunieError(f"{error} ({seen.download_gb:.1f} GB; the run itself needs {spec.budget.disk_gb:g} GB of disk and {spec.budget.memory_gb:g} GB of memory)") from error
+        raise PunieError(
+            f"{error} ({seen.download_gb:.1f} GB; the run itself needs {spec.budget.disk_gb:g} GB of disk and {spec.budget.memory_gb:g} GB of memory)"
+        ) from error

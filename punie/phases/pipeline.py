@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from ..evals.engines import InProcessEngine
 from ..evals.controls import require_controls
+from ..evals.engines import InProcessEngine
 from ..evals.outcomes import Plan, evaluate_into
 from ..evals.probe import named_probe
 from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
@@ -25,17 +25,23 @@ from .run import Run, alone, is_done, open_run, read_stages, require_room
 from .verdict import Verdict, decide, read_verdict
 from .worker import Notify, StageProcess
 from ..settings import PunieError, load_settings
-from ..weights.artifacts import artifact_id, find_model, load_model
-from ..tuning.budget import check_budget, plan_budget
+from punie.training.checks import (
+    require_checks,
+    run_post_fusion_checks,
+    run_post_quantization_checks,
+    run_post_training_checks,
+    run_pre_training_checks,
+)
 from ..training.hyperparam import read_events
-from ..training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks, run_post_training_checks, run_pre_training_checks
-from ..tuning.forecast import require_memory
-from ..weights.fusion import fuse, quantize, require_export_room
 from ..training.ledger import check_ledger, make_ledger
-from ..tuning.lora import describe_event, tune
-from ..weights.model_card import Origin, licence_of, make_card, write_card
-from ..training.remedies import REWRITTEN, write_remedied
 from ..training.prepare import ledger_rows, prepare_rows
+from ..training.remedies import REWRITTEN, write_remedied
+from ..tuning.budget import check_budget, plan_budget
+from ..tuning.forecast import require_memory
+from ..tuning.lora import describe_event, tune
+from ..weights.artifacts import artifact_id, find_model, load_model
+from ..weights.fusion import fuse, quantize, require_export_room
+from ..weights.model_card import Origin, licence_of, make_card, write_card
 from ..weights.survival import Survival, check_survival, measure_survival
 
 # %% ../../nbs/phases/10_pipeline.ipynb #25c72bd8
@@ -45,7 +51,9 @@ def _preflight(run: Run, notify: Notify) -> list[Path]:
     if base.remedy.needed:
         write_remedied(find_model(base.model), run.base, base.remedy, reference)
     export = run.spec.export
-    require_export_room(read_json(run.base / "config.json"), run.folder, export.bits, export.group_size, run.spec.budget.disk_gb)
+    require_export_room(
+        read_json(run.base / "config.json"), run.folder, export.bits, export.group_size, run.spec.budget.disk_gb
+    )
     results = run_preflight(run.base, run.rows().train, suite, base.tokens, reference, base.remedy.one_sample_per_turn)
     write_json(run.path("preflight.json"), [asdict(result) for result in results])
     require_checks(results)
@@ -78,7 +86,10 @@ def _register(run: Run, notify: Notify) -> list[Path]:
 def _scores(records: list[Record]) -> dict[str, str]:
     """Say the shares of one suite, by category."""
     summary = summarize(records)
-    return {name: f"{share} (95% {share.interval})" for name, share in {**summary.by_category, "overall": summary.overall}.items()}
+    return {
+        name: f"{share} (95% {share.interval})"
+        for name, share in {**summary.by_category, "overall": summary.overall}.items()
+    }
 
 
 def _survival(run: Run) -> Survival | None:
@@ -89,10 +100,20 @@ def _survival(run: Run) -> Survival | None:
 def _write_card(run: Run, records: Sequence[Record] = (), verdict: str = "") -> None:
     spec = run.spec
     origin = Origin(
-        name=spec.name, seed=run.inputs.seed, purpose=spec.hypothesis, base=spec.base.model, base_id=run.inputs.base,
-        data=spec.data.name, data_id=run.inputs.data, knobs=spec.lora.model_dump(mode="json", exclude_none=True),
+        name=spec.name,
+        seed=run.inputs.seed,
+        purpose=spec.hypothesis,
+        base=spec.base.model,
+        base_id=run.inputs.base,
+        data=spec.data.name,
+        data_id=run.inputs.data,
+        knobs=spec.lora.model_dump(mode="json", exclude_none=True),
     )
-    scores = {suite: _scores([record for record in records if record.suite == suite]) for suite in spec.evaluation.suites} if records else {}
+    scores = (
+        {suite: _scores([record for record in records if record.suite == suite]) for suite in spec.evaluation.suites}
+        if records
+        else {}
+    )
     write_card(run.model, make_card(run.model, origin, licence_of(run.base), _survival(run), scores, verdict))
 
 # %% ../../nbs/phases/10_pipeline.ipynb #bf05cb14
@@ -100,7 +121,10 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     config, dataset = run.spec.lora, run.rows()
     require_memory(run.base)
     model, tokenizer = load_model(run.base)
-    train, valid = (prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows) for rows in (dataset.train, dataset.valid))
+    train, valid = (
+        prepare_rows(rows, tokenizer, config.max_tokens, config.mask, config.long_rows)
+        for rows in (dataset.train, dataset.valid)
+    )
     updates = config.count_updates(len(train))
 
     def report(event: dict) -> None:
@@ -109,9 +133,24 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     asked = run.spec.evaluation
     suite = load_suite(asked.probe) if asked.probe is not None else None
     probe = named_probe(suite, run.base, tokenizer, asked.max_tokens)
-    events = tune(model, train, valid, config, run.inputs.seed, run.path("adapters"), report, artifact_id(run.base), *probe, run.path("events.jsonl"))
+    events = tune(
+        model,
+        train,
+        valid,
+        config,
+        run.inputs.seed,
+        run.path("adapters"),
+        report,
+        artifact_id(run.base),
+        *probe,
+        run.path("events.jsonl"),
+    )
     require_checks(run_post_training_checks(events, run.path("adapters"), run.spec.gates))
-    return [run.path("events.jsonl"), run.path("adapters") / "adapters.safetensors", run.path("adapters") / "adapter_config.json"]
+    return [
+        run.path("events.jsonl"),
+        run.path("adapters") / "adapters.safetensors",
+        run.path("adapters") / "adapter_config.json",
+    ]
 
 
 def _fuse(run: Run, notify: Notify) -> list[Path]:
@@ -128,22 +167,40 @@ def _quantize(run: Run, notify: Notify) -> list[Path]:
     survival = measure_survival(run.base, run.path("adapters"), run.model)
     write_text(run.path("survival.json"), survival.model_dump_json(indent=2) + "\n")
     _write_card(run)
-    require_checks([*run_post_quantization_checks(run.model, export.bits, export.group_size, base=run.base), check_survival(survival, export.survival)])
+    require_checks(
+        [
+            *run_post_quantization_checks(run.model, export.bits, export.group_size, base=run.base),
+            check_survival(survival, export.survival),
+        ]
+    )
     shutil.rmtree(fused)
-    return [run.path("survival.json"), *sorted(path for path in run.model.iterdir() if path.name != "README.md")]  # the card is written again with the scores
-
+    return [
+        run.path("survival.json"),
+        *sorted(path for path in run.model.iterdir() if path.name != "README.md"),
+    ]  # the card is written again with the scores
 
 # %% ../../nbs/phases/10_pipeline.ipynb #1a429117
 def _evaluate(run: Run, notify: Notify) -> list[Path]:
     asked, suites = run.spec.evaluation, [load_suite(name) for name in run.spec.evaluation.suites]
     write_json(run.path("controls.json"), [require_controls(suite).model_dump() for suite in suites])
-    plan = Plan(temperatures=(asked.temperature,), **asked.model_dump(include={"epochs", "top_p", "seed", "max_tokens"}))
-    parts, total = [], 2 * len(suites)  # a part is kept while it is asked, and continued after a stop, unless the code changed meanwhile
+    plan = Plan(
+        temperatures=(asked.temperature,), **asked.model_dump(include={"epochs", "top_p", "seed", "max_tokens"})
+    )
+    parts, total = (
+        [],
+        2 * len(suites),
+    )  # a part is kept while it is asked, and continued after a stop, unless the code changed meanwhile
     for role, folder in (("base", run.base), ("tuned", run.model)):
         engine = InProcessEngine(folder)
         for suite in suites:
             part = run.path("outcomes") / code_hash()[:12] / f"{engine.artifact[:12]}-{suite.name}.jsonl"
-            evaluate_into(part, engine, suite, plan, lambda done, all: notify("evaluate", (len(parts) + done / all) / total, f"{role} on {suite.name}"))
+            evaluate_into(
+                part,
+                engine,
+                suite,
+                plan,
+                lambda done, all: notify("evaluate", (len(parts) + done / all) / total, f"{role} on {suite.name}"),
+            )
             parts.append(part)
         del engine  # one model in memory at a time
     write_records((record for part in parts for record in stream_records(part)), run.path("outcomes.jsonl"))
@@ -161,11 +218,21 @@ def _verdict(run: Run, notify: Notify) -> list[Path]:
 
 
 STAGES: dict[str, Callable[[Run, Notify], list[Path]]] = {
-    "preflight": _preflight, "check": _check, "register": _register, "train": _train, "fuse": _fuse, "quantize": _quantize, "evaluate": _evaluate, "verdict": _verdict,
+    "preflight": _preflight,
+    "check": _check,
+    "register": _register,
+    "train": _train,
+    "fuse": _fuse,
+    "quantize": _quantize,
+    "evaluate": _evaluate,
+    "verdict": _verdict,
 }
 JUDGING = ("evaluate", "verdict")  # stages that are done again when the code changes
-TOGETHER = (("preflight", "check", "register"), ("fuse", "quantize"), ("evaluate", "verdict"))  # stages that share a process; every other has one of its own
-
+TOGETHER = (
+    ("preflight", "check", "register"),
+    ("fuse", "quantize"),
+    ("evaluate", "verdict"),
+)  # stages that share a process; every other has one of its own
 
 # %% ../../nbs/phases/10_pipeline.ipynb #21fad5d8
 def require_stages(start: str | None, until: str | None = None) -> None:
@@ -180,7 +247,9 @@ def require_stages(start: str | None, until: str | None = None) -> None:
         if name is not None and name not in STAGES:
             raise PunieError(f"no stage {name!r}; stages are {', '.join(STAGES)}")
     if start and until and [*STAGES].index(until) < [*STAGES].index(start):
-        raise PunieError(f"{until} comes before {start}, which would be taken away and not made again; name a last stage from {start} on")
+        raise PunieError(
+            f"{until} comes before {start}, which would be taken away and not made again; name a last stage from {start} on"
+        )
 
 
 def advance(

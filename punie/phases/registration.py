@@ -27,8 +27,8 @@ from .needs import find_base
 from .spec import Spec
 from .spec_changes import list_changes
 from ..settings import GateFailed, PunieError, load_settings
-from ..weights.artifacts import artifact_id, find_model, tokenizer_id
 from ..training.dataset_io import dataset_hash
+from ..weights.artifacts import artifact_id, find_model, tokenizer_id
 
 # %% ../../nbs/phases/04_registration.ipynb #f1b7516c
 class Inputs(BaseModel):
@@ -63,7 +63,9 @@ class Registration(BaseModel):
     registered: str  # time, UTC, ISO 8601
     inputs: Inputs
     spec: Spec
-    overrides: dict[str, Any] = {}  # knobs that were turned for this run alone, by dotted key; they stand in the spec too
+    overrides: dict[
+        str, Any
+    ] = {}  # knobs that were turned for this run alone, by dotted key; they stand in the spec too
     code: str = ""  # hash of the package's source
     commit: str  # of the checkout, with "+changes" where it was dirty
     versions: dict[str, str]
@@ -87,7 +89,11 @@ def gather_inputs(
         data=dataset_hash(settings.data / spec.data.name),
         suites={name: load_suite(name).sha256 for name in spec.evaluation.all_suites},
         base=models.base if models else artifact_id(find_base(spec)),
-        reference=models.reference if models else tokenizer_id(find_model(spec.base.reference, tokenizer_only=True)) if spec.base.reference else None,
+        reference=models.reference
+        if models
+        else tokenizer_id(find_model(spec.base.reference, tokenizer_only=True))
+        if spec.base.reference
+        else None,
         seed=seed,
     )
 
@@ -98,11 +104,16 @@ def git_commit(root: Path) -> str:
     >>> git_commit(Path("no-such-folder"))
     'unknown'
     """
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -124,10 +135,22 @@ def code_hash() -> str:
     64
     """
     package = Path(punie.__file__).parent
-    return sha256_text(" ".join(f"{path.relative_to(package)} {sha256_files([path])}" for path in sorted(package.rglob("*.py"))))
+    return sha256_text(
+        " ".join(f"{path.relative_to(package)} {sha256_files([path])}" for path in sorted(package.rglob("*.py")))
+    )
 
 # %% ../../nbs/phases/04_registration.ipynb #6373caa6
-VERSIONS = ("punie", "mlx", "mlx-lm", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pydantic")  # of what can change a figure
+VERSIONS = (
+    "punie",
+    "mlx",
+    "mlx-lm",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pydantic",
+)  # of what can change a figure
 
 
 def register(
@@ -163,9 +186,13 @@ def read_registration(path: Path) -> Registration:
     try:
         registration = Registration.model_validate(read_json(path))
     except ValidationError as error:
-        raise PunieError(f"{path} is no registration ({error.errors()[0]['msg']}); move the run folder away and run again") from error
+        raise PunieError(
+            f"{path} is no registration ({error.errors()[0]['msg']}); move the run folder away and run again"
+        ) from error
     if registration.spec.sha256 != registration.inputs.spec:
-        raise GateFailed(f"{path} was edited: its spec does not have the hash that was registered; move the run folder away and run again")
+        raise GateFailed(
+            f"{path} was edited: its spec does not have the hash that was registered; move the run folder away and run again"
+        )
     return registration
 
 # %% ../../nbs/phases/04_registration.ipynb #2bbf0c75
@@ -186,7 +213,9 @@ def require_registered(
     then, now = registration.inputs.model_dump(), inputs.model_dump()
     changed = [name for name in then if then[name] != now[name]]
     if changed:
-        keys = f" ({'; '.join(map(str, list_changes(registration.spec, spec)[:3]))})" if spec and "spec" in changed else ""
+        keys = (
+            f" ({'; '.join(map(str, list_changes(registration.spec, spec)[:3]))})" if spec and "spec" in changed else ""
+        )
         raise GateFailed(
             f"{folder} was registered on {registration.registered} with another {' and '.join(changed)}{keys}; undo the change, or move that folder away to start a new run"
         )

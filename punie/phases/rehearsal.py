@@ -16,8 +16,8 @@ from pathlib import Path
 import tomlkit
 
 from ..files import read_json, write_json, write_text
-from .needs import Forecast, forecast
 from .miniature import inside, write_miniature
+from .needs import Forecast, forecast
 from .pipeline import advance
 from .run import Run, alone, open_run, read_stages
 from .spec import Spec, load_spec
@@ -37,7 +37,11 @@ def find_words(model: str) -> Path | None:
         return find_model(model, tokenizer_only=True)
     except PunieError:
         name, shelf = model.rpartition("/")[2].lower(), Path(os.environ.get("PUNIE_TOKENIZERS", "-"))
-        folders = [folder for folder in (shelf.iterdir() if shelf.is_dir() else ()) if name.startswith(folder.name.lower()) and (folder / "tokenizer_config.json").exists()]
+        folders = [
+            folder
+            for folder in (shelf.iterdir() if shelf.is_dir() else ())
+            if name.startswith(folder.name.lower()) and (folder / "tokenizer_config.json").exists()
+        ]
         return max(folders, key=lambda folder: len(folder.name), default=None)
 
 # %% ../../nbs/phases/15_rehearsal.ipynb #5468c2ff
@@ -113,7 +117,11 @@ def _pass_gates(run: Run, notify: Notify) -> tuple[str, dict[str, str]]:
         advance(run, notify, until="check")
     except GateFailed as error:
         stage, kept = ("check", "checks.json") if "preflight" in read_stages(run) else ("preflight", "preflight.json")
-        failing = {result["check_name"]: result["message"] for result in read_json(run.path(kept)) if not result["passed"]} if run.path(kept).exists() else {}
+        failing = (
+            {result["check_name"]: result["message"] for result in read_json(run.path(kept)) if not result["passed"]}
+            if run.path(kept).exists()
+            else {}
+        )
         return stage, failing or {stage: str(error)}
     return "", {}
 
@@ -124,7 +132,9 @@ def _rehearse_gates(phase: str, notify: Notify) -> tuple[Run, str, dict]:
     stage, failing = _pass_gates(run, notify)
     stopped = f"{stage}: {_listed(failing)}" if stage else ""
     for remedy in candidate_remedies(failing, run.spec.base.reference is not None) if stage == "preflight" else ():
-        overrides = {f"base.remedy.{name}": value for name, value in remedy.items()} | ({"lora.mask": "final_turn"} if "one_sample_per_turn" in remedy else {})
+        overrides = {f"base.remedy.{name}": value for name, value in remedy.items()} | (
+            {"lora.mask": "final_turn"} if "one_sample_per_turn" in remedy else {}
+        )
         remedied = open_run(phase, 0, overrides)
         stage, failing = _pass_gates(remedied, notify)
         if stage != "preflight":
@@ -159,7 +169,10 @@ def rehearse(
         tokens = counted["rendered"] / counted["rows"] * counted["budget"]["rows_seen"] if counted else 0.0
         shown.forecast = forecast(spec, tokens, counted["longest"] if counted else None)
         reference = base.pop("reference")
-        changes = {"base": {**base, "reference": reference, "remedy": gates.spec.base.remedy.model_dump()}, "lora": {"mask": gates.spec.lora.mask}}
+        changes = {
+            "base": {**base, "reference": reference, "remedy": gates.spec.base.remedy.model_dump()},
+            "lora": {"mask": gates.spec.lora.mask},
+        }
         write_miniature(spec, house / "small", base["model"], changes)
         with inside(house / "small"):
             run = open_run(phase)

@@ -58,12 +58,22 @@ class Run:
 
     def to_dict(self) -> dict:
         """The run as it is handed to another process."""
-        return {"spec": self.spec.model_dump(mode="json"), "inputs": self.inputs.model_dump(), "folder": str(self.folder), "overrides": dict(self.overrides)}
+        return {
+            "spec": self.spec.model_dump(mode="json"),
+            "inputs": self.inputs.model_dump(),
+            "folder": str(self.folder),
+            "overrides": dict(self.overrides),
+        }
 
     @classmethod
     def from_dict(cls, values: dict) -> "Run":
         """Take a run over from another process."""
-        return cls(Spec.model_validate(values["spec"]), Inputs.model_validate(values["inputs"]), Path(values["folder"]), values["overrides"])
+        return cls(
+            Spec.model_validate(values["spec"]),
+            Inputs.model_validate(values["inputs"]),
+            Path(values["folder"]),
+            values["overrides"],
+        )
 
 # %% ../../nbs/phases/06_run.ipynb #6b36a01e
 def short_name(name: str) -> str:
@@ -81,7 +91,14 @@ def folder_name(seed: int, overrides: Mapping[str, object] = {}) -> str:
     >>> folder_name(0, {"lora.rank": 4})
     'seed0+lora.rank=4'
     """
-    return short_name("+".join([f"seed{seed}", *(re.sub(r"[^A-Za-z0-9_.,=-]+", "_", f"{key}={value}") for key, value in sorted(overrides.items()))]))
+    return short_name(
+        "+".join(
+            [
+                f"seed{seed}",
+                *(re.sub(r"[^A-Za-z0-9_.,=-]+", "_", f"{key}={value}") for key, value in sorted(overrides.items())),
+            ]
+        )
+    )
 
 # %% ../../nbs/phases/06_run.ipynb #06689079
 def open_run(phase: str, seed: int = 0, overrides: Mapping[str, object] = {}) -> Run:
@@ -90,8 +107,12 @@ def open_run(phase: str, seed: int = 0, overrides: Mapping[str, object] = {}) ->
     run = Run(spec, gather_inputs(spec, seed), load_settings().runs / phase / folder_name(seed, overrides), overrides)
     if run.path("registration.json").exists():
         require_registered(read_registration(run.path("registration.json")), run.inputs, run.folder, spec)
-    elif left := [name for name in ("adapters", "outcomes.jsonl", "verdict.json", run.model.name) if run.path(name).exists()]:
-        raise GateFailed(f"{run.folder} holds {left[0]} and no registration, so nobody can say what it was made from; put registration.json back, or move that folder away to start a new run")
+    elif left := [
+        name for name in ("adapters", "outcomes.jsonl", "verdict.json", run.model.name) if run.path(name).exists()
+    ]:
+        raise GateFailed(
+            f"{run.folder} holds {left[0]} and no registration, so nobody can say what it was made from; put registration.json back, or move that folder away to start a new run"
+        )
     return run
 
 # %% ../../nbs/phases/06_run.ipynb #e0590175
@@ -103,7 +124,9 @@ def alone(folder: Path) -> Iterator[IO]:
         while not _take(file):
             pid = owner(folder)
             if pid and psutil.pid_exists(pid):
-                raise PunieError(f"another process (pid {pid}) is at work in {folder}; wait for it, or choose another --seed")
+                raise PunieError(
+                    f"another process (pid {pid}) is at work in {folder}; wait for it, or choose another --seed"
+                )
             time.sleep(0.1)  # its owner is gone, the last of its stages is ending
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -138,7 +161,9 @@ def read_stages(run: Run) -> dict[str, dict]:
     """Read what stages are done. Raises `PunieError` where the file is broken."""
     path = run.path("stages.json")
     stages = read_json(path) if path.exists() else {}
-    if not isinstance(stages, dict) or not all(isinstance(entry, dict) and {"key", "seconds", "outputs"} <= set(entry) for entry in stages.values()):
+    if not isinstance(stages, dict) or not all(
+        isinstance(entry, dict) and {"key", "seconds", "outputs"} <= set(entry) for entry in stages.values()
+    ):
         raise PunieError(f"{path} is no list of stages; remove it, and the stages are done again")
     return stages
 
@@ -151,7 +176,10 @@ def _stamp(path: Path) -> list[int]:
 def describe_outputs(run: Run, paths: list[Path]) -> dict[str, dict]:
     """Hash what a stage made; return what its entry says of it."""
     names = {str(path.relative_to(run.folder)): path for path in paths}
-    return {"outputs": {name: sha256_files([path]) for name, path in names.items()}, "stamps": {name: _stamp(path) for name, path in names.items()}}
+    return {
+        "outputs": {name: sha256_files([path]) for name, path in names.items()},
+        "stamps": {name: _stamp(path) for name, path in names.items()},
+    }
 
 
 def is_done(run: Run, entry: dict | None, key: str) -> bool:
@@ -161,7 +189,8 @@ def is_done(run: Run, entry: dict | None, key: str) -> bool:
     paths = {name: run.folder / name for name in entry["outputs"]}
     stamps = entry.get("stamps", {})
     return all(path.exists() for path in paths.values()) and all(
-        stamps.get(name) == _stamp(path) or sha256_files([path]) == entry["outputs"][name] for name, path in paths.items()
+        stamps.get(name) == _stamp(path) or sha256_files([path]) == entry["outputs"][name]
+        for name, path in paths.items()
     )
 
 # %% ../../nbs/phases/06_run.ipynb #395da815
@@ -171,7 +200,11 @@ def require_room(run: Run) -> None:
     held = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e9
     free, needed = shutil.disk_usage(run.folder).free / 1e9, max(floor, budget.disk_gb - held)
     if free < needed:
-        raise PunieError(f"{run.folder} has {free:.1f} GB free, the run needs {needed:.1f} GB; free some disk, then run the same command again")
+        raise PunieError(
+            f"{run.folder} has {free:.1f} GB free, the run needs {needed:.1f} GB; free some disk, then run the same command again"
+        )
     memory = psutil.virtual_memory().total / 1e9
     if memory < budget.memory_gb:
-        raise PunieError(f"the run needs a machine with {budget.memory_gb:g} GB of memory, this one has {memory:.1f}; run it elsewhere, or lower batch_size or max_tokens, and memory_gb with them")
+        raise PunieError(
+            f"the run needs a machine with {budget.memory_gb:g} GB of memory, this one has {memory:.1f}; run it elsewhere, or lower batch_size or max_tokens, and memory_gb with them"
+        )

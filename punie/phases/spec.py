@@ -88,7 +88,9 @@ class Export(Part):
 
     bits: Literal[2, 3, 4, 5, 6, 8] = 5  # what MLX can quantize to
     group_size: Literal[32, 64, 128] = 64  # weights that share a scale
-    survival: float = Field(default=0.5, ge=0, le=1)  # least share of its change that every tuned matrix keeps; 0 for no gate
+    survival: float = Field(
+        default=0.5, ge=0, le=1
+    )  # least share of its change that every tuned matrix keeps; 0 for no gate
 
 
 class Evaluation(Part):
@@ -104,7 +106,9 @@ class Evaluation(Part):
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)  # of the draws, where the temperature is above 0
     epochs: int = Field(default=1, ge=1)  # tries of each prompt: one, until a verdict can tell tries from prompts
-    probe: str | None = None  # the suite that the model answers every `lora.probe_every` updates; it judges nothing else
+    probe: str | None = (
+        None  # the suite that the model answers every `lora.probe_every` updates; it judges nothing else
+    )
 
     @property
     def all_suites(self) -> list[str]:
@@ -115,14 +119,18 @@ class Evaluation(Part):
     @classmethod
     def _one_try(cls, epochs: int) -> int:
         if epochs > 1:
-            raise ValueError("a verdict counts each prompt once; ask for several tries with `punie eval --epochs`, and weigh them with `punie compare`")
+            raise ValueError(
+                "a verdict counts each prompt once; ask for several tries with `punie eval --epochs`, and weigh them with `punie compare`"
+            )
         return epochs
 
     @model_validator(mode="after")
     def _plain_names(self) -> "Evaluation":
         for name in self.all_suites:
             if not NAME.fullmatch(name) or self.all_suites.count(name) > 1:
-                raise ValueError(f"{name!r} must be the name of a file under data/suites, without its ending, and stand once: a suite that chose the adapter cannot judge it")
+                raise ValueError(
+                    f"{name!r} must be the name of a file under data/suites, without its ending, and stand once: a suite that chose the adapter cannot judge it"
+                )
         return self
 
 # %% ../../nbs/phases/01_spec.ipynb #d86d24aa
@@ -154,7 +162,9 @@ def _require_known(part: str, shares: Mapping[str, Mapping[str, float]], suites:
         known = [*load_suite(suite).categories, *sorted(extra)]
         for category, value in categories.items():
             if category not in known:
-                raise Fault(f"the suite {suite} has no category {category!r}; it has {', '.join(known)}", part, suite, category)
+                raise Fault(
+                    f"the suite {suite} has no category {category!r}; it has {', '.join(known)}", part, suite, category
+                )
             if not 0 <= value <= 1:
                 raise Fault(f"{value} is no share between 0 and 1", part, suite, category)
 
@@ -176,7 +186,9 @@ class Spec(Part):
     export: Export = Export()
     evaluation: Evaluation
     criteria: dict[str, dict[str, float]]  # least strict share by suite, then by category, `overall` or `weakest`
-    baseline: dict[str, dict[str, float]] = {}  # published shares to hold the result against, by suite, then by category or `overall`
+    baseline: dict[
+        str, dict[str, float]
+    ] = {}  # published shares to hold the result against, by suite, then by category or `overall`
     budget: Limits = Limits()
 
     @property
@@ -187,7 +199,12 @@ class Spec(Part):
     @model_validator(mode="after")
     def _mask_fits_remedy(self) -> "Spec":
         if self.base.remedy.one_sample_per_turn and self.lora.mask != "final_turn":
-            raise Fault('the remedy one_sample_per_turn trains last turns only; say mask = "final_turn" under [lora]', "base", "remedy", "one_sample_per_turn")
+            raise Fault(
+                'the remedy one_sample_per_turn trains last turns only; say mask = "final_turn" under [lora]',
+                "base",
+                "remedy",
+                "one_sample_per_turn",
+            )
         return self
 
     @model_validator(mode="after")
@@ -220,7 +237,9 @@ def phase_path(name: str) -> Path:
     if NAME.fullmatch(name) and path.exists():
         return path
     close = difflib.get_close_matches(name, phase_names(), 1)
-    raise PunieError(f"no phase {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"phases are: {', '.join(phase_names())}"))
+    raise PunieError(
+        f"no phase {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"phases are: {', '.join(phase_names())}")
+    )
 
 # %% ../../nbs/phases/01_spec.ipynb #487a0a48
 def load_spec(
@@ -235,7 +254,9 @@ def load_spec(
     path = phase_path(name)
     raw = override(read_toml(path), overrides)
     if "name" in raw:
-        raise PunieError(f"{path}:{find_line(read_text(path), ('name',))}: name: a phase is called as its file is; remove the key")
+        raise PunieError(
+            f"{path}:{find_line(read_text(path), ('name',))}: name: a phase is called as its file is; remove the key"
+        )
     try:
         return Spec.model_validate({**raw, "name": name})
     except ValidationError as error:
@@ -245,7 +266,9 @@ def load_spec(
         if first["type"] == "extra_forbidden":
             known = _keys_beside(key)
             close = difflib.get_close_matches(str(key[-1]), known, 1)
-            message = f"no such key; did you mean {close[0]!r}?" if close else f"no such key; there are {', '.join(known)}"
+            message = (
+                f"no such key; did you mean {close[0]!r}?" if close else f"no such key; there are {', '.join(known)}"
+            )
         place = f"--set {dotted}" if dotted in overrides else f"{path}:{find_line(read_text(path), key)}: {dotted}"
         raise PunieError(f"{place}: {message}") from error
 

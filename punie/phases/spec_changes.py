@@ -16,7 +16,13 @@ from .spec import NAME, Spec, load_spec, phase_path
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/phases/02_spec_changes.ipynb #d23c99b5
-EXPERIMENT = ("base", "data", "lora", "export", "evaluation")  # parts that decide what is made and how it is asked; the others say what is thought of it
+EXPERIMENT = (
+    "base",
+    "data",
+    "lora",
+    "export",
+    "evaluation",
+)  # parts that decide what is made and how it is asked; the others say what is thought of it
 
 
 @dataclass(frozen=True)

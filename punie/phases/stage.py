@@ -69,10 +69,20 @@ def do_stage(run: Run, name: str, tell: Tell) -> None:
             print(f"{type(error).__name__}: {error}", flush=True)
             tell({"error": "GateFailed" if isinstance(error, GateFailed) else "PunieError", "text": str(error)})
         except OSError as error:
-            tell({"error": "PunieError", "text": f"stage {name}: {error.strerror or error} ({error.filename or run.folder}); mend that, then run the same command again"})
+            tell(
+                {
+                    "error": "PunieError",
+                    "text": f"stage {name}: {error.strerror or error} ({error.filename or run.folder}); mend that, then run the same command again",
+                }
+            )
         except Exception as error:
             traceback.print_exc()
-            tell({"error": "PunieError", "text": f"stage {name} broke off with {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}; the traceback is in {run.path(f'logs/{name}.log')}"})
+            tell(
+                {
+                    "error": "PunieError",
+                    "text": f"stage {name} broke off with {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}; the traceback is in {run.path(f'logs/{name}.log')}",
+                }
+            )
 
 # %% ../../nbs/phases/11_stage.ipynb #364315e8
 def main() -> None:

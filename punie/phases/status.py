@@ -34,7 +34,11 @@ def read_status(folder: Path) -> Status:
     name = f"{folder.parent.name}/{folder.name}"
     try:
         stages = read_json(folder / "stages.json") if (folder / "stages.json").exists() else {}
-        verdict = read_verdict(folder / "verdict.json") if "verdict" in stages and (folder / "verdict.json").exists() else None
+        verdict = (
+            read_verdict(folder / "verdict.json")
+            if "verdict" in stages and (folder / "verdict.json").exists()
+            else None
+        )
         stopped = read_json(folder / "stopped.json")["reason"] if (folder / "stopped.json").exists() else ""
         done = tuple(stages)
     except (PunieError, TypeError, KeyError) as error:

@@ -94,7 +94,12 @@ class Cell:
         spec = load_spec(self.phase, self.overrides)
         try:
             run = open_registered(self.folder)
-            require_registered(read_registration(run.path("registration.json")), gather_inputs(spec, self.seed, models=run.inputs), run.folder, spec)
+            require_registered(
+                read_registration(run.path("registration.json")),
+                gather_inputs(spec, self.seed, models=run.inputs),
+                run.folder,
+                spec,
+            )
             verdict, stages = read_verdict(open_finished(self.folder).path("verdict.json")), read_stages(run)
         except GateFailed as error:
             return "refused", str(error)
@@ -119,7 +124,9 @@ def grid(
     turned = [key for axis in axes for key in axis[0]]
     if twice := [key for key in turned if turned.count(key) > 1]:
         raise PunieError(f"--set {twice[0]} is given twice; give all its values at once, such as --set {twice[0]}=4,8")
-    knobs = [dict(pair for choice in combination for pair in choice.items()) for combination in itertools.product(*axes)]
+    knobs = [
+        dict(pair for choice in combination for pair in choice.items()) for combination in itertools.product(*axes)
+    ]
     for overrides in knobs:
         load_spec(phase, overrides)
     cells = [Cell(phase, seed, overrides) for overrides in knobs for seed in seeds]
@@ -141,9 +148,19 @@ def do_cell(
     """Run one cell in a process of its own, on the machine where this is called."""
     cell = Cell(phase, seed, overrides)
     if code != code_hash():
-        return {"log": "PunieError: this worker has other code than the sweep was started with; install the same punie on both"}
+        return {
+            "log": "PunieError: this worker has other code than the sweep was started with; install the same punie on both"
+        }
     command = [sys.executable, "-c", "from punie.cli.main import main; main()", *cell.arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", cwd=load_settings().root)
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=load_settings().root,
+    )
     files = {name: read_text(cell.folder / name) for name in small_files(cell.folder)} if done.returncode == 0 else {}
     said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout)  # colours and cursors
     return {"log": said or f"it ended with status {done.returncode} and said nothing", **files}
@@ -188,12 +205,28 @@ def sweep_cluster(
     try:
         client = Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        raise PunieError(f"no scheduler answers at {scheduler}; start one with `dask scheduler`, then workers with `dask worker {scheduler} --nthreads 1 --resources {label}=1`") from error
+        raise PunieError(
+            f"no scheduler answers at {scheduler}; start one with `dask scheduler`, then workers with `dask worker {scheduler} --nthreads 1 --resources {label}=1`"
+        ) from error
     with client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         if not any(worker["resources"].get(label) for worker in workers):
-            raise PunieError(f"none of the {len(workers)} workers at {scheduler} has the resource {label}; start them with --resources {label}=1")
-        futures = {client.submit(do_cell, cell.phase, cell.seed, dict(cell.overrides), code_hash(), pure=False, resources={label: 1}, retries=1): cell for cell in missing}
+            raise PunieError(
+                f"none of the {len(workers)} workers at {scheduler} has the resource {label}; start them with --resources {label}=1"
+            )
+        futures = {
+            client.submit(
+                do_cell,
+                cell.phase,
+                cell.seed,
+                dict(cell.overrides),
+                code_hash(),
+                pure=False,
+                resources={label: 1},
+                retries=1,
+            ): cell
+            for cell in missing
+        }
         for over, future in enumerate(as_completed(futures, loop=client.loop), 1):
             lost = future.exception()
             keep(futures[future], {"log": f"the worker was lost: {lost}"} if lost else future.result())

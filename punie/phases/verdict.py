@@ -57,8 +57,18 @@ class Verdict(BaseModel):
     sentence: str
 
     def _repr_markdown_(self) -> str:
-        rows = (f"| {j.suite} | {j.category} | {j.least:.0%} | {j.measured} | {'held' if j.held else 'missed'} |" for j in self.criteria)
-        return "\n".join([f"**{self.verdict}** {self.phase}, seed {self.seed}: {self.sentence}\n", "| suite | category | at least | measured | |", "|---|---|---|---|---|", *rows])
+        rows = (
+            f"| {j.suite} | {j.category} | {j.least:.0%} | {j.measured} | {'held' if j.held else 'missed'} |"
+            for j in self.criteria
+        )
+        return "\n".join(
+            [
+                f"**{self.verdict}** {self.phase}, seed {self.seed}: {self.sentence}\n",
+                "| suite | category | at least | measured | |",
+                "|---|---|---|---|---|",
+                *rows,
+            ]
+        )
 
 # %% ../../nbs/phases/09_verdict.ipynb #0f138c93
 def _find_share(summary: Summary, category: str) -> tuple[str, Share]:
@@ -104,7 +114,14 @@ def decide(
         sentence = f"Missed {len(missed)} of {len(criteria)} criteria, {worst.category} on {worst.suite} by most: {worst.measured} where {worst.least:.0%} was required."
     else:
         verdict, sentence = "PASS", "Every registered criterion held."
-    return Verdict(phase=registration.phase, seed=registration.inputs.seed, artifact=artifact, verdict=verdict, criteria=criteria, sentence=sentence)
+    return Verdict(
+        phase=registration.phase,
+        seed=registration.inputs.seed,
+        artifact=artifact,
+        verdict=verdict,
+        criteria=criteria,
+        sentence=sentence,
+    )
 
 # %% ../../nbs/phases/09_verdict.ipynb #b594918e
 def read_verdict(path: Path) -> Verdict:

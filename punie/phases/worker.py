@@ -38,17 +38,27 @@ def watch(folder: Path) -> None:
     """
     free, floor = shutil.disk_usage(folder).free / 1e9, load_settings().free_disk_floor_gb
     if free < floor:
-        raise PunieError(f"{folder} has {free:.2f} GB free, less than the floor of {floor:g} GB in settings.ini; free some disk, then run the same command again")
+        raise PunieError(
+            f"{folder} has {free:.2f} GB free, less than the floor of {floor:g} GB in settings.ini; free some disk, then run the same command again"
+        )
     memory = psutil.virtual_memory()
     if memory.available < LEAST_MEMORY * memory.total:
-        raise PunieError(f"memory is nearly full: {memory.available / 1e9:.2f} of {memory.total / 1e9:.1f} GB left; end other programs, or lower batch_size, then run the same command again")
+        raise PunieError(
+            f"memory is nearly full: {memory.available / 1e9:.2f} of {memory.total / 1e9:.1f} GB left; end other programs, or lower batch_size, then run the same command again"
+        )
 
 # %% ../../nbs/phases/07_worker.ipynb #aef39370
 def _start(folder: Path, lock: IO, log: IO) -> subprocess.Popen:
     """Start the process that does the stages of a run."""
     package = str(Path(punie.__file__).parents[1])
     return subprocess.Popen(
-        [sys.executable, "-c", "from punie.phases.stage import main; main()", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", pass_fds=(lock.fileno(),),
+        [sys.executable, "-c", "from punie.phases.stage import main; main()", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        encoding="utf-8",
+        pass_fds=(lock.fileno(),),
         start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its stage
         env=os.environ | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])},
     )
@@ -104,7 +114,9 @@ class StageProcess:
                 watch(self.run.folder)
                 watched = time.monotonic()
             if message is None:
-                raise PunieError(f"stage {stage} {_ending(self.process.wait())}; what was finished before it stands, and the same command goes on from there; its log is {self._log(stage)}")
+                raise PunieError(
+                    f"stage {stage} {_ending(self.process.wait())}; what was finished before it stands, and the same command goes on from there; its log is {self._log(stage)}"
+                )
             if "share" in message:
                 notify(stage, message["share"], message["note"])
             elif "entry" in message:

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..agent.prompt_utils import code_mode, system_prompt, tool_response
-from ..agent.typed_tools import TOOLS
-from ..training.dataset import ChatMessage, TrainingExample
+from ..agent.prompt_utils import code_mode, tool_response
+from ..agent.typed_tools import TOOLS, call_text
 from .names import Names
 from .scenes import Scene, make_scene
-from ..agent.typed_tools import call_text
 from .wordings import Bank, Wording, expand, load_wordings, phrase
+from ..training.dataset import TrainingExample, conversation
 
 Reword = Callable[[str, Names], str]  # a template in other words, its slots kept
 
@@ -57,8 +56,11 @@ def _draw(slot: str, wording: Wording, names: Names) -> object:
 
 # %% ../../nbs/synthesis/03_conversations.ipynb #8755f593
 MENTIONS = {
-    "file": ("our {}", "my {}", "the file {}", "file {}", "that {}", "the module {}"), "folder": ("the {} folder", "the folder {}", "the {} directory", "our {}", "everything under {}"),
-    "symbol": ("`{}`", "the name {}", "'{}'", "our {}"), "class": ("the class {}", "class {}", "`{}`"), "function": ("the function {}", "{}()", "`{}`", "function {}"),
+    "file": ("our {}", "my {}", "the file {}", "file {}", "that {}", "the module {}"),
+    "folder": ("the {} folder", "the folder {}", "the {} directory", "our {}", "everything under {}"),
+    "symbol": ("`{}`", "the name {}", "'{}'", "our {}"),
+    "class": ("the class {}", "class {}", "`{}`"),
+    "function": ("the function {}", "{}()", "`{}`", "function {}"),
 }
 
 
@@ -66,7 +68,15 @@ def _mention(slot: str, value: str, names: Names) -> str:
     """Write a value as it stands in a sentence: mostly alone, at times with a word about what it is."""
     if names.rng.random() > 0.1:
         return value
-    kinds = {"path": "file" if "." in value.rsplit("/", 1)[-1] else "folder", "cwd": "folder", "symbol": "symbol", "old": "symbol", "new": "symbol", "Class": "class", "func": "function"}
+    kinds = {
+        "path": "file" if "." in value.rsplit("/", 1)[-1] else "folder",
+        "cwd": "folder",
+        "symbol": "symbol",
+        "old": "symbol",
+        "new": "symbol",
+        "Class": "class",
+        "func": "function",
+    }
     return names.rng.choice(MENTIONS[kinds[slot]]).replace("{}", value) if slot in kinds else value
 
 # %% ../../nbs/synthesis/03_conversations.ipynb #8dd81354
@@ -81,7 +91,27 @@ def fill(
     >>> request.calls[0][1]["path"] in request.question
     True
     """
-    slots = [slot for slot in ("path", "content", "command", "cwd", "line", "column", "symbol", "Class", "func", "query", "count", "pattern", "old", "new", "stmt") if "{%s}" % slot in text]
+    slots = [
+        slot
+        for slot in (
+            "path",
+            "content",
+            "command",
+            "cwd",
+            "line",
+            "column",
+            "symbol",
+            "Class",
+            "func",
+            "query",
+            "count",
+            "pattern",
+            "old",
+            "new",
+            "stmt",
+        )
+        if "{%s}" % slot in text
+    ]
     arguments: dict[str, object] = {}
     for slot in slots:
         value = _draw(slot, wording, names)
@@ -127,11 +157,36 @@ def ask(
     return fill(phrase(reword(template, names) if reword else template, names.rng), wording, names)
 
 # %% ../../nbs/synthesis/03_conversations.ipynb #cdf48c9b
-LABELS = {"line": ("line {line}", "L{line}", "row {line}", "{line}"), "column": ("column {column}", "col {column}", "C{column}", "{column}"), "old": ("{old}", "old name {old}", "from {old}"),
-          "new": ("{new}", "new name {new}", "to {new}"), "path": ("{path}", "{path}", "file {path}", "path {path}", "in {path}"), "count": ("count {count}", "{count}"), "symbol": ("{symbol}", "symbol {symbol}", "`{symbol}`"),
-          "stmt": ("{stmt}", "`{stmt}`", "statement {stmt}"), "cwd": ("in {cwd}", "cwd {cwd}", "working directory {cwd}"), "content": ("{content}", "`{content}`", "text: {content}", "with this text: {content}"), "command": ("{command}", "`{command}`")}
-NAMED = ("use {tool} on {slots}", "{tool} {slots}", "{tool}: {slots}", "call {tool} with {slots}", "run {tool} for {slots}", "{tool} on {slots}", "invoke {tool}, {slots}", "Time for {tool}: {slots}.",
-         "{tool} - {slots}", "{tool} of {slots}", "{tool} against {slots}", "{tool} {slots} please", "{tool} with {slots}", "do a {tool} for {slots}", "I'd like {tool}, {slots}")
+LABELS = {
+    "line": ("line {line}", "L{line}", "row {line}", "{line}"),
+    "column": ("column {column}", "col {column}", "C{column}", "{column}"),
+    "old": ("{old}", "old name {old}", "from {old}"),
+    "new": ("{new}", "new name {new}", "to {new}"),
+    "path": ("{path}", "{path}", "file {path}", "path {path}", "in {path}"),
+    "count": ("count {count}", "{count}"),
+    "symbol": ("{symbol}", "symbol {symbol}", "`{symbol}`"),
+    "stmt": ("{stmt}", "`{stmt}`", "statement {stmt}"),
+    "cwd": ("in {cwd}", "cwd {cwd}", "working directory {cwd}"),
+    "content": ("{content}", "`{content}`", "text: {content}", "with this text: {content}"),
+    "command": ("{command}", "`{command}`"),
+}
+NAMED = (
+    "use {tool} on {slots}",
+    "{tool} {slots}",
+    "{tool}: {slots}",
+    "call {tool} with {slots}",
+    "run {tool} for {slots}",
+    "{tool} on {slots}",
+    "invoke {tool}, {slots}",
+    "Time for {tool}: {slots}.",
+    "{tool} - {slots}",
+    "{tool} of {slots}",
+    "{tool} against {slots}",
+    "{tool} {slots} please",
+    "{tool} with {slots}",
+    "do a {tool} for {slots}",
+    "I'd like {tool}, {slots}",
+)
 
 
 def ask_by_name(tool: str, names: Names) -> Request:
@@ -175,7 +230,9 @@ def ask_several(
         calls += request.calls
     joined = parts[0]
     for position, part in enumerate(parts[1:], 2):
-        joined += (" and finally " if position == len(parts) > 2 and names.rng.random() < 0.3 else names.rng.choice(JOINS)) + part
+        joined += (
+            " and finally " if position == len(parts) > 2 and names.rng.random() < 0.3 else names.rng.choice(JOINS)
+        ) + part
     return Request(phrase(joined, names.rng), tuple(calls))
 
 # %% ../../nbs/synthesis/03_conversations.ipynb #28800319
@@ -214,7 +271,10 @@ def call_row(
     scenes = [make_scene(tool, arguments, names) for tool, arguments in request.calls]
     turns = [request.question, bare_reply(request) if bare else code_reply(scenes)]
     if follow_up:
-        turns += [tool_response("\n".join(scene.stdout for scene in scenes)), " ".join(scene.answer for scene in scenes)]
+        turns += [
+            tool_response("\n".join(scene.stdout for scene in scenes)),
+            " ".join(scene.answer for scene in scenes),
+        ]
     return conversation(*turns)
 
 

@@ -11,11 +11,11 @@ from functools import partial
 from typing import get_args
 
 from ..agent.typed_tools import TOOLS, Category
-from ..training.dataset import TrainingExample
+from .conversations import ask, ask_several, call_row, direct_row
 from .field_access import PATTERNS, field_rows
 from .names import Names
-from .conversations import ask, ask_several, call_row, direct_row
 from .wordings import Bank, load_direct_answers
+from ..training.dataset import TrainingExample
 
 Family = Callable[[Bank, Names], Iterator[TrainingExample]]
 FOLLOW_UP = 0.4  # share of rows with one call that go on with the tool's response
@@ -70,8 +70,14 @@ def workflow_rows(bank: Bank, names: Names, tools: tuple[str, ...] = tuple(TOOLS
 
 # %% ../../nbs/synthesis/06_families.ipynb #fd9a1246
 FAMILY_TOOLS: dict[str, tuple[str, ...]] = {
-    "ty": ("typecheck",), "ruff": ("ruff_check",), "pytest": ("pytest_run",),
-    **{category: tuple(tool.name for tool in TOOLS.values() if tool.category == category) for category in get_args(Category) if category != "validation"},
+    "ty": ("typecheck",),
+    "ruff": ("ruff_check",),
+    "pytest": ("pytest_run",),
+    **{
+        category: tuple(tool.name for tool in TOOLS.values() if tool.category == category)
+        for category in get_args(Category)
+        if category != "validation"
+    },
 }
 FAMILIES: dict[str, Family] = {
     "direct": direct_rows,

@@ -16,15 +16,25 @@ from functools import lru_cache, singledispatch
 from typing import Literal, get_args
 
 from ..agent.prompt_utils import code_mode, tool_response
-from ..agent.tool_results import CstAddImportResult, CstRenameResult, DocumentSymbolsResult, DomainValidationResult, GitLogResult, GotoDefinitionResult, RuffResult, TestResult, TypeCheckResult, WorkspaceSymbolsResult
+from punie.agent.tool_results import (
+    CstAddImportResult,
+    CstRenameResult,
+    DocumentSymbolsResult,
+    DomainValidationResult,
+    GitLogResult,
+    GotoDefinitionResult,
+    RuffResult,
+    TestResult,
+    TypeCheckResult,
+    WorkspaceSymbolsResult,
+)
 from ..agent.typed_tools import TOOLS
 from ..files import read_toml
 from ..settings import load_settings
-from ..training.dataset import TrainingExample
 from .names import Names
 from .scenes import invent
-from ..training.dataset import conversation
 from .wordings import Bank, expand, phrase
+from ..training.dataset import TrainingExample, conversation
 
 # %% ../../nbs/synthesis/05_field_access.ipynb #ded0223a
 Pattern = Literal["access", "conditional", "iteration", "multi_step"]
@@ -58,7 +68,14 @@ def load_shapes(pattern: Pattern) -> tuple[Shape, ...]:
     """
     tables = read_toml(load_settings().data / "fields" / f"{pattern}.toml")["shape"]
     return tuple(
-        Shape(table["code"].strip(), table["answer"], table.get("empty", table["answer"]), tuple(table["train"]), tuple(table["valid"])) for table in tables
+        Shape(
+            table["code"].strip(),
+            table["answer"],
+            table.get("empty", table["answer"]),
+            tuple(table["train"]),
+            tuple(table["valid"]),
+        )
+        for table in tables
     )
 
 # %% ../../nbs/synthesis/05_field_access.ipynb #58bef9ce
@@ -79,48 +96,90 @@ def _inside(place: str, names: Names) -> str:
 # %% ../../nbs/synthesis/05_field_access.ipynb #4ebc6007
 @mix.register
 def _types(result: TypeCheckResult, place: str, names: Names) -> TypeCheckResult:
-    rules = ("invalid-argument-type", "invalid-assignment", "invalid-return-type", "unresolved-attribute", "unresolved-import")
+    rules = (
+        "invalid-argument-type",
+        "invalid-assignment",
+        "invalid-return-type",
+        "unresolved-attribute",
+        "unresolved-import",
+    )
 
     def drawn() -> dict[str, str]:
-        return {"file": _inside(place, names), "severity": names.rng.choice(("error", "error", "warning")), "code": names.rng.choice(rules)}
+        return {
+            "file": _inside(place, names),
+            "severity": names.rng.choice(("error", "error", "warning")),
+            "code": names.rng.choice(rules),
+        }
 
     errors = [error.model_copy(update=drawn()) for error in result.errors]
     failures = sum(error.severity == "error" for error in errors)
-    return TypeCheckResult(success=not failures, error_count=failures, warning_count=len(errors) - failures, errors=errors)
+    return TypeCheckResult(
+        success=not failures, error_count=failures, warning_count=len(errors) - failures, errors=errors
+    )
 
 
 @mix.register
 def _lint(result: RuffResult, place: str, names: Names) -> RuffResult:
-    violations = [violation.model_copy(update={"file": _inside(place, names), "fixable": names.rng.random() < 0.6}) for violation in result.violations]
-    return result.model_copy(update={"violations": violations, "fixable_count": sum(violation.fixable for violation in violations)})
+    violations = [
+        violation.model_copy(update={"file": _inside(place, names), "fixable": names.rng.random() < 0.6})
+        for violation in result.violations
+    ]
+    return result.model_copy(
+        update={"violations": violations, "fixable_count": sum(violation.fixable for violation in violations)}
+    )
 
 
 @mix.register
 def _tests(result: TestResult, place: str, names: Names) -> TestResult:
     outcomes = names.rng.choice((("passed",), ("passed", "passed", "failed"), ("passed", "failed", "skipped", "error")))
-    tests = [test.model_copy(update={"outcome": names.rng.choice(outcomes), "duration": names.rng.randint(1, 900) / 1000}) for test in result.tests]
-    passed, failed, errors, skipped = (sum(test.outcome == outcome for test in tests) for outcome in ("passed", "failed", "error", "skipped"))
+    tests = [
+        test.model_copy(update={"outcome": names.rng.choice(outcomes), "duration": names.rng.randint(1, 900) / 1000})
+        for test in result.tests
+    ]
+    passed, failed, errors, skipped = (
+        sum(test.outcome == outcome for test in tests) for outcome in ("passed", "failed", "error", "skipped")
+    )
     duration = round(sum(test.duration for test in tests), 2)
-    return TestResult(success=not failed + errors, passed=passed, failed=failed, errors=errors, skipped=skipped, duration=duration, tests=tests)
+    return TestResult(
+        success=not failed + errors,
+        passed=passed,
+        failed=failed,
+        errors=errors,
+        skipped=skipped,
+        duration=duration,
+        tests=tests,
+    )
 
 # %% ../../nbs/synthesis/05_field_access.ipynb #7bcc819c
 @mix.register
 def _definition(result: GotoDefinitionResult, place: str, names: Names) -> GotoDefinitionResult:
-    locations = [location.model_copy(update={"end_line": location.line + names.rng.randint(0, 40)}) for location in result.locations if names.rng.random() < 0.8]
+    locations = [
+        location.model_copy(update={"end_line": location.line + names.rng.randint(0, 40)})
+        for location in result.locations
+        if names.rng.random() < 0.8
+    ]
     return result.model_copy(update={"locations": locations})
 
 
 @mix.register
-def _symbols(result: DocumentSymbolsResult | WorkspaceSymbolsResult, place: str, names: Names) -> DocumentSymbolsResult | WorkspaceSymbolsResult:
+def _symbols(
+    result: DocumentSymbolsResult | WorkspaceSymbolsResult, place: str, names: Names
+) -> DocumentSymbolsResult | WorkspaceSymbolsResult:
     kinds = [names.rng.choice((5, 12, 13)) for _ in result.symbols]  # LSP's numbers: class, function, variable
-    symbols = [symbol.model_copy(update={"kind": kind, "name": names.camel() if kind == 5 else names.snake()}) for symbol, kind in zip(result.symbols, kinds)]
+    symbols = [
+        symbol.model_copy(update={"kind": kind, "name": names.camel() if kind == 5 else names.snake()})
+        for symbol, kind in zip(result.symbols, kinds)
+    ]
     return result.model_copy(update={"symbols": symbols})
 
 # %% ../../nbs/synthesis/05_field_access.ipynb #52553eec
 @mix.register
 def _history(result: GitLogResult, place: str, names: Names) -> GitLogResult:
     def drawn() -> dict[str, str]:
-        return {"author": names.word().capitalize(), "date": f"2025-{names.rng.randint(1, 12):02}-{names.rng.randint(1, 28):02}"}
+        return {
+            "author": names.word().capitalize(),
+            "date": f"2025-{names.rng.randint(1, 12):02}-{names.rng.randint(1, 28):02}",
+        }
 
     return result.model_copy(update={"commits": [commit.model_copy(update=drawn()) for commit in result.commits]})
 
@@ -137,7 +196,12 @@ def _imported(result: CstAddImportResult, place: str, names: Names) -> CstAddImp
 
 @mix.register
 def _verdict(result: DomainValidationResult, place: str, names: Names) -> DomainValidationResult:
-    issues = [issue.model_copy(update={"severity": names.rng.choice(("error", "error", "warning")), "suggestion": f"use {names.snake()}"}) for issue in result.issues]
+    issues = [
+        issue.model_copy(
+            update={"severity": names.rng.choice(("error", "error", "warning")), "suggestion": f"use {names.snake()}"}
+        )
+        for issue in result.issues
+    ]
     return result.model_copy(update={"issues": issues, "valid": not any(issue.severity == "error" for issue in issues)})
 
 # %% ../../nbs/synthesis/05_field_access.ipynb #c58f252c
@@ -164,7 +228,10 @@ def run_program(code: str, names: Names) -> str:
     >>> run_program('print(git_status(".").success)', Names(random.Random(1)))
     'True'
     """
-    stand_ins = {tool.name: lambda *args, _tool=tool, **kwargs: find(_tool.name, _tool.bind(*args, **kwargs), names) for tool in TOOLS.values()}
+    stand_ins = {
+        tool.name: lambda *args, _tool=tool, **kwargs: find(_tool.name, _tool.bind(*args, **kwargs), names)
+        for tool in TOOLS.values()
+    }
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(code, stand_ins)
@@ -172,7 +239,12 @@ def run_program(code: str, names: Names) -> str:
 
 # %% ../../nbs/synthesis/05_field_access.ipynb #1472523d
 _SLOT = re.compile(r"{(\w+)}")
-_DRAWERS = {"tests": "test_path", "old": "symbol", "new": "symbol", "stmt": "import_stmt"}  # slots that are called otherwise than what fills them
+_DRAWERS = {
+    "tests": "test_path",
+    "old": "symbol",
+    "new": "symbol",
+    "stmt": "import_stmt",
+}  # slots that are called otherwise than what fills them
 _LIMITS = (2, 2, 2, 3, 3, 4, 5, 8, 10, 20)  # most of them near the number of things that a scene finds
 
 

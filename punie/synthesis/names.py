@@ -127,7 +127,9 @@ class Paths(Words):
         if kind < 0.04:
             return self.camel()
         glue = "-" if kind < 0.1 else "_"
-        return glue.join(self.word() for _ in range(self.rng.choice((1, 1, 1, 1, 2, 2)))) + (str(self.rng.randint(1, 9)) if kind > 0.96 else "")
+        return glue.join(self.word() for _ in range(self.rng.choice((1, 1, 1, 1, 2, 2)))) + (
+            str(self.rng.randint(1, 9)) if kind > 0.96 else ""
+        )
 
     def folder(self) -> str:
         """A folder of one to three parts, now and then written with a leading `./` or a closing slash."""
@@ -135,7 +137,9 @@ class Paths(Words):
         first = self.rng.choice(ROOTS) if self.rng.random() < 0.6 else self.stem()
         folder = "/".join([first] + [self.stem() for _ in range(depth)])
         kind = self.rng.random()
-        start = next((start for start, limit in (("./", 0.02), ("/", 0.03), ("~/", 0.04), (".", 0.055)) if kind < limit), "")
+        start = next(
+            (start for start, limit in (("./", 0.02), ("/", 0.03), ("~/", 0.04), (".", 0.055)) if kind < limit), ""
+        )
         return start + folder
 
     def file(self, endings: tuple[str, ...] = ("py",)) -> str:
@@ -143,14 +147,49 @@ class Paths(Words):
         if self.rng.random() < 0.12:
             stem = "test_" + stem
         elif self.rng.random() < 0.05:
-            stem = self.rng.choice(("__init__", "__main__", "conftest", "settings", "main", "app", "utils", "views", "urls"))
+            stem = self.rng.choice(
+                ("__init__", "__main__", "conftest", "settings", "main", "app", "utils", "views", "urls")
+            )
         name = f"{stem}.{self.rng.choice(endings)}"
         return name if self.rng.random() < 0.1 else f"{self.folder()}/{name}"
 
     def text_file(self) -> str:
         if self.rng.random() < 0.06:
-            return self.rng.choice(("README.md", "pyproject.toml", "Makefile", "Dockerfile", "CHANGELOG.md", ".env", "setup.py", "LICENSE", ".gitignore", "TODO", f".{self.stem()}"))
-        return self.file(("py", "py", "toml", "md", "txt", "json", "yaml", "yml", "cfg", "ini", "html", "csv", "sh", "rst", "log", "lock"))
+            return self.rng.choice(
+                (
+                    "README.md",
+                    "pyproject.toml",
+                    "Makefile",
+                    "Dockerfile",
+                    "CHANGELOG.md",
+                    ".env",
+                    "setup.py",
+                    "LICENSE",
+                    ".gitignore",
+                    "TODO",
+                    f".{self.stem()}",
+                )
+            )
+        return self.file(
+            (
+                "py",
+                "py",
+                "toml",
+                "md",
+                "txt",
+                "json",
+                "yaml",
+                "yml",
+                "cfg",
+                "ini",
+                "html",
+                "csv",
+                "sh",
+                "rst",
+                "log",
+                "lock",
+            )
+        )
 
     def path(self) -> str:
         """A Python file or a folder."""
@@ -186,11 +225,17 @@ class Values(Paths):
     def pattern(self) -> str:
         """A pattern of `cst_find_pattern`: a node type, or `call:`, `decorator:`, `import:` with a name."""
         if self.rng.random() < 0.5:
-            return self.rng.choice(("FunctionDef", "ClassDef", "Call", "Decorator", "Import", "ImportFrom", "Name", "Attribute"))
+            return self.rng.choice(
+                ("FunctionDef", "ClassDef", "Call", "Decorator", "Import", "ImportFrom", "Name", "Attribute")
+            )
         return f"{self.rng.choice(('call', 'decorator', 'import'))}:{self.rng.choice((self.snake, self.word))()}"
 
     def import_stmt(self) -> str:
-        module = self.rng.choice(MODULES) if self.rng.random() < 0.35 else ".".join(self.word() for _ in range(self.rng.choice((1, 1, 2, 3))))
+        module = (
+            self.rng.choice(MODULES)
+            if self.rng.random() < 0.35
+            else ".".join(self.word() for _ in range(self.rng.choice((1, 1, 2, 3))))
+        )
         kind = self.rng.random()
         if kind < 0.3:
             return f"import {module}"
@@ -213,10 +258,20 @@ class Names(Values):
         """Something said beside the request, with names and numbers that belong in no call."""
         rng, word = self.rng, self.word
         forms = (
-            f"{word().capitalize()} {rng.choice(VERBS)}s before {word()} for some reason;", f"I get a {rng.randint(100, 599)} for /{word()}/{word()};", f"{word().capitalize()} complained about the {word()}.",
-            f"This worked in {word()} {rng.randint(1, 9)}.{rng.randint(0, 20)}.", f"Ticket {rng.randint(10, 9_999)}:", f"The {word()} {word()} is {rng.choice(('slow', 'late', 'wrong', 'odd', 'new', 'gone'))};",
-            f"About the {word()}:", f"{rng.randint(2, 90)} {word()}s failed last {rng.choice(('night', 'week', 'Friday'))}.", f"My {word()} says {word()},", f"I can't remember how the {word()} {rng.choice(VERBS)}s the {word()},",
-            f"We moved {word()} to {word()} {rng.choice(('today', 'yesterday'))};", f"Is the {word()} a {word()} or a {word()}?", f"Since the {word()} {word()}:", f"{word().capitalize()} and {word()} don't agree,",
+            f"{word().capitalize()} {rng.choice(VERBS)}s before {word()} for some reason;",
+            f"I get a {rng.randint(100, 599)} for /{word()}/{word()};",
+            f"{word().capitalize()} complained about the {word()}.",
+            f"This worked in {word()} {rng.randint(1, 9)}.{rng.randint(0, 20)}.",
+            f"Ticket {rng.randint(10, 9_999)}:",
+            f"The {word()} {word()} is {rng.choice(('slow', 'late', 'wrong', 'odd', 'new', 'gone'))};",
+            f"About the {word()}:",
+            f"{rng.randint(2, 90)} {word()}s failed last {rng.choice(('night', 'week', 'Friday'))}.",
+            f"My {word()} says {word()},",
+            f"I can't remember how the {word()} {rng.choice(VERBS)}s the {word()},",
+            f"We moved {word()} to {word()} {rng.choice(('today', 'yesterday'))};",
+            f"Is the {word()} a {word()} or a {word()}?",
+            f"Since the {word()} {word()}:",
+            f"{word().capitalize()} and {word()} don't agree,",
         )
         return rng.choice(forms)
 
@@ -224,14 +279,49 @@ class Names(Values):
         """A shell command line."""
         target = self.rng.choice((self.folder, self.file, self.stem))()
         forms = (
-            f"ls {target}", f"ls -la {target}", f"ls -l {self.folder()}", f"cat {self.text_file()}", f"python {self.file()}", f"python -m {self.stem()}",
-            f"make {self.stem()}", f"npm run {self.word()}", f"uv run {self.stem()}", f"uv sync --extra {self.word()}", f"pip install {self.stem()}",
-            f"grep -rn {self.symbol()} {self.folder()}", f"find {self.folder()} -name {self.stem()}.py", f"wc -l {self.file()}", f"du -sh {self.folder()}",
-            f"mkdir -p {self.folder()}", f"cp {self.text_file()} {self.folder()}", f"rm -rf {self.folder()}", f"docker compose up {self.word()}",
-            f"git checkout -b {self.word()}-{self.word()}", f"head -n {self.count()} {self.text_file()}", f"echo {self.word()}", f"tree {self.folder()}",
-            f"{self.word()} --{self.word()} {target}", f"./{self.stem()}.sh --{self.word()}", f"touch {self.text_file()}", "uv lock", "pwd", "env", "ls",
-            f"{self.word()} {self.word()}", f"{self.word()} {self.word()} {self.word()}", f"{self.word()} --{self.word()}", f"{self.word()} -{self.rng.choice(LETTERS)} {target}",
-            f"docker compose {self.word()}", f"npm {self.word()}", f"{self.word()} --version", f"python -c 'print({self.count()})'", f"{self.word()} {self.word()} --{self.word()}={self.word()}", f"make {self.word()} {self.word().upper()}={self.count()}", f"git {self.word()} {self.word()}", f"sort {self.text_file()} | uniq -c", f"cargo {self.word()} --{self.word()}",
+            f"ls {target}",
+            f"ls -la {target}",
+            f"ls -l {self.folder()}",
+            f"cat {self.text_file()}",
+            f"python {self.file()}",
+            f"python -m {self.stem()}",
+            f"make {self.stem()}",
+            f"npm run {self.word()}",
+            f"uv run {self.stem()}",
+            f"uv sync --extra {self.word()}",
+            f"pip install {self.stem()}",
+            f"grep -rn {self.symbol()} {self.folder()}",
+            f"find {self.folder()} -name {self.stem()}.py",
+            f"wc -l {self.file()}",
+            f"du -sh {self.folder()}",
+            f"mkdir -p {self.folder()}",
+            f"cp {self.text_file()} {self.folder()}",
+            f"rm -rf {self.folder()}",
+            f"docker compose up {self.word()}",
+            f"git checkout -b {self.word()}-{self.word()}",
+            f"head -n {self.count()} {self.text_file()}",
+            f"echo {self.word()}",
+            f"tree {self.folder()}",
+            f"{self.word()} --{self.word()} {target}",
+            f"./{self.stem()}.sh --{self.word()}",
+            f"touch {self.text_file()}",
+            "uv lock",
+            "pwd",
+            "env",
+            "ls",
+            f"{self.word()} {self.word()}",
+            f"{self.word()} {self.word()} {self.word()}",
+            f"{self.word()} --{self.word()}",
+            f"{self.word()} -{self.rng.choice(LETTERS)} {target}",
+            f"docker compose {self.word()}",
+            f"npm {self.word()}",
+            f"{self.word()} --version",
+            f"python -c 'print({self.count()})'",
+            f"{self.word()} {self.word()} --{self.word()}={self.word()}",
+            f"make {self.word()} {self.word().upper()}={self.count()}",
+            f"git {self.word()} {self.word()}",
+            f"sort {self.text_file()} | uniq -c",
+            f"cargo {self.word()} --{self.word()}",
         )
         return self.rng.choice(forms)
 
@@ -239,17 +329,62 @@ class Names(Values):
         """One short line of prose, code or configuration."""
         rng, word = self.rng, self.word
         prose = " ".join(word() for _ in range(rng.randint(2, 6)))
-        value = rng.choice((word(), str(rng.randint(0, 9_999)), "true", "false", f"{rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}{rng.choice(('', 'rc1', 'b2', '-beta'))}", f"/{word()}/{word()}"))
+        value = rng.choice(
+            (
+                word(),
+                str(rng.randint(0, 9_999)),
+                "true",
+                "false",
+                f"{rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}{rng.choice(('', 'rc1', 'b2', '-beta'))}",
+                f"/{word()}/{word()}",
+            )
+        )
         forms = (
-            prose, prose, f"{prose}, {word()}", f"{prose}{rng.choice('.!?')}", f"{prose}: {word()}", f"{word()}-{word()} {prose}", value, f"{word().upper()}={value}", f"{word()}_{word()} = {value}",
-            f"print('{word()} {word()}')", f'print("{prose}")', f"{self.snake()}('{word()}')", f'{word()} = "{value}"', f"{word()}: '{value}'", f"return {self.snake()}({word()})", f"def {self.snake()}(): pass",
-            f"class {self.camel()}: pass", f"{word().upper()}_{word().upper()} = {rng.randint(0, 999)}", f"[{word()}]", f"- {prose}", f"* {word()} @{word()}", f"{word()},{word()},{word()}", f"http://{word()}.{word()}",
-            self.import_stmt(), self.import_stmt(), f"{word()}=={value}", f"{word()}>={rng.randint(0, 9)}.{rng.randint(0, 30)}", f"export {word().upper()}={value}", f'{{"{word()}": {rng.randint(0, 99)}}}',
-            f"{self.stem().upper()} = {rng.randint(0, 999)}", f"{word()}={word()}", f"import {word()}", f"# {word()} {word()} {word()}", f"{word()}: {word()}",
-            f"{word().capitalize()} {word()} {word()}", f"{word().capitalize()} the {word()} before the {word()}", f"{word()} {word()}",
-            f"TODO: {rng.choice(VERBS)} the {word()} {word()}", f"version {rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}",
-            f"{word().capitalize()} is {rng.choice(('ready', 'done', 'broken', 'late', 'closed', 'on', 'off'))}", f"from {word()} import {self.camel()}",
-            f"We {rng.choice(VERBS)} {word()} {word()} every {rng.choice(('day', 'week', 'Friday', 'hour', 'month'))}", f"{self.snake()}()", f"hello {word()}",
-            f"The {word()} {rng.choice(('needs', 'has', 'uses', 'lost', 'keeps'))} a {word()} {word()}", f"DEBUG = {rng.choice((True, False))}",
+            prose,
+            prose,
+            f"{prose}, {word()}",
+            f"{prose}{rng.choice('.!?')}",
+            f"{prose}: {word()}",
+            f"{word()}-{word()} {prose}",
+            value,
+            f"{word().upper()}={value}",
+            f"{word()}_{word()} = {value}",
+            f"print('{word()} {word()}')",
+            f'print("{prose}")',
+            f"{self.snake()}('{word()}')",
+            f'{word()} = "{value}"',
+            f"{word()}: '{value}'",
+            f"return {self.snake()}({word()})",
+            f"def {self.snake()}(): pass",
+            f"class {self.camel()}: pass",
+            f"{word().upper()}_{word().upper()} = {rng.randint(0, 999)}",
+            f"[{word()}]",
+            f"- {prose}",
+            f"* {word()} @{word()}",
+            f"{word()},{word()},{word()}",
+            f"http://{word()}.{word()}",
+            self.import_stmt(),
+            self.import_stmt(),
+            f"{word()}=={value}",
+            f"{word()}>={rng.randint(0, 9)}.{rng.randint(0, 30)}",
+            f"export {word().upper()}={value}",
+            f'{{"{word()}": {rng.randint(0, 99)}}}',
+            f"{self.stem().upper()} = {rng.randint(0, 999)}",
+            f"{word()}={word()}",
+            f"import {word()}",
+            f"# {word()} {word()} {word()}",
+            f"{word()}: {word()}",
+            f"{word().capitalize()} {word()} {word()}",
+            f"{word().capitalize()} the {word()} before the {word()}",
+            f"{word()} {word()}",
+            f"TODO: {rng.choice(VERBS)} the {word()} {word()}",
+            f"version {rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}",
+            f"{word().capitalize()} is {rng.choice(('ready', 'done', 'broken', 'late', 'closed', 'on', 'off'))}",
+            f"from {word()} import {self.camel()}",
+            f"We {rng.choice(VERBS)} {word()} {word()} every {rng.choice(('day', 'week', 'Friday', 'hour', 'month'))}",
+            f"{self.snake()}()",
+            f"hello {word()}",
+            f"The {word()} {rng.choice(('needs', 'has', 'uses', 'lost', 'keeps'))} a {word()} {word()}",
+            f"DEBUG = {rng.choice((True, False))}",
         )
         return rng.choice(forms)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..settings import PunieError, load_settings
-from ..training.dataset import TrainingDataset, TrainingExample
-from ..training.dataset_io import SPLITS, read_split, split_files, write_dataset
-from ..training.question_checks import suite_places
 from .families import FAMILIES
 from .names import WORDS, Names
 from .wordings import Bank, vocabulary
+from ..training.dataset import TrainingDataset, TrainingExample
+from ..training.dataset_io import SPLITS, read_split, split_files, write_dataset
+from ..training.question_checks import suite_places
 
 # %% ../../nbs/synthesis/07_recipes.ipynb #2b0aafe9
 @dataclass(frozen=True)
@@ -37,20 +37,38 @@ class Recipe:
     @property
     def sizes(self) -> dict[str, int]:
         """Rows by split."""
-        return {split: sum(n[i] for n in self.rows.values()) - sum(n[i] for n in self.left_out.values()) for i, split in enumerate(("train", "valid"))}
+        return {
+            split: sum(n[i] for n in self.rows.values()) - sum(n[i] for n in self.left_out.values())
+            for i, split in enumerate(("train", "valid"))
+        }
 
 # %% ../../nbs/synthesis/07_recipes.ipynb #609aa467
 _PHASE22 = {"direct": (120, 13), "text_workflow": (108, 12), "text_tools": (408, 46)}
 _PHASE23 = {**_PHASE22, "ty": (45, 5)}
 _PHASE24 = {**_PHASE23, "ruff": (45, 5), "pytest": (45, 5)}
-_PHASE26 = {**_PHASE24, "field_access": (36, 4), "field_conditional": (36, 4), "field_iteration": (36, 4), "field_multi_step": (36, 4)}
+_PHASE26 = {
+    **_PHASE24,
+    "field_access": (36, 4),
+    "field_conditional": (36, 4),
+    "field_iteration": (36, 4),
+    "field_multi_step": (36, 4),
+}
 
 RECIPES: dict[str, Recipe] = {
     "phase22": Recipe("Code Mode with the three text tools, and direct answers", 22, _PHASE22),
     "phase23": Recipe("phase22 and 50 rows for ty", 22, _PHASE23),
     "phase24": Recipe("phase23 and 50 rows each for ruff and pytest", 22, _PHASE24),
-    "phase26": Recipe("phase24 with 64 rows of text tools replaced, and 160 rows of field access in four patterns", 22, _PHASE26, left_out={"text_tools": (58, 6)}),
-    "phase33_merged": Recipe("all 26 tools, alone and in workflows, and direct answers", 33, {"direct": (160, 17), "workflow": (130, 14), "any_tool": (869, 92)}),
+    "phase26": Recipe(
+        "phase24 with 64 rows of text tools replaced, and 160 rows of field access in four patterns",
+        22,
+        _PHASE26,
+        left_out={"text_tools": (58, 6)},
+    ),
+    "phase33_merged": Recipe(
+        "all 26 tools, alone and in workflows, and direct answers",
+        33,
+        {"direct": (160, 17), "workflow": (130, 14), "any_tool": (869, 92)},
+    ),
 }
 
 # %% ../../nbs/synthesis/07_recipes.ipynb #364a87a0
@@ -106,7 +124,9 @@ def build(
     held = [path for split in SPLITS for path in split_files(folder, split)]
     for path in () if force else held:
         if path not in made or read_split(path) != made[path]:
-            raise PunieError(f"{path} holds other rows than the recipe {name!r} makes; build into another folder, or overwrite it with force")
+            raise PunieError(
+                f"{path} holds other rows than the recipe {name!r} makes; build into another folder, or overwrite it with force"
+            )
     write_dataset(dataset, folder)
     for path in set(held) - made.keys():  # they would count as rows of this data set
         path.unlink()

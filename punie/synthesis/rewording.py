@@ -37,7 +37,17 @@ class Rewordings:
     @property
     def words(self) -> tuple[str, ...]:
         """Every word that a synonym brings, in alphabetical order."""
-        return tuple(sorted({word for others in self.synonyms.values() for other in others for word in other.split() if word.isalpha()}))
+        return tuple(
+            sorted(
+                {
+                    word
+                    for others in self.synonyms.values()
+                    for other in others
+                    for word in other.split()
+                    if word.isalpha()
+                }
+            )
+        )
 
 
 @lru_cache
@@ -115,7 +125,9 @@ def move_place(text: str, rng: Random) -> str:
     return sentence + rng.choice(ways.behind_a_name + ways.at_the_end).replace("{}", place) + mark
 
 # %% ../../nbs/synthesis/04_rewording.ipynb #e7f6b1d9
-NEW_NAME = re.compile(r",? (?:be |becomes? )?(?:to|as|with|into|by)(?: the name| the identifier)? ([`']?\{new\}[`']?)(?= |[.,;!?]|$)")
+NEW_NAME = re.compile(
+    r",? (?:be |becomes? )?(?:to|as|with|into|by)(?: the name| the identifier)? ([`']?\{new\}[`']?)(?= |[.,;!?]|$)"
+)
 
 
 def move_new_name(text: str, rng: Random) -> str:

@@ -8,12 +8,39 @@ __all__ = ['View', 'PLAIN', 'LOOP', 'invent', 'Scene', 'make_scene']
 # %% ../../nbs/synthesis/02_scenes.ipynb #b43ba223
 import contextlib
 import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..agent.tool_results import CstAddImportResult, CstFindResult, CstMatch, CstRenameResult, DefinitionLocation, DiffFile, DocumentSymbolsResult, DomainValidationResult, FindReferencesResult, GitCommit, GitDiffResult, GitFileStatus, GitLogResult, GitStatusResult, GotoDefinitionResult, HoverResult, ReferenceLocation, RuffResult, RuffViolation, SymbolInfo, TestCase, TestResult, TypeCheckError, TypeCheckResult, ValidationIssue, WorkspaceSymbol, WorkspaceSymbolsResult
-from ..agent.typed_tools import TOOLS
+from punie.agent.tool_results import (
+    CstAddImportResult,
+    CstFindResult,
+    CstMatch,
+    CstRenameResult,
+    DefinitionLocation,
+    DiffFile,
+    DocumentSymbolsResult,
+    DomainValidationResult,
+    FindReferencesResult,
+    GitCommit,
+    GitDiffResult,
+    GitFileStatus,
+    GitLogResult,
+    GitStatusResult,
+    GotoDefinitionResult,
+    HoverResult,
+    ReferenceLocation,
+    RuffResult,
+    RuffViolation,
+    SymbolInfo,
+    TestCase,
+    TestResult,
+    TypeCheckError,
+    TypeCheckResult,
+    ValidationIssue,
+    WorkspaceSymbol,
+    WorkspaceSymbolsResult,
+)
+from ..agent.typed_tools import TOOLS, call_text
 from .names import VERBS, Names
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #b34be06d
@@ -27,7 +54,13 @@ def _some(names: Names, make: Callable[[], object], most: int = 3) -> list:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s" if not noun.endswith("y") else f"{number} {noun[:-1]}ies"
+    return (
+        f"{number} {noun}"
+        if number == 1
+        else f"{number} {noun}s"
+        if not noun.endswith("y")
+        else f"{number} {noun[:-1]}ies"
+    )
 
 
 def _text(tool: str, arguments: dict, names: Names) -> tuple[str, list[View]]:
@@ -40,80 +73,188 @@ def _text(tool: str, arguments: dict, names: Names) -> tuple[str, list[View]]:
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #86aafb37
 def _typecheck(arguments: dict, names: Names) -> tuple[TypeCheckResult, list[View]]:
-    errors = _some(names, lambda: TypeCheckError(file=names.file(), line=names.line(), column=names.column(), severity="error", code="invalid-argument-type", message=f"expected {names.camel()}"))
+    errors = _some(
+        names,
+        lambda: TypeCheckError(
+            file=names.file(),
+            line=names.line(),
+            column=names.column(),
+            severity="error",
+            code="invalid-argument-type",
+            message=f"expected {names.camel()}",
+        ),
+    )
     result = TypeCheckResult(success=not errors, error_count=len(errors), warning_count=0, errors=errors)
-    answer = f"{arguments['path']} has {_count(len(errors), 'type error')}." if errors else f"{arguments['path']} has no type errors."
-    return result, [("result = {call}\nprint(result.error_count)", answer), (LOOP % ("errors", "item.file, item.line, item.message"), answer)]
+    answer = (
+        f"{arguments['path']} has {_count(len(errors), 'type error')}."
+        if errors
+        else f"{arguments['path']} has no type errors."
+    )
+    return result, [
+        ("result = {call}\nprint(result.error_count)", answer),
+        (LOOP % ("errors", "item.file, item.line, item.message"), answer),
+    ]
 
 
 def _ruff(arguments: dict, names: Names) -> tuple[RuffResult, list[View]]:
-    violations = _some(names, lambda: RuffViolation(file=names.file(), line=names.line(), column=names.column(), code=names.rng.choice(("F401", "E501", "UP006", "RUF100")), message=f"see {names.snake()}", fixable=True))
-    result = RuffResult(success=not violations, violation_count=len(violations), fixable_count=len(violations), violations=violations)
+    violations = _some(
+        names,
+        lambda: RuffViolation(
+            file=names.file(),
+            line=names.line(),
+            column=names.column(),
+            code=names.rng.choice(("F401", "E501", "UP006", "RUF100")),
+            message=f"see {names.snake()}",
+            fixable=True,
+        ),
+    )
+    result = RuffResult(
+        success=not violations, violation_count=len(violations), fixable_count=len(violations), violations=violations
+    )
     answer = f"Ruff reports {_count(len(violations), 'violation')} in {arguments['path']}."
-    return result, [("result = {call}\nprint(result.violation_count)", answer), (LOOP % ("violations", "item.file, item.line, item.code"), answer)]
+    return result, [
+        ("result = {call}\nprint(result.violation_count)", answer),
+        (LOOP % ("violations", "item.file, item.line, item.code"), answer),
+    ]
 
 
 def _pytest(arguments: dict, names: Names) -> tuple[TestResult, list[View]]:
-    cases = [TestCase(name=f"test_{names.snake()}", outcome=names.rng.choice(("passed", "passed", "passed", "failed")), duration=0.01) for _ in range(names.rng.randint(1, 4))]
+    cases = [
+        TestCase(
+            name=f"test_{names.snake()}",
+            outcome=names.rng.choice(("passed", "passed", "passed", "failed")),
+            duration=0.01,
+        )
+        for _ in range(names.rng.randint(1, 4))
+    ]
     failed = sum(case.outcome == "failed" for case in cases)
-    result = TestResult(success=not failed, passed=len(cases) - failed, failed=failed, errors=0, skipped=0, duration=0.2, tests=cases)
-    return result, [("result = {call}\nprint(result.passed, result.failed)", f"{_count(len(cases) - failed, 'test')} passed and {failed} failed in {arguments['path']}.")]
+    result = TestResult(
+        success=not failed, passed=len(cases) - failed, failed=failed, errors=0, skipped=0, duration=0.2, tests=cases
+    )
+    return result, [
+        (
+            "result = {call}\nprint(result.passed, result.failed)",
+            f"{_count(len(cases) - failed, 'test')} passed and {failed} failed in {arguments['path']}.",
+        )
+    ]
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #5d73c4b4
 def _definition(arguments: dict, names: Names) -> tuple[GotoDefinitionResult, list[View]]:
     line, column = names.line(), names.column()
-    place = DefinitionLocation(file=names.file(), line=line, column=column, end_line=line, end_column=column + len(arguments["symbol"]))
+    place = DefinitionLocation(
+        file=names.file(), line=line, column=column, end_line=line, end_column=column + len(arguments["symbol"])
+    )
     result = GotoDefinitionResult(success=True, symbol=arguments["symbol"], locations=[place])
-    return result, [(LOOP % ("locations", "item.file, item.line"), f"{arguments['symbol']} is defined in {place.file}, line {line}.")]
+    return result, [
+        (
+            LOOP % ("locations", "item.file, item.line"),
+            f"{arguments['symbol']} is defined in {place.file}, line {line}.",
+        )
+    ]
 
 
 def _references(arguments: dict, names: Names) -> tuple[FindReferencesResult, list[View]]:
     uses = _some(names, lambda: ReferenceLocation(file=names.file(), line=names.line(), column=names.column()))
     result = FindReferencesResult(success=True, symbol=arguments["symbol"], reference_count=len(uses), references=uses)
     answer = f"{arguments['symbol']} is used in {_count(len(uses), 'place')}."
-    return result, [(LOOP % ("references", "item.file, item.line"), answer), ("result = {call}\nprint(result.reference_count)", answer)]
+    return result, [
+        (LOOP % ("references", "item.file, item.line"), answer),
+        ("result = {call}\nprint(result.reference_count)", answer),
+    ]
 
 
 def _hover(arguments: dict, names: Names) -> tuple[HoverResult, list[View]]:
-    result = HoverResult(success=True, symbol=arguments["symbol"], content=f"{arguments['symbol']}: {names.camel()}", language="python")
+    result = HoverResult(
+        success=True, symbol=arguments["symbol"], content=f"{arguments['symbol']}: {names.camel()}", language="python"
+    )
     return result, [("result = {call}\nprint(result.content)", f"The language server says: {result.content}.")]
 
 
 def _outline(arguments: dict, names: Names) -> tuple[DocumentSymbolsResult, list[View]]:
     symbols = _some(names, lambda: SymbolInfo(name=names.symbol(), kind=12, line=names.line(), end_line=450))
-    result = DocumentSymbolsResult(success=True, file_path=arguments["file_path"], symbols=symbols, symbol_count=len(symbols))
-    return result, [(LOOP % ("symbols", "item.name, item.line"), f"{arguments['file_path']} defines {_count(len(symbols), 'symbol')}.")]
+    result = DocumentSymbolsResult(
+        success=True, file_path=arguments["file_path"], symbols=symbols, symbol_count=len(symbols)
+    )
+    return result, [
+        (
+            LOOP % ("symbols", "item.name, item.line"),
+            f"{arguments['file_path']} defines {_count(len(symbols), 'symbol')}.",
+        )
+    ]
 
 
 def _search(arguments: dict, names: Names) -> tuple[WorkspaceSymbolsResult, list[View]]:
     found = _some(names, lambda: WorkspaceSymbol(name=names.symbol(), kind=5, file=names.file(), line=names.line()))
     result = WorkspaceSymbolsResult(success=True, query=arguments["query"], symbols=found, symbol_count=len(found))
-    return result, [(LOOP % ("symbols", "item.name, item.file"), f"{_count(len(found), 'symbol')} match {arguments['query']}.")]
+    return result, [
+        (LOOP % ("symbols", "item.name, item.file"), f"{_count(len(found), 'symbol')} match {arguments['query']}.")
+    ]
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #ba2584a6
 def _status(arguments: dict, names: Names) -> tuple[GitStatusResult, list[View]]:
-    files = _some(names, lambda: GitFileStatus(file=names.file(), status=names.rng.choice(("modified", "added", "deleted")), staged=names.rng.random() < 0.5))
+    files = _some(
+        names,
+        lambda: GitFileStatus(
+            file=names.file(),
+            status=names.rng.choice(("modified", "added", "deleted")),
+            staged=names.rng.random() < 0.5,
+        ),
+    )
     result = GitStatusResult(success=True, clean=not files, file_count=len(files), files=files)
-    return result, [(LOOP % ("files", "item.status, item.file"), f"{_count(len(files), 'file')} changed." if files else "The working tree is clean.")]
+    return result, [
+        (
+            LOOP % ("files", "item.status, item.file"),
+            f"{_count(len(files), 'file')} changed." if files else "The working tree is clean.",
+        )
+    ]
 
 
 def _diff(arguments: dict, names: Names) -> tuple[GitDiffResult, list[View]]:
-    files = _some(names, lambda: DiffFile(file=names.file(), additions=names.rng.randint(0, 60), deletions=names.rng.randint(0, 30)))
-    result = GitDiffResult(success=True, file_count=len(files), additions=sum(f.additions for f in files), deletions=sum(f.deletions for f in files), files=files)
+    files = _some(
+        names,
+        lambda: DiffFile(file=names.file(), additions=names.rng.randint(0, 60), deletions=names.rng.randint(0, 30)),
+    )
+    result = GitDiffResult(
+        success=True,
+        file_count=len(files),
+        additions=sum(f.additions for f in files),
+        deletions=sum(f.deletions for f in files),
+        files=files,
+    )
     answer = f"{_count(len(files), 'file')} changed, {result.additions} lines added and {result.deletions} removed."
     return result, [("result = {call}\nprint(result.file_count, result.additions, result.deletions)", answer)]
 
 
 def _log(arguments: dict, names: Names) -> tuple[GitLogResult, list[View]]:
-    commits = [GitCommit(hash=f"{names.rng.getrandbits(28):07x}", message=f"{names.rng.choice(VERBS).capitalize()} {names.snake()}") for _ in range(min(arguments.get("count", 10), 3))]
+    commits = [
+        GitCommit(
+            hash=f"{names.rng.getrandbits(28):07x}", message=f"{names.rng.choice(VERBS).capitalize()} {names.snake()}"
+        )
+        for _ in range(min(arguments.get("count", 10), 3))
+    ]
     result = GitLogResult(success=True, commits=commits, commit_count=len(commits))
-    return result, [(LOOP % ("commits", "item.hash, item.message"), f"The newest commit is {commits[0].hash}: {commits[0].message}.")]
+    return result, [
+        (
+            LOOP % ("commits", "item.hash, item.message"),
+            f"The newest commit is {commits[0].hash}: {commits[0].message}.",
+        )
+    ]
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #ee3c62db
 def _find(arguments: dict, names: Names) -> tuple[CstFindResult, list[View]]:
-    matches = _some(names, lambda: CstMatch(line=names.line(), column=0, code_snippet=names.snake(), node_type=arguments["pattern"].split(":")[0]))
+    matches = _some(
+        names,
+        lambda: CstMatch(
+            line=names.line(), column=0, code_snippet=names.snake(), node_type=arguments["pattern"].split(":")[0]
+        ),
+    )
     result = CstFindResult(match_count=len(matches), matches=matches, success=True)
-    return result, [(LOOP % ("matches", "item.line, item.code_snippet"), f"{arguments['pattern']} matches {_count(len(matches), 'node')} in {arguments['file_path']}.")]
+    return result, [
+        (
+            LOOP % ("matches", "item.line, item.code_snippet"),
+            f"{arguments['pattern']} matches {_count(len(matches), 'node')} in {arguments['file_path']}.",
+        )
+    ]
 
 
 def _rename(arguments: dict, names: Names) -> tuple[CstRenameResult, list[View]]:
@@ -128,17 +269,40 @@ def _add_import(arguments: dict, names: Names) -> tuple[CstAddImportResult, list
 
 
 def _domain(tool: str, arguments: dict, names: Names) -> tuple[DomainValidationResult, list[View]]:
-    issues = _some(names, lambda: ValidationIssue(rule=names.snake(), severity="error", message=f"see {names.symbol()}", line=names.line()), most=2)
+    issues = _some(
+        names,
+        lambda: ValidationIssue(
+            rule=names.snake(), severity="error", message=f"see {names.symbol()}", line=names.line()
+        ),
+        most=2,
+    )
     domain = TOOLS[tool].summary.split(":")[0]
     result = DomainValidationResult(valid=not issues, domain=domain, issues=issues)
-    answer = f"{arguments['file_path']} is valid." if result.valid else f"{arguments['file_path']} has {_count(len(issues), 'issue')}; the first breaks {issues[0].rule}."
-    return result, [("result = {call}\nprint(result.valid)\nfor item in result.issues:\n    print(item.rule, item.message)", answer)]
+    answer = (
+        f"{arguments['file_path']} is valid."
+        if result.valid
+        else f"{arguments['file_path']} has {_count(len(issues), 'issue')}; the first breaks {issues[0].rule}."
+    )
+    return result, [
+        ("result = {call}\nprint(result.valid)\nfor item in result.issues:\n    print(item.rule, item.message)", answer)
+    ]
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #83c20f2b
 _FINDERS = {
-    "typecheck": _typecheck, "ruff_check": _ruff, "pytest_run": _pytest, "goto_definition": _definition, "find_references": _references, "hover": _hover,
-    "document_symbols": _outline, "workspace_symbols": _search, "git_status": _status, "git_diff": _diff, "git_log": _log, "cst_find_pattern": _find,
-    "cst_rename": _rename, "cst_add_import": _add_import,
+    "typecheck": _typecheck,
+    "ruff_check": _ruff,
+    "pytest_run": _pytest,
+    "goto_definition": _definition,
+    "find_references": _references,
+    "hover": _hover,
+    "document_symbols": _outline,
+    "workspace_symbols": _search,
+    "git_status": _status,
+    "git_diff": _diff,
+    "git_log": _log,
+    "cst_find_pattern": _find,
+    "cst_rename": _rename,
+    "cst_add_import": _add_import,
 }
 
 

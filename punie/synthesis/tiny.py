@@ -26,18 +26,32 @@ from ..agent.typed_tools import TOOLS
 from ..blas import load_blas, mlx_core
 from ..files import read_jsonl, write_json, write_jsonl
 from ..settings import PunieError
-from ..tuning.cpu_exp import numpy_exp
-from ..training.dataset import TrainingExample
-from .names import WORDS, Names
-from ..tuning.objective import batch_loss, epoch, make_batch, shared_prefix
-from .rewording import load_rewordings, reword
-from ..training.supervision import SupervisedRow, supervise
 from .conversations import ask, ask_by_name, ask_several, call_row, direct_row
+from .names import WORDS, Names
+from .rewording import load_rewordings, reword
 from .wordings import Bank, load_direct_answers, vocabulary
+from ..training.dataset import TrainingExample
+from ..training.supervision import SupervisedRow, supervise
+from ..tuning.cpu_exp import numpy_exp
+from ..tuning.objective import batch_loss, epoch, make_batch, shared_prefix
 
 # %% ../../nbs/synthesis/08_tiny.ipynb #91be7263
-TO_COPY = (*TOOLS, "write_file", "run_command", "cst_rename", "cst_add_import", "cst_find_pattern")  # drawn evenly, but twice where much has to be copied
-CODE_MODE_CUES = ("{} Use execute_code.", "{} Answer in Code Mode.", "In Code Mode: {}", "With execute_code: {}", "{} (Code Mode)", "Write execute_code for this: {}")
+TO_COPY = (
+    *TOOLS,
+    "write_file",
+    "run_command",
+    "cst_rename",
+    "cst_add_import",
+    "cst_find_pattern",
+)  # drawn evenly, but twice where much has to be copied
+CODE_MODE_CUES = (
+    "{} Use execute_code.",
+    "{} Answer in Code Mode.",
+    "In Code Mode: {}",
+    "With execute_code: {}",
+    "{} (Code Mode)",
+    "Write execute_code for this: {}",
+)
 
 
 @lru_cache
@@ -76,7 +90,17 @@ def base_row(
 
 # %% ../../nbs/synthesis/08_tiny.ipynb #01047b69
 VOCABULARY = 3_072
-SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<think>",
+    "</think>",
+)
 PIECES = r"</?(?:function|parameter)[^>\s]*>\n?|[A-Za-z_]+|[0-9]|, ?|\)\n?|\s+|[^\sA-Za-z0-9_]"
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -97,22 +121,48 @@ def make_tokenizer(
     reading = (message.content for _ in range(rows) for message in base_row(rng).messages[1:])
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator([system_prompt()] * 200 + list(reading), trainer)
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in SPECIAL_TOKENS[3:]])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", additional_special_tokens=["<|im_start|>"], model_max_length=2048, clean_up_tokenization_spaces=False)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>"],
+        model_max_length=2048,
+        clean_up_tokenization_spaces=False,
+    )
     fast.chat_template = CHATML
     fast.save_pretrained(folder)
     load_tokenizer.cache_clear()
 
 # %% ../../nbs/synthesis/08_tiny.ipynb #facc98f8
 SHAPE = {
-    "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "hidden_size": 256, "num_hidden_layers": 4, "intermediate_size": 704, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 64, "rms_norm_eps": 1e-6, "vocab_size": VOCABULARY, "max_position_embeddings": 2048, "rope_theta": 10_000.0,
-    "tie_word_embeddings": True, "torch_dtype": "float16",
+    "model_type": "qwen3",
+    "architectures": ["Qwen3ForCausalLM"],
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "intermediate_size": 704,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "rms_norm_eps": 1e-6,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 2048,
+    "rope_theta": 10_000.0,
+    "tie_word_embeddings": True,
+    "torch_dtype": "float16",
 }
 
 
@@ -187,7 +237,9 @@ class GradientExchange:
         mean = grid.mean(axis=0)
         self.barrier.wait()
         pieces = np.split(mean, np.cumsum([value.size for _, value in flat])[:-1])
-        return tree_unflatten([(name, mx.array(piece.reshape(value.shape))) for (name, value), piece in zip(flat, pieces)])
+        return tree_unflatten(
+            [(name, mx.array(piece.reshape(value.shape))) for (name, value), piece in zip(flat, pieces)]
+        )
 
 # %% ../../nbs/synthesis/08_tiny.ipynb #ebc8c7ae
 def train_rank(
@@ -211,7 +263,10 @@ def train_rank(
     if (folder / "model.safetensors").exists():
         model.load_weights(str(folder / "model.safetensors"))
         model.set_dtype(mx.float32)
-    peaks = {optim.Muon(learning_rate=0.02, weight_decay=0.0): 0.02, optim.AdamW(learning_rate=3e-3, betas=[0.9, 0.98], weight_decay=0.05): 3e-3}
+    peaks = {
+        optim.Muon(learning_rate=0.02, weight_decay=0.0): 0.02,
+        optim.AdamW(learning_rate=3e-3, betas=[0.9, 0.98], weight_decay=0.05): 3e-3,
+    }
     optimizer = optim.MultiOptimizer(list(peaks), [lambda name, weight: weight.ndim == 2 and "embed" not in name])
     value_and_grad = nn.value_and_grad(model, batch_loss)
     reading = _reading(folder, batch_size // ranks, seed * 1_000 + rank + 1, cycle.reworded)
@@ -232,7 +287,13 @@ def train_rank(
         mx.eval(model.parameters(), optimizer.state, loss)
         losses.append(loss.item())
         if rank == 0 and (step % 50 == 0 or step == cycle.steps):
-            events.append({"step": before["step"] + step, "loss": sum(losses[-50:]) / len(losses[-50:]), "seconds": before["seconds"] + round(time.perf_counter() - started)})
+            events.append(
+                {
+                    "step": before["step"] + step,
+                    "loss": sum(losses[-50:]) / len(losses[-50:]),
+                    "seconds": before["seconds"] + round(time.perf_counter() - started),
+                }
+            )
             report(events[-1])
         if rank == 0 and (step % 500 == 0 or step == cycle.steps):
             save_model(model, folder)
@@ -257,7 +318,12 @@ def build(
     exchange = GradientExchange(context, RANKS, size)
     os.environ["MKL_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // RANKS))
     for number, cycle in enumerate(CYCLES):
-        processes = [context.Process(target=train_rank, args=(folder, cycle, rank, exchange), kwargs={"seed": seed + number}, daemon=True) for rank in range(RANKS)]
+        processes = [
+            context.Process(
+                target=train_rank, args=(folder, cycle, rank, exchange), kwargs={"seed": seed + number}, daemon=True
+            )
+            for rank in range(RANKS)
+        ]
         for process in processes:
             process.start()
         for process in processes:

@@ -17,12 +17,12 @@ from statistics import fmean
 import numpy as np
 
 from ..agent.prompt_utils import code_mode
-from ..settings import PunieError
 from ..check_results import CheckResult
+from ..settings import PunieError
 from .code_calls import UnreadableCode, calls_in_code
 from .dataset import TrainingExample
-from ..weights.model_files import AdapterConfig, Quantization, StoredTensor, open_weights, read_as, read_model_files
 from .tool_call_parser import ToolCall, parse_tool_calls
+from ..weights.model_files import AdapterConfig, Quantization, StoredTensor, open_weights, read_as, read_model_files
 
 # %% ../../nbs/training/19_artifact_checks.ipynb #920ab798
 def _result(check_name: str, faults: Sequence[str], fine: str) -> CheckResult:
@@ -51,25 +51,43 @@ def check_training_loss(
     'valid loss 2.000 to 0.400 in 2 readings'
     """
     curves = {kind: [event for event in events if event.get("kind") == kind] for kind in _FEWEST}
-    if broken := [f"{kind} loss {event.get('loss')!r} at update {event.get('update')!r}" for kind, curve in curves.items() for event in curve if not _is_reading(event)]:
+    if broken := [
+        f"{kind} loss {event.get('loss')!r} at update {event.get('update')!r}"
+        for kind, curve in curves.items()
+        for event in curve
+        if not _is_reading(event)
+    ]:
         return _result("training loss", broken, "")
     kind = next((kind for kind, fewest in _FEWEST.items() if len(curves[kind]) >= fewest), None)
     if kind is None:
-        return CheckResult("training loss", False, "too few readings: " + ", ".join(f"{len(curves[kind])} {kind} of {fewest}" for kind, fewest in _FEWEST.items()))
+        return CheckResult(
+            "training loss",
+            False,
+            "too few readings: "
+            + ", ".join(f"{len(curves[kind])} {kind} of {fewest}" for kind, fewest in _FEWEST.items()),
+        )
     if any(later["update"] <= earlier["update"] for earlier, later in pairwise(curves[kind])):
-        return CheckResult("training loss", False, f"the updates of the {kind} loss do not rise; the log holds more than one run")
+        return CheckResult(
+            "training loss", False, f"the updates of the {kind} loss do not rise; the log holds more than one run"
+        )
     losses = [event["loss"] for event in curves[kind]]
     fifth = max(1, len(losses) // 5)
     start, end = fmean(losses[:fifth]), fmean(losses[-fifth:])
     final = losses[-1] if kind == "valid" else end
-    faults = [] if start - end >= min_decrease else [f"the {kind} loss goes from {start:.3f} to {end:.3f}, a fall of less than {min_decrease}"]
+    faults = (
+        []
+        if start - end >= min_decrease
+        else [f"the {kind} loss goes from {start:.3f} to {end:.3f}, a fall of less than {min_decrease}"]
+    )
     faults += [] if final <= max_final else [f"the final {kind} loss is {final:.3f}, above {max_final}"]
     return _result("training loss", faults, f"{kind} loss {start:.3f} to {end:.3f} in {len(losses)} readings")
 
 # %% ../../nbs/training/19_artifact_checks.ipynb #ef4a7016
 def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> Iterator[str]:
     pairs = {f"{name.rpartition('.')[0]}.{part}" for name in tensors for part in ("lora_a", "lora_b")}
-    yield from (f"{name} {'belongs to no pair' if name in tensors else 'is missing'}" for name in sorted(pairs ^ tensors.keys()))
+    yield from (
+        f"{name} {'belongs to no pair' if name in tensors else 'is missing'}" for name in sorted(pairs ^ tensors.keys())
+    )
     rank = config.lora_parameters.rank
     for name in sorted(pairs & tensors.keys()):
         shape = tensors[name].shape
@@ -99,7 +117,11 @@ def check_adapter_files(
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except PunieError as error:
         return CheckResult("adapter files", False, str(error))
-    return _result("adapter files", list(_adapter_faults(tensors, config)), f"{len(tensors) // 2} pairs of rank {config.lora_parameters.rank}, trained")
+    return _result(
+        "adapter files",
+        list(_adapter_faults(tensors, config)),
+        f"{len(tensors) // 2} pairs of rank {config.lora_parameters.rank}, trained",
+    )
 
 # %% ../../nbs/training/19_artifact_checks.ipynb #2a58f294
 def check_fused_model_config(
@@ -115,9 +137,14 @@ def check_fused_model_config(
         model = read_model_files(folder, eos_token_id)
     except PunieError as error:
         return CheckResult("fused model", False, str(error))
-    faults = [*model.faults, *(f"{name} is left over from the adapter" for name in model.tensors if name.endswith((".lora_a", ".lora_b")))]
+    faults = [
+        *model.faults,
+        *(f"{name} is left over from the adapter" for name in model.tensors if name.endswith((".lora_a", ".lora_b"))),
+    ]
     if model.quantization or any(name.endswith(".scales") for name in model.tensors):
-        faults.append("the weights are quantized, which rounds a part of the adapter away; fuse into dequantized weights")
+        faults.append(
+            "the weights are quantized, which rounds a part of the adapter away; fuse into dequantized weights"
+        )
     return _result("fused model", faults, f"{len(model.tensors)} tensors, none of them cut, quantized or left over")
 
 # %% ../../nbs/training/19_artifact_checks.ipynb #f5cbde86
@@ -152,9 +179,15 @@ def check_quantized_model_config(
     if quantization is None:
         return _result("quantized model", [*faults, "config.json has no quantization"], "")
     if (quantization.bits, quantization.group_size) != (bits, group_size):
-        faults.append(f"config.json says {quantization.bits} bits in groups of {quantization.group_size}, not {bits} in {group_size}")
+        faults.append(
+            f"config.json says {quantization.bits} bits in groups of {quantization.group_size}, not {bits} in {group_size}"
+        )
     faults += _packing_faults(model.tensors, quantization)
-    return _result("quantized model", faults, f"{sum(name.endswith('.scales') for name in model.tensors)} matrices in {bits} bits, groups of {group_size}")
+    return _result(
+        "quantized model",
+        faults,
+        f"{sum(name.endswith('.scales') for name in model.tensors)} matrices in {bits} bits, groups of {group_size}",
+    )
 
 # %% ../../nbs/training/19_artifact_checks.ipynb #06ee309d
 _CONTROL = re.compile(r"<\|\w+\|>|</?think>|</?tool_response>")
@@ -186,7 +219,11 @@ def check_quantized_model_smoke_test(
     faults += [f"no {text!r} in the reply" for text in expected if text not in reply]
     if not calls and not expected:
         faults.append(f"no call in {reply[:60]!r}")
-    return _result("smoke test", faults, f"{len(calls)} sound call{'' if len(calls) == 1 else 's'}, {len(expected)} expected texts, no control tokens")
+    return _result(
+        "smoke test",
+        faults,
+        f"{len(calls)} sound call{'' if len(calls) == 1 else 's'}, {len(expected)} expected texts, no control tokens",
+    )
 
 # %% ../../nbs/training/19_artifact_checks.ipynb #2b090d0f
 _TAG = re.compile(r"</?(?:tool_call|function|parameter)\b")
@@ -209,7 +246,12 @@ def check_eval_parser_matches_training_format(rows: Sequence[TrainingExample]) -
     >>> check_eval_parser_matches_training_format([]).message
     'no call in 0 rows'
     """
-    turns = [(index, *parse_tool_calls(message.content)) for index, row in enumerate(rows) for message in row.messages if message.role == "assistant"]
+    turns = [
+        (index, *parse_tool_calls(message.content))
+        for index, row in enumerate(rows)
+        for message in row.messages
+        if message.role == "assistant"
+    ]
     calls = sum(len(calls) for _, _, calls in turns)
     faults = [f"row {index}: {fault}" for index, rest, calls in turns for fault in _turn_faults(rest, calls)]
     if not calls and not faults:

@@ -28,7 +28,9 @@ from .dataset_io import data_files, parse_row_line
 from .row_faults import GATES, read_row, row_faults
 
 # %% ../../nbs/training/08_audit.ipynb #bbf7dd86
-_NAME = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|(?<![\w.~-])[\w.~-]*/[\w./~-]*|\b\w+(?:\.\w+)+\b|\b\w*_\w*\b|\b[A-Za-z]*[a-z][A-Z]\w*\b|\b\d+\b")
+_NAME = re.compile(
+    r"`[^`\n]*`|\"[^\"\n]*\"|(?<![\w.~-])[\w.~-]*/[\w./~-]*|\b\w+(?:\.\w+)+\b|\b\w*_\w*\b|\b[A-Za-z]*[a-z][A-Z]\w*\b|\b\d+\b"
+)
 
 
 _AFTER = ",:;?!)"  # no part of a name
@@ -39,7 +41,9 @@ class _Masked(dict):
     """Remember plain words with their names masked, few enough of them to stay near the processor."""
 
     def __missing__(self, word: str) -> str:
-        if ("/" in word and _PATH.fullmatch(word)) or ("_" in word and word.isidentifier()) or word.isdecimal():  # what most names are, seen at once
+        if (
+            ("/" in word and _PATH.fullmatch(word)) or ("_" in word and word.isidentifier()) or word.isdecimal()
+        ):  # what most names are, seen at once
             return "§"
         stem = word.rstrip(_AFTER)
         masked = _NAME.sub("§", word).lower() if stem == word else self[stem] + word[len(stem) :]
@@ -155,7 +159,10 @@ def tally_rows(
     lines, layouts, examples = zip(*rows) if rows else ((), (), ())
     readings = [read_row(example) for example in examples]
     turns = [reading.turns for reading in readings]
-    prompts = [example.messages[0].content if example.messages and example.messages[0].role == "system" else "" for example in examples]
+    prompts = [
+        example.messages[0].content if example.messages and example.messages[0].role == "system" else ""
+        for example in examples
+    ]
     called = [[turn.tools for turn in answers] for answers in turns]
     tools = [set().union(*each) for each in called]
     questions = [example.question for example in examples]
@@ -166,14 +173,28 @@ def tally_rows(
         prompt_tools=Counter([(prompt, tool) for prompt, called in zip(prompts, tools) for tool in called]),
         tools=Counter(chain.from_iterable(tools)),
         final_tools=Counter([tool for each in called if each for tool in each[-1]]),
-        call_rows=sum([any([turn.blocks for turn in answers]) for answers in turns]),
+        call_rows=sum(any(turn.blocks for turn in answers) for answers in turns),
         final_call_rows=sum([bool(answers and answers[-1].blocks) for answers in turns]),
         places=array("L", lines),
         questions=questions,
         templates=array("Q", [text_hash(mask_names(question)) for question in questions]),
-        hashes=array("Q", [text_hash("\0".join([text for message in example.messages for text in (message.role, message.content)])) for example in examples]),
+        hashes=array(
+            "Q",
+            [
+                text_hash("\0".join([text for message in example.messages for text in (message.role, message.content)]))
+                for example in examples
+            ],
+        ),
         calls_first=bytearray([bool(answers and answers[0].blocks) for answers in turns]),
-        patterns=Counter({pattern: sum(any(re.search(pattern, block.code or "") for turn in answers for block in turn.blocks) for answers in turns) for pattern in patterns}),
+        patterns=Counter(
+            {
+                pattern: sum(
+                    any(re.search(pattern, block.code or "") for turn in answers for block in turn.blocks)
+                    for answers in turns
+                )
+                for pattern in patterns
+            }
+        ),
     )
     for line, faults in zip(lines, map(row_faults, readings)):
         for gate in dict(faults):

@@ -17,20 +17,63 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..agent.prompt_utils import system_prompt
-from .artifact_checks import check_adapter_files, check_eval_parser_matches_training_format, check_fused_model_config, check_quantized_model_config, check_quantized_model_smoke_test, check_training_loss
-from .audit import Audit, audit_folder
 from ..check_results import CheckResult, require_checks, summarize_checks
-from .data_checks import Thresholds, check_data, check_dataset_structural_validation, check_format_consistency, check_prompt_independence, check_supervision, check_system_prompt_consistency, check_training_data_content, check_training_data_coverage, check_training_data_distribution
-from .question_checks import check_contradictions, check_leakage, check_repetition, check_twins, check_variety
-from .question_checks import suite_places
+from punie.training.artifact_checks import (
+    check_adapter_files,
+    check_eval_parser_matches_training_format,
+    check_fused_model_config,
+    check_quantized_model_config,
+    check_quantized_model_smoke_test,
+    check_training_loss,
+)
+from .audit import Audit, audit_folder
+from punie.training.data_checks import (
+    Thresholds,
+    check_data,
+    check_dataset_structural_validation,
+    check_format_consistency,
+    check_prompt_independence,
+    check_supervision,
+    check_system_prompt_consistency,
+    check_training_data_content,
+    check_training_data_coverage,
+    check_training_data_distribution,
+)
+from punie.training.question_checks import (
+    check_contradictions,
+    check_leakage,
+    check_repetition,
+    check_twins,
+    check_variety,
+    suite_places,
+)
 from .reference import check_same_as_base
 from .supervision import Mask
 
 _all_ = [
-    "CheckResult", "Thresholds", "require_checks", "summarize_checks", "check_adapter_files", "check_contradictions", "check_dataset_structural_validation",
-    "check_eval_parser_matches_training_format", "check_format_consistency", "check_fused_model_config", "check_leakage", "check_prompt_independence", "check_quantized_model_config",
-    "check_quantized_model_smoke_test", "check_repetition", "check_supervision", "check_system_prompt_consistency", "check_training_data_content", "check_training_data_coverage",
-    "check_training_data_distribution", "check_training_loss", "check_twins", "check_variety",
+    "CheckResult",
+    "Thresholds",
+    "require_checks",
+    "summarize_checks",
+    "check_adapter_files",
+    "check_contradictions",
+    "check_dataset_structural_validation",
+    "check_eval_parser_matches_training_format",
+    "check_format_consistency",
+    "check_fused_model_config",
+    "check_leakage",
+    "check_prompt_independence",
+    "check_quantized_model_config",
+    "check_quantized_model_smoke_test",
+    "check_repetition",
+    "check_supervision",
+    "check_system_prompt_consistency",
+    "check_training_data_content",
+    "check_training_data_coverage",
+    "check_training_data_distribution",
+    "check_training_loss",
+    "check_twins",
+    "check_variety",
 ]
 
 # %% ../../nbs/training/20_checks.ipynb #bf4530a9
@@ -44,7 +87,10 @@ def check_audit(
 ) -> list[CheckResult]:
     """Run every data check on an audit, against the system prompt that is served and the suites that phases are judged on."""
     suites = suite_places()
-    twins = [check_twins(audit, suites, thresholds.twin, thresholds.twins, progress), check_variety(audit, thresholds.twin, thresholds.resembling, progress)]
+    twins = [
+        check_twins(audit, suites, thresholds.twin, thresholds.twins, progress),
+        check_variety(audit, thresholds.twin, thresholds.resembling, progress),
+    ]
     return [*check_data(audit, system_prompt(), suites, thresholds, mask, expected_format, expected_patterns), *twins]
 
 
@@ -57,7 +103,9 @@ def run_pre_training_checks(
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes read, and bytes in all
 ) -> list[CheckResult]:
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
-    return check_audit(audit_folder(data_directory, expected_patterns, progress), thresholds, mask, expected_format, expected_patterns)
+    return check_audit(
+        audit_folder(data_directory, expected_patterns, progress), thresholds, mask, expected_format, expected_patterns
+    )
 
 # %% ../../nbs/training/20_checks.ipynb #bd02ce7e
 def run_post_training_checks(
@@ -71,7 +119,10 @@ def run_post_training_checks(
     >>> [result.passed for result in run_post_training_checks(events, Path("no-such-folder"))]
     [True, False]
     """
-    return [check_training_loss(events, thresholds.max_loss, thresholds.min_fall), check_adapter_files(adapter_directory)]
+    return [
+        check_training_loss(events, thresholds.max_loss, thresholds.min_fall),
+        check_adapter_files(adapter_directory),
+    ]
 
 
 def run_post_fusion_checks(
@@ -84,7 +135,10 @@ def run_post_fusion_checks(
     >>> [result.passed for result in run_post_fusion_checks(Path("data/models/tiny"))]
     [True]
     """
-    return [check_fused_model_config(fused_directory, eos_token_id), *([check_same_as_base(fused_directory, base)] if base else [])]
+    return [
+        check_fused_model_config(fused_directory, eos_token_id),
+        *([check_same_as_base(fused_directory, base)] if base else []),
+    ]
 
 
 def run_post_quantization_checks(

@@ -18,12 +18,38 @@ from ..agent.typed_tools import TOOLS, Registry, ResultPart
 from .code_shape import mark_values, put_back, set_aside
 
 # %% ../../nbs/training/03_code_calls.ipynb #a6ebaa6f
-SANDBOX_NAMES = frozenset("abs bool dict divmod enumerate filter float format int isinstance iter len list map max min next print range repr round set slice sorted str sum tuple type zip json".split())
+SANDBOX_NAMES = frozenset(
+    "abs bool dict divmod enumerate filter float format int isinstance iter len list map max min next print range repr round set slice sorted str sum tuple type zip json".split()
+)
 MAX_CODE = 20_000  # characters; longer code is not read
-_REFUSED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.With, ast.Match, ast.Assert, ast.Raise, ast.Global, ast.Delete)
+_REFUSED = (
+    ast.Import,
+    ast.ImportFrom,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.While,
+    ast.With,
+    ast.Match,
+    ast.Assert,
+    ast.Raise,
+    ast.Global,
+    ast.Delete,
+)
 _LOOPS = (ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
-Problem = Literal["unknown_name", "missing_argument", "unknown_argument", "wrong_type", "not_literal", "in_loop", "unknown_field", "refused_syntax", "tool_as_value"]
+Problem = Literal[
+    "unknown_name",
+    "missing_argument",
+    "unknown_argument",
+    "wrong_type",
+    "not_literal",
+    "in_loop",
+    "unknown_field",
+    "refused_syntax",
+    "tool_as_value",
+]
 
 
 class UnreadableCode(ValueError):
@@ -77,7 +103,10 @@ class _Values:
                 return [ResultPart(callee, kind=self.tools[callee].returns)]
             return self.of(node.args[0], links - 1) if node.func.id in _SAME_ITEMS and node.args else [UNKNOWN]
         if isinstance(node, ast.Attribute):
-            return [owner.attribute(node.attr) or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in self.of(node.value, links - 1)]
+            return [
+                owner.attribute(node.attr) or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN
+                for owner in self.of(node.value, links - 1)
+            ]
         if isinstance(node, ast.Subscript):
             return [self._item(owner, node.slice) for owner in self.of(node.value, links - 1)]
         try:
@@ -96,7 +125,11 @@ class _Values:
     def settled(self, condition: ast.expr) -> bool:
         """Whether nothing in a condition has to be found out by running the program."""
         names = (node.id for node in ast.walk(condition) if isinstance(node, ast.Name) and node.id not in SANDBOX_NAMES)
-        return not any(value is UNKNOWN or isinstance(value, ResultPart) for name in names for value in self.held.get(name, [UNKNOWN]))
+        return not any(
+            value is UNKNOWN or isinstance(value, ResultPart)
+            for name in names
+            for value in self.held.get(name, [UNKNOWN])
+        )
 
     def known(self, node: ast.expr) -> object:
         """The value of an expression, `UNKNOWN` where there are several."""
@@ -118,14 +151,31 @@ def _follow(values: _Values, node: ast.AST, settles: bool) -> None:
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             _assign(values, target, values.of(node.value), settles)
     elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
-        _assign(values, node.target, values.of(node.value) if isinstance(node, ast.AnnAssign) and node.value else [UNKNOWN], settles)
+        _assign(
+            values,
+            node.target,
+            values.of(node.value) if isinstance(node, ast.AnnAssign) and node.value else [UNKNOWN],
+            settles,
+        )
     elif isinstance(node, _LOOPS):
         for loop in [node] if isinstance(node, ast.For) else node.generators:
             target, items = loop.target, loop.iter
-            if isinstance(items, ast.Call) and isinstance(items.func, ast.Name) and items.func.id == "enumerate" and items.args and isinstance(target, ast.Tuple) and len(target.elts) == 2:
+            if (
+                isinstance(items, ast.Call)
+                and isinstance(items.func, ast.Name)
+                and items.func.id == "enumerate"
+                and items.args
+                and isinstance(target, ast.Tuple)
+                and len(target.elts) == 2
+            ):
                 _assign(values, target.elts[0], [UNKNOWN], settles=True)
                 target, items = target.elts[1], items.args[0]
-            _assign(values, target, [owner.item() or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in values.of(items)], settles=True)
+            _assign(
+                values,
+                target,
+                [owner.item() or UNKNOWN if isinstance(owner, ResultPart) else UNKNOWN for owner in values.of(items)],
+                settles=True,
+            )
     elif isinstance(node, ast.Attribute):
         owners = values.of(node.value)
         for part in (owner.attribute(node.attr) for owner in owners if isinstance(owner, ResultPart)):
@@ -169,14 +219,21 @@ def _is_tool_call(node: ast.AST, tools: Registry) -> bool:
 def _problems(nodes: list[ast.AST], tools: Registry, unset: set[int]) -> Iterator[MadeCall]:
     """Find what a straight program does not do; `unset` are the names that are read before they have a value."""
     callees = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {node.arg for node in nodes if isinstance(node, ast.arg)}
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)} | {
+        node.arg for node in nodes if isinstance(node, ast.arg)
+    }
     looped: set[int] = set()  # nodes that a loop repeats
     for node in nodes:
         if isinstance(node, _REFUSED):
             yield MadeCall(type(node).__name__, None, "refused_syntax")
         elif isinstance(node, ast.Name) and node.id in tools and id(node) not in callees:
             yield MadeCall(node.id, None, "tool_as_value")
-        elif isinstance(node, ast.Name) and node.id not in tools and node.id not in SANDBOX_NAMES and (node.id not in stored or id(node) in unset and id(node) not in looped):
+        elif (
+            isinstance(node, ast.Name)
+            and node.id not in tools
+            and node.id not in SANDBOX_NAMES
+            and (node.id not in stored or id(node) in unset and id(node) not in looped)
+        ):
             yield MadeCall(node.id, None, "unknown_name")
         elif isinstance(node, _LOOPS) and id(node) not in looped:
             repeated = [*node.body, *node.orelse] if isinstance(node, ast.For) else [node]
@@ -185,21 +242,38 @@ def _problems(nodes: list[ast.AST], tools: Registry, unset: set[int]) -> Iterato
             looped.update(map(id, inside))
             yield from (MadeCall(inner.func.id, None, "in_loop") for inner in inside if _is_tool_call(inner, tools))
         elif isinstance(node, (ast.ExceptHandler, ast.Compare)):
-            rest = node.body if isinstance(node, ast.ExceptHandler) else node.comparators[1:]  # is run where something fails, or the comparison before it holds
+            rest = (
+                node.body if isinstance(node, ast.ExceptHandler) else node.comparators[1:]
+            )  # is run where something fails, or the comparison before it holds
             if any(_is_tool_call(inner, tools) for part in rest for inner in ast.walk(part)):
                 yield MadeCall(type(node).__name__, None, "refused_syntax")
 
 # %% ../../nbs/training/03_code_calls.ipynb #b9de2a82
 def _place(node: ast.AST) -> tuple[int, int, int]:
     """Where a node takes effect: an assignment and a loop after the value that they take, everything else where it begins."""
-    value = node.iter if isinstance(node, ast.For) else node.value if isinstance(node, (ast.Assign, ast.NamedExpr, ast.AugAssign, ast.AnnAssign)) else None
+    value = (
+        node.iter
+        if isinstance(node, ast.For)
+        else node.value
+        if isinstance(node, (ast.Assign, ast.NamedExpr, ast.AugAssign, ast.AnnAssign))
+        else None
+    )
     return (node.lineno, node.col_offset, 0) if value is None else (value.end_lineno, value.end_col_offset, 1)
 
 
 def _conditions(node: ast.AST, tools: Registry) -> list[ast.expr]:
     """The conditions that decide whether a part of a node is run, if there are any."""
     if isinstance(node, ast.BoolOp):
-        return node.values[: max((index for index, value in enumerate(node.values) if any(_is_tool_call(inner, tools) for inner in ast.walk(value))), default=0)]
+        return node.values[
+            : max(
+                (
+                    index
+                    for index, value in enumerate(node.values)
+                    if any(_is_tool_call(inner, tools) for inner in ast.walk(value))
+                ),
+                default=0,
+            )
+        ]
     return [node.test] if isinstance(node, (ast.If, ast.IfExp)) else []
 
 
@@ -217,8 +291,15 @@ def _read(tree: ast.Module, tools: Registry) -> Iterator[MadeCall]:
         _follow(values, node, settles=id(node) in top)
         if any(values.settled(condition) for condition in _conditions(node, tools)):
             settled.append(MadeCall(type(node).__name__, None, "refused_syntax"))
-    yield from (call._replace(reads=tuple(sorted(values.reads.get(place, ())))) if call.arguments is not None else call for place, call in calls)
-    moved = {node.arg if isinstance(node, ast.arg) else node.target.id for node in placed if isinstance(node, (ast.arg, ast.NamedExpr))}  # have a value in another order than the text's
+    yield from (
+        call._replace(reads=tuple(sorted(values.reads.get(place, ())))) if call.arguments is not None else call
+        for place, call in calls
+    )
+    moved = {
+        node.arg if isinstance(node, ast.arg) else node.target.id
+        for node in placed
+        if isinstance(node, (ast.arg, ast.NamedExpr))
+    }  # have a value in another order than the text's
     unset = {id(name) for name in early if name.id in values.held and name.id not in moved}
     yield from (*settled, *_problems(placed, tools, unset))
     yield from (MadeCall(name, None, "unknown_field") for name in values.unknown_fields)
@@ -252,7 +333,18 @@ def calls_in_code(
         raise UnreadableCode(f"code of {len(code)} characters")
     if (aside := set_aside(code)) and (calls := _calls_of_shape(aside[0], tools)) is not None:
         values = aside[1]
-        return tuple([MadeCall(call.tool, {name: put_back(value, values) for name, value in call.arguments.items()}, reads=call.reads) if call.arguments else call for call in calls])
+        return tuple(
+            [
+                MadeCall(
+                    call.tool,
+                    {name: put_back(value, values) for name, value in call.arguments.items()},
+                    reads=call.reads,
+                )
+                if call.arguments
+                else call
+                for call in calls
+            ]
+        )
     return _calls_of_text(code, tools)
 
 

@@ -31,7 +31,9 @@ def set_aside(code: str) -> tuple[str, list[str | int]] | None:
     return _DIGITS.sub("#", outside), [*texts, *map(int, numbers)]
 
 # %% ../../nbs/training/02_code_shape.ipynb #b7fa165f
-_NO_NUMBER = re.compile(r"(?<![(, =])#|#(?![,)])|-|\[[\s(]*#")  # digits that are part of a name, a fraction, a hexadecimal number; or a sign, an index
+_NO_NUMBER = re.compile(
+    r"(?<![(, =])#|#(?![,)])|-|\[[\s(]*#"
+)  # digits that are part of a name, a fraction, a hexadecimal number; or a sign, an index
 _FIRST_NUMBER = 7_000_000_000  # longer than any number that is set aside
 
 
@@ -44,7 +46,13 @@ def mark_values(shape: str) -> str | None:
     quote = '"' if '"' in shape else "'"
     pieces = shape.split(quote)
     texts = len(pieces) - 1
-    if "" in pieces[1:-1] or any(piece[-1:].isalnum() for piece in pieces[:-1]) or "\ue000" in shape or "{" in shape or _NO_NUMBER.search(shape):
+    if (
+        "" in pieces[1:-1]
+        or any(piece[-1:].isalnum() for piece in pieces[:-1])
+        or "\ue000" in shape
+        or "{" in shape
+        or _NO_NUMBER.search(shape)
+    ):
         return None
     code = pieces[0] + "".join(f"{quote}\ue000{index}\ue001{quote}{piece}" for index, piece in enumerate(pieces[1:]))
     numbers = itertools.count(_FIRST_NUMBER + texts)

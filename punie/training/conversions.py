@@ -15,10 +15,9 @@ from typing import get_args
 from pydantic import TypeAdapter, ValidationError
 
 from ..agent.prompt_utils import code_mode
-from ..agent.typed_tools import TOOLS
+from ..agent.typed_tools import TOOLS, call_text
 from ..settings import PunieError
 from .dataset import ChatMessage, Role, TrainingExample, has_half_pair
-from ..agent.typed_tools import call_text
 from .tool_call_parser import ToolCall, parse_tool_calls
 
 # %% ../../nbs/training/05_conversions.ipynb #8eff830e
@@ -46,7 +45,9 @@ def _code(call: ToolCall) -> str:
     tool = TOOLS[call.name]
     declared, arguments = tool.signature.parameters, call.arguments
     if call.form == "xml":
-        arguments = {name: _typed(text, declared[name]) if name in declared else text for name, text in arguments.items()}
+        arguments = {
+            name: _typed(text, declared[name]) if name in declared else text for name, text in arguments.items()
+        }
     try:
         return f"print({call_text(tool.name, tool.bind(**arguments))})"
     except TypeError as error:
@@ -77,7 +78,9 @@ def find_blocks(
     [(6, 102, 1)]
     """
     end = 0
-    for _, group in groupby(parse_tool_calls(text)[1], key=lambda call: id(call.raw)):  # the calls of one block share one raw text
+    for _, group in groupby(
+        parse_tool_calls(text)[1], key=lambda call: id(call.raw)
+    ):  # the calls of one block share one raw text
         calls = list(group)
         raw, unclosed = calls[0].raw, calls[0].form == "fence" and not calls[0].raw.endswith("\n```")
         start = len(text) - len(raw) if unclosed else text.index(raw, end)
@@ -114,7 +117,12 @@ def row_to_code_mode(
     >>> row.messages[1].content == code_mode('print(typecheck("a.py"))')
     True
     """
-    return TrainingExample(tuple(replace(turn, content=to_code_mode(turn.content)) if turn.role == "assistant" else turn for turn in row.messages))
+    return TrainingExample(
+        tuple(
+            replace(turn, content=to_code_mode(turn.content)) if turn.role == "assistant" else turn
+            for turn in row.messages
+        )
+    )
 
 # %% ../../nbs/training/05_conversions.ipynb #a50cb184
 _START, _END = "<|im_start|>", "<|im_end|>"
@@ -130,9 +138,13 @@ def messages_to_text(
     """
     for number, message in enumerate(messages, 1):
         if message.role not in get_args(Role):
-            raise PunieError(f"message {number} has the unknown role {message.role!r}; use one of {', '.join(get_args(Role))}")
+            raise PunieError(
+                f"message {number} has the unknown role {message.role!r}; use one of {', '.join(get_args(Role))}"
+            )
         if _START in message.content or _END in message.content:
-            raise PunieError(f"message {number} holds {_START} or {_END}, which opens or ends a turn in ChatML; mend or remove the row")
+            raise PunieError(
+                f"message {number} holds {_START} or {_END}, which opens or ends a turn in ChatML; mend or remove the row"
+            )
     return "".join(f"{_START}{message.role}\n{message.content}{_END}\n" for message in messages)
 
 # %% ../../nbs/training/05_conversions.ipynb #fbfde19b
@@ -152,7 +164,9 @@ def text_to_messages(
         role, _, body = turn.partition("\n")
         content, end, after = body.partition(_END)
         if role not in get_args(Role):
-            raise PunieError(f"no ChatML: turn {number} has the unknown role {role[:40]!r}; use one of {', '.join(get_args(Role))}")
+            raise PunieError(
+                f"no ChatML: turn {number} has the unknown role {role[:40]!r}; use one of {', '.join(get_args(Role))}"
+            )
         if not end:
             raise PunieError(f"no ChatML: turn {number} has no {_END}; close it, or remove a row that was cut off")
         if after not in ("", "\n"):

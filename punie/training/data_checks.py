@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..agent.typed_tools import TOOLS
-from .audit import Audit, Faults, Tally
 from ..check_results import CheckResult
+from .audit import Audit, Faults, Tally
 from .question_checks import Questions, check_contradictions, check_leakage, check_repetition
 from .row_faults import GATES
 from .supervision import Mask
@@ -34,12 +34,20 @@ class Thresholds(BaseModel):
     min_rows: int = Field(default=25, ge=0)  # training rows that call each tool
     min_direct: float = Field(default=0.10, ge=0, le=1)  # share of training rows without a call
     max_direct: float = Field(default=0.20, ge=0, le=1)
-    faulty: dict[str, float] = Field(default_factory=dict, validate_default=True)  # greatest share of rows with a fault, by gate; 0 where nothing is said
+    faulty: dict[str, float] = Field(
+        default_factory=dict, validate_default=True
+    )  # greatest share of rows with a fault, by gate; 0 where nothing is said
     repeated: float = Field(default=0.0, ge=0, le=1)  # greatest share of rows that repeat another of their split
     twin: float = Field(default=0.9, gt=0, le=1)  # similarity from which two questions count as twins
-    twins: float = Field(default=0.0, ge=0, le=1)  # greatest share of validation or suite questions with a twin in training
-    templates: float = Field(default=0.0, ge=0, le=1)  # the same, of questions that equal a training question but for their names
-    resembling: float = Field(default=0.25, ge=0, le=1)  # greatest share of training questions with a twin earlier in training
+    twins: float = Field(
+        default=0.0, ge=0, le=1
+    )  # greatest share of validation or suite questions with a twin in training
+    templates: float = Field(
+        default=0.0, ge=0, le=1
+    )  # the same, of questions that equal a training question but for their names
+    resembling: float = Field(
+        default=0.25, ge=0, le=1
+    )  # greatest share of training questions with a twin earlier in training
     unseen: float = Field(default=0.0, ge=0, le=1)  # greatest share of training rows that the run never sees
     max_loss: float = Field(default=2.0, gt=0)  # highest final loss, in nats a token
     min_fall: float = Field(default=0.1, ge=0)  # least fall of the loss, in nats a token
@@ -57,8 +65,12 @@ class Thresholds(BaseModel):
 
 # %% ../../nbs/training/18_data_checks.ipynb #ffea6f71
 FINE = {
-    "structure": "every row is a sound conversation", "code": "all code is Python within the registry and the sandbox", "fields": "every field that code reads exists",
-    "scorable": "every call can be judged by reading it", "invented": "every argument was stated by the user", "promises": "no answer promises a call that it does not make",
+    "structure": "every row is a sound conversation",
+    "code": "all code is Python within the registry and the sandbox",
+    "fields": "every field that code reads exists",
+    "scorable": "every call can be judged by reading it",
+    "invented": "every argument was stated by the user",
+    "promises": "no answer promises a call that it does not make",
 }
 
 
@@ -73,7 +85,11 @@ def _check_faults(audit: Audit, gate: str, name: str, most: float, fine: str) ->
     found = _all_faults(audit, gate)
     if not found.rows:
         return CheckResult(name, True, fine)
-    kinds = ", ".join(f"{kind} {count}" for kind, count in found.kinds.most_common(3)) if gate in ("code", "scorable") else ""
+    kinds = (
+        ", ".join(f"{kind} {count}" for kind, count in found.kinds.most_common(3))
+        if gate in ("code", "scorable")
+        else ""
+    )
     message = f"{found.faults} faults in {found.rows} of {audit.rows} rows{f' ({kinds})' if kinds else ''}, {most:.1%} of rows allowed"
     return CheckResult(name, found.rows <= most * audit.rows, message, tuple(found.worst))
 
@@ -105,8 +121,14 @@ def check_format_consistency(audit: Audit, expected_format: str = "messages", mo
     """
     layouts = sum((tally.layouts for tally in audit.splits.values()), Counter())
     if set(layouts) != {expected_format}:
-        return CheckResult("format", False, f"rows have the layout {' and '.join(f'{layout} ({count})' for layout, count in layouts.items())}, wanted is {expected_format}")
-    return _check_faults(audit, "format", "format", most, f"{audit.rows} rows in the layout {expected_format}, every call in Format A")
+        return CheckResult(
+            "format",
+            False,
+            f"rows have the layout {' and '.join(f'{layout} ({count})' for layout, count in layouts.items())}, wanted is {expected_format}",
+        )
+    return _check_faults(
+        audit, "format", "format", most, f"{audit.rows} rows in the layout {expected_format}, every call in Format A"
+    )
 
 # %% ../../nbs/training/18_data_checks.ipynb #e0a5f833
 def check_training_data_distribution(audit: Audit, min_direct: float, max_direct: float) -> CheckResult:
@@ -147,9 +169,18 @@ def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
     hidden = {"final_turn": train.call_rows - train.final_call_rows}
     message = f"the mask {mask} hides the calls of {hidden.get(mask, 0)} of {train.call_rows} training rows that call"
     if mask != "final_turn":
-        lost = ", ".join(f"{tool} {train.tools[tool]} rows / {train.final_tools[tool]} supervised" for tool in TOOLS if train.tools[tool] and not train.final_tools[tool])
+        lost = ", ".join(
+            f"{tool} {train.tools[tool]} rows / {train.final_tools[tool]} supervised"
+            for tool in TOOLS
+            if train.tools[tool] and not train.final_tools[tool]
+        )
         message += f"; final_turn would hide {hidden['final_turn']}{f' ({lost})' if lost else ''}"
-    return CheckResult("supervision", not blind, message, tuple(f"{tool}: {train.tools[tool]} rows / {seen[tool]} supervised" for tool in blind))
+    return CheckResult(
+        "supervision",
+        not blind,
+        message,
+        tuple(f"{tool}: {train.tools[tool]} rows / {seen[tool]} supervised" for tool in blind),
+    )
 
 # %% ../../nbs/training/18_data_checks.ipynb #322620c9
 def check_system_prompt_consistency(audit: Audit, expected: str) -> CheckResult:
@@ -160,10 +191,29 @@ def check_system_prompt_consistency(audit: Audit, expected: str) -> CheckResult:
     """
     prompts = sum((tally.prompts for tally in audit.splits.values()), Counter())
     others = [prompt for prompt, _ in prompts.most_common() if prompt != expected]
-    served = "one is the served one" if expected in prompts and others else "it is the served one" if not others else "none is the served one"
+    served = (
+        "one is the served one"
+        if expected in prompts and others
+        else "it is the served one"
+        if not others
+        else "none is the served one"
+    )
     message = f"{len(prompts)} system prompt{'s' if len(prompts) > 1 else ''} ({', '.join(f'{count} rows' for _, count in prompts.most_common(5))}), {served}"
-    diff = [line for line in difflib.unified_diff(expected.splitlines(), others[0].splitlines(), n=0, lineterm="") if line[:2] not in ("--", "++", "@@")] if others else []
-    return CheckResult("system prompt", not others, message, tuple(f"{line[0]} {line[1:]}"[:160] for line in sorted(diff, key=lambda line: line[0] != "+")[:6]))
+    diff = (
+        [
+            line
+            for line in difflib.unified_diff(expected.splitlines(), others[0].splitlines(), n=0, lineterm="")
+            if line[:2] not in ("--", "++", "@@")
+        ]
+        if others
+        else []
+    )
+    return CheckResult(
+        "system prompt",
+        not others,
+        message,
+        tuple(f"{line[0]} {line[1:]}"[:160] for line in sorted(diff, key=lambda line: line[0] != "+")[:6]),
+    )
 
 
 def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
@@ -179,7 +229,10 @@ def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
         if len(train.prompts) > 1 and rows == train.tools[tool] >= least and train.prompts[prompt] < 0.9 * train.rows:
             under.setdefault(prompt, []).append(tool)
     message = f"{sum(map(len, under.values()))} of {len(train.tools)} tools are called under one of {len(train.prompts)} system prompts alone"
-    worst = (f"the prompt {prompt[:40]!r} ({train.prompts[prompt] / train.rows:.1%} of rows) alone: {', '.join(tools)}" for prompt, tools in under.items())
+    worst = (
+        f"the prompt {prompt[:40]!r} ({train.prompts[prompt] / train.rows:.1%} of rows) alone: {', '.join(tools)}"
+        for prompt, tools in under.items()
+    )
     return CheckResult("prompt and tools", not under, message, tuple(worst))
 
 # %% ../../nbs/training/18_data_checks.ipynb #dcc5830c

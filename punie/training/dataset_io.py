@@ -32,24 +32,33 @@ def parse_row(
     """
     if isinstance(row.get("text"), str) and "messages" not in row:
         if has_half_pair(row["text"]):
-            raise PunieError(f"{place}: the text holds half a surrogate pair, which no tokenizer can read; mend or remove the row")
+            raise PunieError(
+                f"{place}: the text holds half a surrogate pair, which no tokenizer can read; mend or remove the row"
+            )
         try:
             return TrainingExample(text_to_messages(row["text"]), tuple(sorted(row.keys() - {"text"})))
         except PunieError as error:
             raise PunieError(f"{place}: {error}") from error
     if not isinstance(row.get("messages"), list):
-        raise PunieError(f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', this one has {reprlib.repr(sorted(row))}")
+        raise PunieError(
+            f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', this one has {reprlib.repr(sorted(row))}"
+        )
     messages, ignored = [], sorted(row.keys() - {"messages"})
     for number, message in enumerate(row["messages"], 1):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+        if (
+            not isinstance(message, dict)
+            or not isinstance(message.get("role"), str)
+            or not isinstance(message.get("content"), str)
+        ):
             raise PunieError(f"{place}: message {number} must have a text 'role' and a text 'content'")
         if has_half_pair(message["role"]) or has_half_pair(message["content"]):
-            raise PunieError(f"{place}: message {number} holds half a surrogate pair, which no tokenizer can read; mend or remove the row")
+            raise PunieError(
+                f"{place}: message {number} holds half a surrogate pair, which no tokenizer can read; mend or remove the row"
+            )
         messages.append(ChatMessage(message["role"], message["content"]))
         if len(message) > 2:
             ignored += [f"{key} of message {number}" for key in sorted(message.keys() - {"role", "content"})]
     return TrainingExample(tuple(messages), tuple(ignored))
-
 
 # %% ../../nbs/training/06_dataset_io.ipynb #30bc763b
 _ROLE_AND_CONTENT = itemgetter("role", "content")
@@ -61,7 +70,9 @@ def _parse_plain(line: bytes) -> TrainingExample | None:
         within = "".join(chain.from_iterable(texts)).count('"')
     except (ValueError, TypeError, KeyError):
         return None
-    marks = 2 + 8 * len(texts) + within  # around each key and text; a key that stands twice, or that no trainer reads, has more
+    marks = (
+        2 + 8 * len(texts) + within
+    )  # around each key and text; a key that stands twice, or that no trainer reads, has more
     plain = texts and line.count(b'"') == marks and b"\\u0022" not in line  # which is a mark, too
     return TrainingExample(tuple(starmap(ChatMessage, texts))) if plain else None
 
@@ -107,7 +118,9 @@ def split_files(folder: Path, split: str) -> list[Path]:
     try:
         return [path for path in (folder / f"{split}.jsonl", folder / f"{split}.jsonl.gz") if path.exists()]
     except OSError as error:
-        raise PunieError(f"cannot read {str(folder)[:200]}: {error.strerror}; check its name and permissions") from error
+        raise PunieError(
+            f"cannot read {str(folder)[:200]}: {error.strerror}; check its name and permissions"
+        ) from error
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -122,7 +135,9 @@ def data_files(folder: Path) -> list[Path]:
         if len(found) > 1:
             raise PunieError(f"{folder} holds both {found[0].name} and {found[1].name}; keep one")
         if not found and split != "test":
-            raise PunieError(f"{folder / f'{split}.jsonl'} does not exist; build the data set with `punie data build {folder.name}`, or name another folder")
+            raise PunieError(
+                f"{folder / f'{split}.jsonl'} does not exist; build the data set with `punie data build {folder.name}`, or name another folder"
+            )
         files += found
     return files
 

@@ -21,12 +21,16 @@ _BRIEF.maxlist, _BRIEF.maxstring = 8, 60
 @lru_cache(maxsize=1024)
 def _order_faults(roles: tuple[str, ...]) -> tuple[str, ...]:
     """List what is wrong with the roles of a row and with their order."""
-    faults = [f"message {n} has the unknown role {_BRIEF.repr(role)}" for n, role in enumerate(roles, 1) if role not in ROLES]
+    faults = [
+        f"message {n} has the unknown role {_BRIEF.repr(role)}" for n, role in enumerate(roles, 1) if role not in ROLES
+    ]
     turns = roles[1:] if roles[0] == "system" else roles
     if turns[-1] != "assistant":
         faults.append("the last turn is not the assistant's, so there is nothing to learn from it")
     if turns != (("user", "assistant") * len(turns))[: len(turns)]:
-        faults.append(f"turns must alternate from user to assistant after an optional system prompt, these are {_BRIEF.repr(list(roles))}")
+        faults.append(
+            f"turns must alternate from user to assistant after an optional system prompt, these are {_BRIEF.repr(list(roles))}"
+        )
     return tuple(faults)
 
 
@@ -55,4 +59,9 @@ def validate_dataset(dataset: TrainingDataset) -> list[str]:
     >>> validate_dataset(TrainingDataset("one row", (TrainingExample(()),), ()))
     ['train[0] has fewer than two messages']
     """
-    return [f"{split}[{index}] {fault}" for split, rows in dataset.splits.items() for index, row in enumerate(rows) for fault in validate_example(row)]
+    return [
+        f"{split}[{index}] {fault}"
+        for split, rows in dataset.splits.items()
+        for index, row in enumerate(rows)
+        for fault in validate_example(row)
+    ]

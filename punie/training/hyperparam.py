@@ -109,7 +109,11 @@ def parse_training_log(
     """
     if path.suffix == ".jsonl":
         events = (event for event in read_events(path) if event["kind"] in ("train", "valid"))
-        readings = [(event["update"], event["kind"], float(event["loss"])) for event in events if isinstance(event.get("loss"), int | float)]
+        readings = [
+            (event["update"], event["kind"], float(event["loss"]))
+            for event in events
+            if isinstance(event.get("loss"), int | float)
+        ]
     else:
         readings = [reading for line in re.split(r"[\r\n]", read_text(path)) if (reading := read_line(line))]
     if not readings:
@@ -124,12 +128,26 @@ def plot_losses(
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
-    curves = {f"{name}, run {number + 1}" if entries[-1].run else name: [entry for entry in entries if entry.run == number] for name, entries in runs.items() for number in range(entries[-1].run + 1)}
+    curves = {
+        f"{name}, run {number + 1}" if entries[-1].run else name: [entry for entry in entries if entry.run == number]
+        for name, entries in runs.items()
+        for number in range(entries[-1].run + 1)
+    }
     for number, (name, entries) in enumerate(curves.items()):
-        train, valid = ([(entry.iteration, value) for entry in entries if (value := getattr(entry, field)) is not None] for field in ("train_loss", "val_loss"))
-        axes.plot(*zip(*train), color=f"C{number}", linewidth=0.8, alpha=0.7, label=None if valid else name) if train else None
+        train, valid = (
+            [(entry.iteration, value) for entry in entries if (value := getattr(entry, field)) is not None]
+            for field in ("train_loss", "val_loss")
+        )
+        axes.plot(
+            *zip(*train), color=f"C{number}", linewidth=0.8, alpha=0.7, label=None if valid else name
+        ) if train else None
         axes.plot(*zip(*valid), "o-", color=f"C{number}", markersize=4, label=name) if valid else None
-    axes.set(title=f"Loss of {len(curves)} runs: validation with points, training thin", xlabel="iteration", ylabel="loss per supervised token", ylim=(0, None))
+    axes.set(
+        title=f"Loss of {len(curves)} runs: validation with points, training thin",
+        xlabel="iteration",
+        ylabel="loss per supervised token",
+        ylim=(0, None),
+    )
     axes.legend()
     pyplot.close(figure)  # shown once, as the cell's value
     return figure

@@ -51,7 +51,10 @@ class Ledger:
     @property
     def totals(self) -> dict[str, int]:
         """Tokens over all rows."""
-        return {name: sum(getattr(row, name) for row in self.rows) for name in ("rendered", "call", "prose", "hidden", "truncated")}
+        return {
+            name: sum(getattr(row, name) for row in self.rows)
+            for name in ("rendered", "call", "prose", "hidden", "truncated")
+        }
 
     @property
     def tools(self) -> dict[str, dict[str, int]]:
@@ -61,16 +64,32 @@ class Ledger:
             rows.update(row.tools.keys())
             seen.update(tool for tool, count in row.tools.items() if count)
             tokens.update(row.tools)
-        return {tool: {"rows": rows[tool], "supervised rows": seen[tool], "supervised tokens": tokens[tool]} for tool in rows}
+        return {
+            tool: {"rows": rows[tool], "supervised rows": seen[tool], "supervised tokens": tokens[tool]}
+            for tool in rows
+        }
 
     def _repr_markdown_(self) -> str:
-        head = f"{len(self.rows):,} rows under `{self.mask}`: " + ", ".join(f"{count:,} {name}" for name, count in self.totals.items())
-        lines = (f"| {tool} | {' | '.join(f'{count:,}' for count in counts.values())} |" for tool, counts in sorted(self.tools.items()))
-        return "\n".join([f"{head}.\n", "| tool | rows | supervised rows | supervised tokens |", "|---|---|---|---|", *lines])
+        head = f"{len(self.rows):,} rows under `{self.mask}`: " + ", ".join(
+            f"{count:,} {name}" for name, count in self.totals.items()
+        )
+        lines = (
+            f"| {tool} | {' | '.join(f'{count:,}' for count in counts.values())} |"
+            for tool, counts in sorted(self.tools.items())
+        )
+        return "\n".join(
+            [f"{head}.\n", "| tool | rows | supervised rows | supervised tokens |", "|---|---|---|---|", *lines]
+        )
 
     def summary(self) -> dict:
         """Everything that a run keeps of its ledger."""
-        return {"mask": self.mask, "rows": len(self.rows), "longest": max((row.rendered for row in self.rows), default=0), **self.totals, "tools": self.tools}
+        return {
+            "mask": self.mask,
+            "rows": len(self.rows),
+            "longest": max((row.rendered for row in self.rows), default=0),
+            **self.totals,
+            "tools": self.tools,
+        }
 
 # %% ../../nbs/training/12_ledger.ipynb #11315f6d
 def _entry(row: SupervisedRow, limit: int) -> LedgerRow:
@@ -78,7 +97,9 @@ def _entry(row: SupervisedRow, limit: int) -> LedgerRow:
     kept, calls, tools = Counter(seen), row.parts.count("call"), Counter(dict.fromkeys(row.tools, 0))
     for place, called in row.turns:
         tools.update(dict.fromkeys(called, seen[place.start : place.stop].count("call")))
-    return LedgerRow(dict(tools), len(row.ids), kept["call"], kept["prose"], calls - kept["call"], max(0, len(row.ids) - limit))
+    return LedgerRow(
+        dict(tools), len(row.ids), kept["call"], kept["prose"], calls - kept["call"], max(0, len(row.ids) - limit)
+    )
 
 
 def make_ledger(
@@ -105,14 +126,26 @@ def check_ledger(ledger: Ledger) -> CheckResult:
     ('hover: 1 rows, 0 with a supervised call',)
     """
     totals = ledger.totals
-    blind = [f"{tool}: {counts['rows']} rows, 0 with a supervised call" for tool, counts in ledger.tools.items() if not counts["supervised rows"]]
+    blind = [
+        f"{tool}: {counts['rows']} rows, 0 with a supervised call"
+        for tool, counts in ledger.tools.items()
+        if not counts["supervised rows"]
+    ]
     cut = sum(row.truncated > 0 for row in ledger.rows)
     seen = totals["call"] + totals["prose"]
     message = f"{seen} of {totals['rendered']} tokens supervised, {totals['call'] / max(1, seen):.1%} of them in calls; {totals['hidden']} tokens of calls hidden; {cut} rows cut off"
-    return CheckResult("ledger", not blind and not cut, message, (*blind, *([f"{totals['truncated']} tokens lie beyond the limit"] if cut else [])))
+    return CheckResult(
+        "ledger",
+        not blind and not cut,
+        message,
+        (*blind, *([f"{totals['truncated']} tokens lie beyond the limit"] if cut else [])),
+    )
 
 # %% ../../nbs/training/12_ledger.ipynb #72dd8964
-COLOURS: dict[Part, str] = {"call": "#0072B2", "prose": "#D55E00"}  # of supervised tokens; readable on white and on black
+COLOURS: dict[Part, str] = {
+    "call": "#0072B2",
+    "prose": "#D55E00",
+}  # of supervised tokens; readable on white and on black
 PALE = "#888888"
 
 
@@ -154,4 +187,6 @@ def colour_row(
     row = supervise(example, tokenizer, mask)
     colours = [COLOURS.get(part, PALE) if seen else PALE for part, seen in zip(row.parts, row.supervised)]
     starts = [0, *(place for place in range(1, len(colours)) if colours[place] != colours[place - 1]), len(colours)]
-    return ColouredRow(tuple((tokenizer.decode(row.ids[start:end]), colours[start]) for start, end in zip(starts, starts[1:])))
+    return ColouredRow(
+        tuple((tokenizer.decode(row.ids[start:end]), colours[start]) for start, end in zip(starts, starts[1:]))
+    )

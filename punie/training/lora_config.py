@@ -40,7 +40,9 @@ class LoRAConfig(BaseModel):
     rank: int = Field(default=8, gt=0)
     scale: float = Field(default=20.0, gt=0)  # factor on the learned change
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    keys: tuple[str, ...] | None = Field(default=None, min_length=1)  # modules of a block to tune, such as self_attn.q_proj; None for every linear one
+    keys: tuple[str, ...] | None = Field(
+        default=None, min_length=1
+    )  # modules of a block to tune, such as self_attn.q_proj; None for every linear one
     mask: Mask = "assistant_turns"  # what the loss sees
     max_tokens: int = Field(default=2048, gt=0)  # longest row
     long_rows: LongRows = "refuse"  # what happens to a longer one; none is ever cut
@@ -72,13 +74,17 @@ class LoRAConfig(BaseModel):
         """Count the optimizer steps over so many training rows. Raises `PunieError` where the warmup takes them all."""
         updates = self.updates or math.ceil(self.epochs * math.ceil(rows / self.batch_size) / self.accumulation)
         if self.warmup >= updates:
-            raise PunieError(f"warmup = {self.warmup} leaves none of the {updates} updates in {self.length} of {rows} rows; lower it")
+            raise PunieError(
+                f"warmup = {self.warmup} leaves none of the {updates} updates in {self.length} of {rows} rows; lower it"
+            )
         return updates
 
     def share_of(self, layers: int) -> str:
         """Say which share of a model's layers is tuned. Raises `PunieError` where it has fewer."""
         if self.num_layers > layers:
-            raise PunieError(f"num_layers = {self.num_layers}, but the base has {layers} layers; lower it in the phase file")
+            raise PunieError(
+                f"num_layers = {self.num_layers}, but the base has {layers} layers; lower it in the phase file"
+            )
         return f"{self.num_layers}/{layers} = {self.num_layers / layers:.0%}"
 
 # %% ../../nbs/training/13_lora_config.ipynb #78259203
@@ -114,12 +120,35 @@ def to_mlx_lm(
     if config.mask not in ("final_turn", "none"):
         raise PunieError(f'mlx_lm lora cannot express the mask {config.mask}; say mask = "final_turn" or "none"')
     updates, each = config.count_updates(rows), config.accumulation
-    lora = {"rank": config.rank, "scale": config.scale, "dropout": config.dropout} | ({"keys": list(config.keys)} if config.keys else {})
-    return yaml.safe_dump({
-        "model": model, "train": True, "data": data, "adapter_path": adapter_path, "seed": seed, "fine_tune_type": "lora",
-        "num_layers": config.num_layers, "lora_parameters": lora, "mask_prompt": config.mask == "final_turn",
-        "batch_size": config.batch_size, "iters": updates * each, "grad_accumulation_steps": each, "max_seq_length": config.max_tokens,
-        "optimizer": config.optimizer, "optimizer_config": {config.optimizer: {"weight_decay": config.weight_decay} if config.weight_decay else {}},
-        "learning_rate": config.learning_rate, "lr_schedule": _mlx_lm_schedule(config, updates), "grad_checkpoint": config.grad_checkpoint,
-        "val_batches": -1, "steps_per_report": config.report_every * each, "steps_per_eval": config.eval_every * each, "save_every": config.save_every * each,
-    }, sort_keys=False)
+    lora = {"rank": config.rank, "scale": config.scale, "dropout": config.dropout} | (
+        {"keys": list(config.keys)} if config.keys else {}
+    )
+    return yaml.safe_dump(
+        {
+            "model": model,
+            "train": True,
+            "data": data,
+            "adapter_path": adapter_path,
+            "seed": seed,
+            "fine_tune_type": "lora",
+            "num_layers": config.num_layers,
+            "lora_parameters": lora,
+            "mask_prompt": config.mask == "final_turn",
+            "batch_size": config.batch_size,
+            "iters": updates * each,
+            "grad_accumulation_steps": each,
+            "max_seq_length": config.max_tokens,
+            "optimizer": config.optimizer,
+            "optimizer_config": {
+                config.optimizer: {"weight_decay": config.weight_decay} if config.weight_decay else {}
+            },
+            "learning_rate": config.learning_rate,
+            "lr_schedule": _mlx_lm_schedule(config, updates),
+            "grad_checkpoint": config.grad_checkpoint,
+            "val_batches": -1,
+            "steps_per_report": config.report_every * each,
+            "steps_per_eval": config.eval_every * each,
+            "save_every": config.save_every * each,
+        },
+        sort_keys=False,
+    )

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from datasketch import MinHash
 
 # %% ../../nbs/training/09_near_duplicates.ipynb #8aa3c833
-PERMUTATIONS, BANDS, RUN = 64, 16, 4  # hashes of a text; bands that they are cut into; characters that are hashed together
+PERMUTATIONS, BANDS, RUN = (
+    64,
+    16,
+    4,
+)  # hashes of a text; bands that they are cut into; characters that are hashed together
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ class _Index:
             if band in self.sharing:
                 proposed[np.frombuffer(self.sharing[band], np.int64)] = True
         near = proposed.nonzero()[0].tolist()
-        found = process.extractOne(text, [self.texts[index] for index in near], scorer=fuzz.ratio, score_cutoff=100 * least)
+        found = process.extractOne(
+            text, [self.texts[index] for index in near], scorer=fuzz.ratio, score_cutoff=100 * least
+        )
         return (self.places[near[found[2]]], found[1] / 100) if found else None
 
 # %% ../../nbs/training/09_near_duplicates.ipynb #8c623ab3

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..agent.prompt_utils import render
-from ..settings import PunieError
 from ..check_results import CheckResult
+from ..settings import PunieError
 from .dataset import TrainingExample
 from ..weights.model_files import stop_faults
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/training/15_preflight.ipynb #ceb6b143
 QWEN3_TOKENS = {
-    "<|im_start|>": 151644, "<|im_end|>": 151645, "<tool_call>": 151657, "</tool_call>": 151658, "<tool_response>": 151665, "</tool_response>": 151666,
+    "<|im_start|>": 151644,
+    "<|im_end|>": 151645,
+    "<tool_call>": 151657,
+    "</tool_call>": 151658,
+    "<tool_response>": 151665,
+    "</tool_response>": 151666,
 }
 
 
@@ -35,7 +40,11 @@ def check_special_tokens(tokenizer: "PreTrainedTokenizerBase", expected: dict[st
     >>> check_special_tokens(load_tokenizer("data/models/tiny"), {"<|im_end|>": 151645}).message
     '<|im_end|> is [2], not [151645]'
     """
-    faults = [f"{token} is {ids}, not [{number}]" for token, number in expected.items() if (ids := tokenizer.encode(token, add_special_tokens=False)) != [number]]
+    faults = [
+        f"{token} is {ids}, not [{number}]"
+        for token, number in expected.items()
+        if (ids := tokenizer.encode(token, add_special_tokens=False)) != [number]
+    ]
     return CheckResult("special tokens", not faults, "; ".join(faults) or f"{len(expected)} tokens have their ids")
 
 # %% ../../nbs/training/15_preflight.ipynb #95ecf3f2
@@ -48,7 +57,13 @@ def check_end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> CheckResult:
     """
     text = render([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], tokenizer)
     ends = text.rstrip().endswith(tokenizer.eos_token or "\0")
-    return CheckResult("end of turn", ends, f"a turn ends with {tokenizer.eos_token}" if ends else f"a turn does not end with the stop token {tokenizer.eos_token}: {text[-30:]!r}")
+    return CheckResult(
+        "end of turn",
+        ends,
+        f"a turn ends with {tokenizer.eos_token}"
+        if ends
+        else f"a turn does not end with the stop token {tokenizer.eos_token}: {text[-30:]!r}",
+    )
 
 
 def check_stop_tokens(folder: Path) -> CheckResult:
@@ -98,7 +113,12 @@ def served_turns(
         whole = render(messages, tokenizer)
         answers = [turn for turn, message in enumerate(messages) if message["role"] == "assistant"]
         turns += [
-            ServedTurn(f"row {number}, turn {turn + 1}", render(messages[:turn], tokenizer, generate=True), whole, messages[turn]["content"])
+            ServedTurn(
+                f"row {number}, turn {turn + 1}",
+                render(messages[:turn], tokenizer, generate=True),
+                whole,
+                messages[turn]["content"],
+            )
             for turn in (answers[-1:] if last_only else answers)
         ]
     return turns
@@ -117,10 +137,15 @@ def first_difference(
     >>> first_difference(tokenizer, tokenizer.encode("git log"), tokenizer.encode("git diff"), ("served", "trained"))
     "at token 2, after 'git ': served 'log', trained 'diff'"
     """
-    place = next((place for place, pair in enumerate(zip(ids, others)) if pair[0] != pair[1]), min(len(ids), len(others)))
+    place = next(
+        (place for place, pair in enumerate(zip(ids, others)) if pair[0] != pair[1]), min(len(ids), len(others))
+    )
     if place == len(ids):
         return None
-    before, here, there = (tokenizer.decode(part) for part in (ids[max(0, place - 2) : place], ids[place : place + 3], others[place : place + 3]))
+    before, here, there = (
+        tokenizer.decode(part)
+        for part in (ids[max(0, place - 2) : place], ids[place : place + 3], others[place : place + 3])
+    )
     return f"at token {place}, after {before!r}: {names[0]} {here!r}, {names[1]} {there!r}"
 
 
@@ -132,7 +157,10 @@ def encode_all(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> di
     {'<|im_end|>': [2]}
     """
     unique = list(dict.fromkeys(texts))
-    return {text: encoding.ids for text, encoding in zip(unique, tokenizer.backend_tokenizer.encode_batch(unique, add_special_tokens=False))}
+    return {
+        text: encoding.ids
+        for text, encoding in zip(unique, tokenizer.backend_tokenizer.encode_batch(unique, add_special_tokens=False))
+    }
 
 
 def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
@@ -143,7 +171,11 @@ def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[S
     ("row 1, turn 2: at token 2, after 'git ': served 'log', trained 'diff'",)
     """
     ids = encode_all([text for turn in turns for text in (turn.prompt, turn.row)], tokenizer)
-    faults = [f"{turn.place}: {difference}" for turn in turns if (difference := first_difference(tokenizer, ids[turn.prompt], ids[turn.row], ("served", "trained")))]
+    faults = [
+        f"{turn.place}: {difference}"
+        for turn in turns
+        if (difference := first_difference(tokenizer, ids[turn.prompt], ids[turn.row], ("served", "trained")))
+    ]
     message = f"{len(turns) - len(faults)} of {len(turns)} served prompts are a prefix of their row"
     return CheckResult("served prompts", not faults, message, tuple(faults[:5]))
 
@@ -170,12 +202,23 @@ def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTu
     "in 1 of 1 answers the template inserts '<think></think>'"
     """
     if not (stop := tokenizer.eos_token):
-        return CheckResult("answers", False, "the tokenizer names no stop token, so no answer ends; add eos_token to tokenizer_config.json")
-    found = [(turn.place, fault) for turn in turns if turn.row.startswith(turn.prompt) and (fault := _rewriting(turn, stop))]
+        return CheckResult(
+            "answers",
+            False,
+            "the tokenizer names no stop token, so no answer ends; add eos_token to tokenizer_config.json",
+        )
+    found = [
+        (turn.place, fault) for turn in turns if turn.row.startswith(turn.prompt) and (fault := _rewriting(turn, stop))
+    ]
     if not found:
         return CheckResult("answers", True, f"{len(turns)} answers are trained as they are written")
     kinds = Counter(fault for _, fault in found)
-    return CheckResult("answers", False, f"in {len(found)} of {len(turns)} answers the template {kinds.most_common(1)[0][0]}", tuple(f"{place}: {fault}" for place, fault in found[:5]))
+    return CheckResult(
+        "answers",
+        False,
+        f"in {len(found)} of {len(turns)} answers the template {kinds.most_common(1)[0][0]}",
+        tuple(f"{place}: {fault}" for place, fault in found[:5]),
+    )
 
 
 def check_length(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
@@ -186,4 +229,8 @@ def check_length(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTur
     False
     """
     longest = max((len(ids) for ids in encode_all([turn.row for turn in turns], tokenizer).values()), default=0)
-    return CheckResult("length", longest <= tokenizer.model_max_length, f"the longest row has {longest} tokens, the model reads {tokenizer.model_max_length}")
+    return CheckResult(
+        "length",
+        longest <= tokenizer.model_max_length,
+        f"the longest row has {longest} tokens, the model reads {tokenizer.model_max_length}",
+    )

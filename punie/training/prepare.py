@@ -30,7 +30,11 @@ def exchanges(
     [2, 2]
     """
     messages = example.messages
-    asked = [place for place, message in enumerate(messages) if message.role == "user" and not message.content.lstrip().startswith("<tool_response>")]
+    asked = [
+        place
+        for place, message in enumerate(messages)
+        if message.role == "user" and not message.content.lstrip().startswith("<tool_response>")
+    ]
     lead = next((place for place, message in enumerate(messages) if message.role != "system"), len(messages))
     return messages[:lead], [messages[start:end] for start, end in pairwise([lead, *asked[1:], len(messages)])]
 
@@ -54,7 +58,9 @@ def split_long(
         elif (alone := _count([*lead, *exchange], tokenizer)) <= max_tokens:
             pieces.append([*exchange])
         else:
-            raise GateFailed(f"the row {example.question[:60]!r} has an exchange of {alone} tokens, more than max_tokens = {max_tokens}; raise it in the phase file or drop the row")
+            raise GateFailed(
+                f"the row {example.question[:60]!r} has an exchange of {alone} tokens, more than max_tokens = {max_tokens}; raise it in the phase file or drop the row"
+            )
     return [TrainingExample((*lead, *piece)) for piece in pieces]
 
 # %% ../../nbs/training/14_prepare.ipynb #228830d2
@@ -74,7 +80,9 @@ def prepare_rows(
             pieces = split_long(example, tokenizer, max_tokens)
             supervised += supervise_rows(pieces[-1:] if mask == "final_turn" else pieces, tokenizer, mask)
         else:
-            raise GateFailed(f"the row {example.question[:60]!r} has {len(row.ids)} tokens, more than max_tokens = {max_tokens}; raise it in the phase file, say long_rows = \"split\", or drop the row")
+            raise GateFailed(
+                f'the row {example.question[:60]!r} has {len(row.ids)} tokens, more than max_tokens = {max_tokens}; raise it in the phase file, say long_rows = "split", or drop the row'
+            )
     return supervised
 
 # %% ../../nbs/training/14_prepare.ipynb #c744028c

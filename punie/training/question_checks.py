@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress, islice
 from operator import not_
 
-from .audit import Audit, Tally, mask_names, text_hash
 from ..check_results import CheckResult
-from .near_duplicates import twins_in, twins_within
 from ..files import read_jsonl
 from ..settings import load_settings
+from .audit import Audit, Tally, mask_names, text_hash
 from .dataset_io import parse_row
+from .near_duplicates import twins_in, twins_within
 
 # %% ../../nbs/training/10_question_checks.ipynb #133c5086
 def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
@@ -27,15 +27,26 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
     ("'What changed?' calls in train:3, answers in prose in train:4",)
     """
     train = audit.train
-    calling, direct = set(compress(train.questions, train.calls_first)), set(compress(train.questions, map(not_, train.calls_first)))
+    calling, direct = (
+        set(compress(train.questions, train.calls_first)),
+        set(compress(train.questions, map(not_, train.calls_first))),
+    )
     both = calling & direct
     rows = {}
     for row, (question, calls) in enumerate(zip(train.questions, train.calls_first)) if both else ():
         if question in both:
             rows.setdefault(question, {}).setdefault(calls, row)
-    worst = tuple(f"{question[:60]!r} calls in train:{train.places[at[1]]}, answers in prose in train:{train.places[at[0]]}" for question, at in list(rows.items())[:5])
+    worst = tuple(
+        f"{question[:60]!r} calls in train:{train.places[at[1]]}, answers in prose in train:{train.places[at[0]]}"
+        for question, at in list(rows.items())[:5]
+    )
     questions = len(calling) + len(direct) - len(both)
-    return CheckResult("contradictions", len(both) <= most * questions, f"{len(both)} of {questions} training questions have a call in one row and prose in another", worst)
+    return CheckResult(
+        "contradictions",
+        len(both) <= most * questions,
+        f"{len(both)} of {questions} training questions have a call in one row and prose in another",
+        worst,
+    )
 
 # %% ../../nbs/training/10_question_checks.ipynb #beb25e56
 def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
@@ -45,9 +56,16 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     ('train:4 repeats train:3',)
     """
     repeated = {split: len(tally.hashes) - len(set(tally.hashes)) for split, tally in audit.splits.items()}
-    worst = (f"{split}:{line} repeats {split}:{earlier}" for split, rows in repeated.items() if rows for line, earlier in _repeats(audit.splits[split]))
+    worst = (
+        f"{split}:{line} repeats {split}:{earlier}"
+        for split, rows in repeated.items()
+        if rows
+        for line, earlier in _repeats(audit.splits[split])
+    )
     questions = audit.train.rows - len(set(audit.train.questions))
-    message = f"{sum(repeated.values())} rows repeat another of their split; {questions} training rows repeat a question"
+    message = (
+        f"{sum(repeated.values())} rows repeat another of their split; {questions} training rows repeat a question"
+    )
     return CheckResult("repetition", sum(repeated.values()) <= most * audit.rows, message, tuple(islice(worst, 5)))
 
 
@@ -66,8 +84,18 @@ def suite_places() -> list[tuple[str, str]]:
     'Please type check src and tell me about any errors.'
     """
     suites = sorted(load_settings().suites.glob("*.jsonl"))
-    rows = [(suite, number, parse_row(row, f"{suite}:{number}")) for suite in suites for number, row in read_jsonl(suite) if "messages" in row]  # the first line may be a header
-    return [(f"suite {suite.stem}:{number}", message.content) for suite, number, row in rows for message in row.messages if message.role == "user"]
+    rows = [
+        (suite, number, parse_row(row, f"{suite}:{number}"))
+        for suite in suites
+        for number, row in read_jsonl(suite)
+        if "messages" in row
+    ]  # the first line may be a header
+    return [
+        (f"suite {suite.stem}:{number}", message.content)
+        for suite, number, row in rows
+        for message in row.messages
+        if message.role == "user"
+    ]
 
 # %% ../../nbs/training/10_question_checks.ipynb #e4061a6c
 Questions = Sequence[tuple[str, str]]  # where a question stands, and the question
@@ -75,7 +103,12 @@ Questions = Sequence[tuple[str, str]]  # where a question stands, and the questi
 
 def _later_questions(audit: Audit, suites: Questions) -> list[tuple[str, str]]:
     """List the questions that training must not know: those of the other splits and of the suites."""
-    others = [(f"{split}:{tally.places[row]}", question) for split, tally in audit.splits.items() if split != "train" for row, question in enumerate(tally.questions)]
+    others = [
+        (f"{split}:{tally.places[row]}", question)
+        for split, tally in audit.splits.items()
+        if split != "train"
+        for row, question in enumerate(tally.questions)
+    ]
     return [*others, *suites]
 
 
@@ -84,7 +117,9 @@ def _leak(name: str, what: str, found: Iterable[str], of: Questions, most: float
     kinds = Counter(place.split(":")[0].split(" ")[0] for place in found)
     totals = Counter(place.split(":")[0].split(" ")[0] for place, _ in of)
     figures = ", ".join(f"{kinds[kind]} of {total} {kind} questions" for kind, total in totals.items())
-    return CheckResult(name, all(kinds[kind] <= most * total for kind, total in totals.items()), f"{figures} {what}", tuple(found[:5]))
+    return CheckResult(
+        name, all(kinds[kind] <= most * total for kind, total in totals.items()), f"{figures} {what}", tuple(found[:5])
+    )
 
 
 def _first_rows(values: Iterable, wanted: Collection) -> dict:
@@ -106,16 +141,40 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
     """
     train, later = audit.train, _later_questions(audit, suites)
     templates_of = {question: text_hash(mask_names(question)) for _, question in later}
-    exact_rows, template_rows = _first_rows(train.questions, templates_of.keys()), _first_rows(train.templates, set(templates_of.values()))
-    exact = [f"{place} stands in train:{train.places[exact_rows[question]]}" for place, question in later if question in exact_rows]
+    exact_rows, template_rows = (
+        _first_rows(train.questions, templates_of.keys()),
+        _first_rows(train.templates, set(templates_of.values())),
+    )
+    exact = [
+        f"{place} stands in train:{train.places[exact_rows[question]]}"
+        for place, question in later
+        if question in exact_rows
+    ]
     others = {question for split, tally in audit.splits.items() if split != "train" for question in tally.questions}
-    elsewhere = [f"{place} stands in another split" for place, question in suites if question in others and question not in exact_rows]
+    elsewhere = [
+        f"{place} stands in another split"
+        for place, question in suites
+        if question in others and question not in exact_rows
+    ]
     where = "stand in training or another split" if elsewhere else "stand in training"
-    same = [f"{place} is train:{train.places[template_rows[key]]} with other names" for place, question in later if (key := templates_of[question]) in template_rows]
-    return [_leak("leakage", where, [*exact, *elsewhere], later, 0.0), _leak("templates", "equal a training question but for its names", same, later, templates)]
+    same = [
+        f"{place} is train:{train.places[template_rows[key]]} with other names"
+        for place, question in later
+        if (key := templates_of[question]) in template_rows
+    ]
+    return [
+        _leak("leakage", where, [*exact, *elsewhere], later, 0.0),
+        _leak("templates", "equal a training question but for its names", same, later, templates),
+    ]
 
 # %% ../../nbs/training/10_question_checks.ipynb #64a8b647
-def check_twins(audit: Audit, suites: Questions, least: float = 0.9, most: float = 0.0, progress: Callable[[int, int], None] = lambda done, total: None) -> CheckResult:
+def check_twins(
+    audit: Audit,
+    suites: Questions,
+    least: float = 0.9,
+    most: float = 0.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckResult:
     """Check that no later question has a near duplicate in training.
 
     >>> check_twins(Audit("one row", {"train": Tally(questions=["check the types of app.py for me"])}), [("suite dev:1", "check the types of app.py for us")]).worst
@@ -123,16 +182,27 @@ def check_twins(audit: Audit, suites: Questions, least: float = 0.9, most: float
     """
     later, train = _later_questions(audit, suites), list(dict.fromkeys(audit.train.questions))
     total = len(later) + len(train)
-    twins = sorted(twins_in([question for _, question in later], train, least, lambda done: progress(done, total)), key=lambda twin: -twin.similarity)
+    twins = sorted(
+        twins_in([question for _, question in later], train, least, lambda done: progress(done, total)),
+        key=lambda twin: -twin.similarity,
+    )
     found = [f"{later[twin.text][0]} is {twin.similarity:.2f} similar to {train[twin.other][:60]!r}" for twin in twins]
     return _leak("twins", f"have a twin in training (similarity {least:g} or more)", found, later, most)
 
 # %% ../../nbs/training/10_question_checks.ipynb #2c5b3eee
-def check_variety(audit: Audit, least: float = 0.9, most: float = 0.25, progress: Callable[[int, int], None] = lambda done, total: None) -> CheckResult:
+def check_variety(
+    audit: Audit,
+    least: float = 0.9,
+    most: float = 0.25,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckResult:
     """Check the share of training questions that resemble an earlier one; the message says how many templates remain once names are masked."""
     questions = audit.train.questions
     twins = list(twins_within(questions, least, lambda done: progress(done, len(questions))))
     templates = len(set(audit.train.templates))
     message = f"{len(twins)} of {len(questions)} training questions resemble an earlier one (similarity {least:g} or more), {most:.0%} allowed; {templates} differ in more than their names"
-    worst = tuple(f"train:{audit.train.places[twin.text]} is {twin.similarity:.2f} similar to train:{audit.train.places[twin.other]}" for twin in twins[:5])
+    worst = tuple(
+        f"train:{audit.train.places[twin.text]} is {twin.similarity:.2f} similar to train:{audit.train.places[twin.other]}"
+        for twin in twins[:5]
+    )
     return CheckResult("variety", len(twins) <= most * len(questions), message, worst)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..agent.prompt_utils import load_tokenizer, render, system_prompt
-from ..files import read_json
 from ..check_results import CheckResult
+from ..files import read_json
 from .dataset import TrainingExample
 from .preflight import encode_all, first_difference
 
@@ -31,9 +31,24 @@ def check_vocabulary(tokenizer: "PreTrainedTokenizerBase", reference: "PreTraine
     """
     mine, other = tokenizer.get_vocab(), reference.get_vocab()
     added = sorted(other.keys() - mine.keys(), key=other.get)
-    faults = [*(f"{token!r} ({other[token]}) is missing" for token in added), *(f"{token!r} ({mine[token]}) is not in the reference" for token in sorted(mine.keys() - other.keys(), key=mine.get))]
-    faults += [f"{token!r} is {mine[token]}, in the reference {other[token]}" for token in mine.keys() & other.keys() if mine[token] != other[token]]
-    return CheckResult("vocabulary", not faults, f"{len(faults)} tokens differ" if faults else f"{len(mine)} tokens have the same ids", tuple(faults[:5]))
+    faults = [
+        *(f"{token!r} ({other[token]}) is missing" for token in added),
+        *(
+            f"{token!r} ({mine[token]}) is not in the reference"
+            for token in sorted(mine.keys() - other.keys(), key=mine.get)
+        ),
+    ]
+    faults += [
+        f"{token!r} is {mine[token]}, in the reference {other[token]}"
+        for token in mine.keys() & other.keys()
+        if mine[token] != other[token]
+    ]
+    return CheckResult(
+        "vocabulary",
+        not faults,
+        f"{len(faults)} tokens differ" if faults else f"{len(mine)} tokens have the same ids",
+        tuple(faults[:5]),
+    )
 
 
 def check_first_prompt(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrainedTokenizerBase") -> CheckResult:
@@ -46,11 +61,22 @@ def check_first_prompt(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrai
     """
     messages = [{"role": "system", "content": system_prompt()}, {"role": "user", "content": "Which files changed?"}]
     mine, other = (render(messages, each, generate=True) for each in (tokenizer, reference))
-    difference = first_difference(reference, reference.encode(mine), reference.encode(other), ("here", "there")) or "where the reference goes on"
-    return CheckResult("first prompt", mine == other, "system prompt and first question are rendered alike" if mine == other else f"rendered differently {difference}")
+    difference = (
+        first_difference(reference, reference.encode(mine), reference.encode(other), ("here", "there"))
+        or "where the reference goes on"
+    )
+    return CheckResult(
+        "first prompt",
+        mine == other,
+        "system prompt and first question are rendered alike"
+        if mine == other
+        else f"rendered differently {difference}",
+    )
 
 # %% ../../nbs/training/16_reference.ipynb #fd5fb28b
-def check_conversations(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrainedTokenizerBase", rows: Sequence[TrainingExample]) -> CheckResult:
+def check_conversations(
+    tokenizer: "PreTrainedTokenizerBase", reference: "PreTrainedTokenizerBase", rows: Sequence[TrainingExample]
+) -> CheckResult:
     """Check that whole conversations are rendered alike, and into the same ids.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
@@ -66,10 +92,20 @@ def check_conversations(tokenizer: "PreTrainedTokenizerBase", reference: "PreTra
         for number, (here, there) in enumerate(zip(mine, other), 1)
         if here != there or my_ids[here] != other_ids[there]
     ]
-    return CheckResult("conversations", not faults, f"{len(rows) - len(faults)} of {len(rows)} conversations are the same text and the same ids", tuple(faults[:5]))
+    return CheckResult(
+        "conversations",
+        not faults,
+        f"{len(rows) - len(faults)} of {len(rows)} conversations are the same text and the same ids",
+        tuple(faults[:5]),
+    )
 
 
-def check_special_positions(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrainedTokenizerBase", rows: Sequence[TrainingExample], tokens: Sequence[str]) -> CheckResult:
+def check_special_positions(
+    tokenizer: "PreTrainedTokenizerBase",
+    reference: "PreTrainedTokenizerBase",
+    rows: Sequence[TrainingExample],
+    tokens: Sequence[str],
+) -> CheckResult:
     """Check that the tokens of the format stand at the same places when both read the reference's text.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
@@ -77,15 +113,27 @@ def check_special_positions(tokenizer: "PreTrainedTokenizerBase", reference: "Pr
     >>> check_special_positions(tiny, tiny, [], ["<|im_end|>"]).passed
     True
     """
-    texts = [render([{"role": message.role, "content": message.content} for message in row.messages], reference) for row in rows]
+    texts = [
+        render([{"role": message.role, "content": message.content} for message in row.messages], reference)
+        for row in rows
+    ]
 
     def places(each: "PreTrainedTokenizerBase") -> list[list[tuple[int, str]]]:
         names = {each.convert_tokens_to_ids(token): token for token in tokens}
         encoded = encode_all(texts, each)
-        return [[(place, names[number]) for place, number in enumerate(encoded[text]) if number in names] for text in texts]
+        return [
+            [(place, names[number]) for place, number in enumerate(encoded[text]) if number in names] for text in texts
+        ]
 
-    differing = [number for number, (mine, other) in enumerate(zip(places(tokenizer), places(reference)), 1) if mine != other]
-    return CheckResult("special positions", not differing, f"in {len(rows) - len(differing)} of {len(rows)} conversations the format's tokens stand where they should", tuple(f"row {number}" for number in differing[:5]))
+    differing = [
+        number for number, (mine, other) in enumerate(zip(places(tokenizer), places(reference)), 1) if mine != other
+    ]
+    return CheckResult(
+        "special positions",
+        not differing,
+        f"in {len(rows) - len(differing)} of {len(rows)} conversations the format's tokens stand where they should",
+        tuple(f"row {number}" for number in differing[:5]),
+    )
 
 # %% ../../nbs/training/16_reference.ipynb #24a96e7e
 def compare_with_reference(
@@ -102,7 +150,9 @@ def compare_with_reference(
     ['vocabulary', 'first prompt', 'conversations', 'special positions']
     """
     return [
-        check_vocabulary(tokenizer, reference), check_first_prompt(tokenizer, reference), check_conversations(tokenizer, reference, rows),
+        check_vocabulary(tokenizer, reference),
+        check_first_prompt(tokenizer, reference),
+        check_conversations(tokenizer, reference, rows),
         check_special_positions(tokenizer, reference, rows, tokens),
     ]
 
@@ -121,5 +171,14 @@ def check_same_as_base(
     faults += ["the chat template is another one"] if tokenizer.chat_template != reference.chat_template else []
     stops, stops_of_base = (read_json(each / "config.json").get("eos_token_id") for each in (folder, base))
     faults += [f"config.json stops at {stops}, the base's at {stops_of_base}"] if stops != stops_of_base else []
-    faults += [f"the tokenizer stops at {tokenizer.eos_token}, the base's at {reference.eos_token}"] if tokenizer.eos_token != reference.eos_token else []
-    return CheckResult("same as base", not faults, "; ".join(faults[:1]) or "vocabulary, template and stop tokens are those of the base", tuple(faults))
+    faults += (
+        [f"the tokenizer stops at {tokenizer.eos_token}, the base's at {reference.eos_token}"]
+        if tokenizer.eos_token != reference.eos_token
+        else []
+    )
+    return CheckResult(
+        "same as base",
+        not faults,
+        "; ".join(faults[:1]) or "vocabulary, template and stop tokens are those of the base",
+        tuple(faults),
+    )

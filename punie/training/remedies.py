@@ -46,7 +46,9 @@ class Remedy(BaseModel):
     @model_validator(mode="after")
     def _one_switch(self) -> "Remedy":
         if self.chat_template == "reference" and self.enable_thinking is False:
-            raise ValueError("enable_thinking belongs to the base's own template; it says nothing about the reference's")
+            raise ValueError(
+                "enable_thinking belongs to the base's own template; it says nothing about the reference's"
+            )
         return self
 
 # %% ../../nbs/training/17_remedies.ipynb #14e1b516
@@ -100,4 +102,9 @@ def one_sample_per_turn(rows: Sequence[TrainingExample]) -> list[TrainingExample
     >>> [len(row.messages) for row in one_sample_per_turn([conversation("Hi", "Hello.", "Bye", "Goodbye.")])]
     [3, 5]
     """
-    return [TrainingExample(row.messages[: turn + 1], row.ignored) for row in rows for turn, message in enumerate(row.messages) if message.role == "assistant"]
+    return [
+        TrainingExample(row.messages[: turn + 1], row.ignored)
+        for row in rows
+        for turn, message in enumerate(row.messages)
+        if message.role == "assistant"
+    ]

@@ -34,7 +34,9 @@ class Turn(NamedTuple):
     @property
     def tools(self) -> set[str]:
         """The tools that the turn calls."""
-        return {call.tool for call in self.calls if call.tool in TOOLS and call.problem not in ("in_loop", "tool_as_value")}
+        return {
+            call.tool for call in self.calls if call.tool in TOOLS and call.problem not in ("in_loop", "tool_as_value")
+        }
 
 
 class Reading(NamedTuple):
@@ -83,19 +85,36 @@ def read_row(example: TrainingExample) -> Reading:
     >>> read_row(TrainingExample((ChatMessage("user", "q"), ChatMessage("assistant", "a")))).tools
     set()
     """
-    return Reading(example, tuple([read_turn(index, message.content) for index, message in enumerate(example.messages) if message.role == "assistant"]))
+    return Reading(
+        example,
+        tuple(
+            [
+                read_turn(index, message.content)
+                for index, message in enumerate(example.messages)
+                if message.role == "assistant"
+            ]
+        ),
+    )
 
 # %% ../../nbs/training/07_row_faults.ipynb #5b7039ea
 Fault = tuple[str, str]  # the gate that it belongs to, and what is wrong
 
-_JUDGED_ELSEWHERE = {"unknown_field": "fields", "in_loop": "scorable", "not_literal": "scorable", "refused_syntax": "scorable"}
+_JUDGED_ELSEWHERE = {
+    "unknown_field": "fields",
+    "in_loop": "scorable",
+    "not_literal": "scorable",
+    "refused_syntax": "scorable",
+}
 
 
 def _code_faults(reading: Reading) -> Iterator[Fault]:
     for turn in reading.turns:
         for block in turn.blocks:
             if block.code is None:
-                yield "format", f"a call that is no Format A: {block.malformed or f'{block.name!r:.40} as {block.form}'}"
+                yield (
+                    "format",
+                    f"a call that is no Format A: {block.malformed or f'{block.name!r:.40} as {block.form}'}",
+                )
         if turn.unreadable:
             yield "code", f"code that is no Python: {turn.unreadable}"
         for call in turn.calls:
@@ -130,7 +149,10 @@ def _joins_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
-_DEFAULTS = {tool.name: {name: parameter.default for name, parameter in tool.signature.parameters.items()} for tool in TOOLS.values()}
+_DEFAULTS = {
+    tool.name: {name: parameter.default for name, parameter in tool.signature.parameters.items()}
+    for tool in TOOLS.values()
+}
 
 
 def _invented(reading: Reading) -> Iterator[Fault]:
@@ -144,7 +166,13 @@ def _invented(reading: Reading) -> Iterator[Fault]:
                 if value == defaults[name] or value is True or value == "." or isinstance(value, ResultPart):
                     continue
                 if said is None:
-                    said = "\n".join([message.content for message in reading.example.messages[: turn.message] if message.role == "user"])
+                    said = "\n".join(
+                        [
+                            message.content
+                            for message in reading.example.messages[: turn.message]
+                            if message.role == "user"
+                        ]
+                    )
                 if not states(said, value):
                     yield "invented", f"{call.tool} with {name} = {value!r}, which nobody stated"
 
@@ -152,7 +180,11 @@ def _invented(reading: Reading) -> Iterator[Fault]:
 _RESPONSE = re.compile(r"<tool_response>\n?(?P<body>.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)
 _CONSTRUCTOR = re.compile(r"\b([A-Z]\w+)\((?=\w+=)")
 PLACEHOLDERS = frozenset(("", "...", "…", "result", "output", "todo", "placeholder", "none"))
-RESULT_CLASSES = frozenset(name for name, value in vars(tool_results).items() if isinstance(value, type) and issubclass(value, tool_results.BaseModel))
+RESULT_CLASSES = frozenset(
+    name
+    for name, value in vars(tool_results).items()
+    if isinstance(value, type) and issubclass(value, tool_results.BaseModel)
+)
 
 
 def _response_faults(reading: Reading) -> Iterator[Fault]:
@@ -164,23 +196,42 @@ def _response_faults(reading: Reading) -> Iterator[Fault]:
                 yield "responses", f"a response that says nothing: {response['body'][:20]!r}"
             if opening := _CONSTRUCTOR.match(response["body"].lstrip()):
                 unknown = sorted(set(_CONSTRUCTOR.findall(response["body"])) - RESULT_CLASSES)
-                yield "responses", f"a response is the repr of {opening[1]}, not what code prints{f'; no tool knows {unknown}' if unknown else ''}"
+                yield (
+                    "responses",
+                    f"a response is the repr of {opening[1]}, not what code prints{f'; no tool knows {unknown}' if unknown else ''}",
+                )
 
 # %% ../../nbs/training/07_row_faults.ipynb #272c3066
 _PROMISE = re.compile(
     r"(?:^|[.!:] |\n)(?:Sure[,.!] |Okay[,.!] |OK[,.!] |Of course[,.!] )?(?:I'll|I will|Let me|I'm going to|I am going to) (?:\w+ly |now |first )?"
-    r"(?:run|check|get|use|search|find|look|read|open|list|show|inspect|examine|analy[sz]e|fetch|see|call|trace|lint|verify|rename|add|write|update)\b", re.IGNORECASE,
+    r"(?:run|check|get|use|search|find|look|read|open|list|show|inspect|examine|analy[sz]e|fetch|see|call|trace|lint|verify|rename|add|write|update)\b",
+    re.IGNORECASE,
 )
 
 
 def _promises(reading: Reading) -> Iterator[Fault]:
     for turn in reading.turns:
         before = reading.example.messages[turn.message - 1] if turn.message else None
-        if not turn.blocks and before and before.role == "user" and not before.content.startswith("<tool_response>") and _PROMISE.search(turn.prose[:200]):
+        if (
+            not turn.blocks
+            and before
+            and before.role == "user"
+            and not before.content.startswith("<tool_response>")
+            and _PROMISE.search(turn.prose[:200])
+        ):
             yield "promises", f"promises an action and makes no call: {turn.prose[:60]!r}"
 
 # %% ../../nbs/training/07_row_faults.ipynb #61f82db7
-GATES = ("structure", "format", "code", "fields", "scorable", "invented", "responses", "promises")  # of the faults of single rows
+GATES = (
+    "structure",
+    "format",
+    "code",
+    "fields",
+    "scorable",
+    "invented",
+    "responses",
+    "promises",
+)  # of the faults of single rows
 
 
 def row_faults(reading: Reading) -> list[Fault]:

@@ -66,18 +66,38 @@ def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase
             continue
         place = f"turn {turn.message + 1} of {reading.example.question[:60]!r}"
         if not text.startswith(prompt):
-            raise GateFailed(f"{place}: the served prompt is no prefix of the training row; run the preflight on this tokenizer")
+            raise GateFailed(
+                f"{place}: the served prompt is no prefix of the training row; run the preflight on this tokenizer"
+            )
         start = len(prompt)
         end = text.find(tokenizer.eos_token, start) if tokenizer.eos_token else -1
         if end < 0:
-            raise GateFailed(f"{place} does not end with {tokenizer.eos_token or 'a stop token, for the tokenizer names none'}; the model would never learn to stop")
+            raise GateFailed(
+                f"{place} does not end with {tokenizer.eos_token or 'a stop token, for the tokenizer names none'}; the model would never learn to stop"
+            )
         if text[start:end] != content:
-            raise GateFailed(f"{place}: the template makes {text[start:end][:40]!r} of {content[:40]!r}; the model would learn another answer")
-        spans.append(_Span(start, end, [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)], tuple(sorted(turn.tools))))
+            raise GateFailed(
+                f"{place}: the template makes {text[start:end][:40]!r} of {content[:40]!r}; the model would learn another answer"
+            )
+        spans.append(
+            _Span(
+                start,
+                end,
+                [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)],
+                tuple(sorted(turn.tools)),
+            )
+        )
     return spans
 
 # %% ../../nbs/training/11_supervision.ipynb #a42f7d33
-def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tuple[int, int]], tokenizer: "PreTrainedTokenizerBase", mask: Mask) -> SupervisedRow:
+def _mark(
+    example: TrainingExample,
+    text: str,
+    ids: list[int],
+    offsets: list[tuple[int, int]],
+    tokenizer: "PreTrainedTokenizerBase",
+    mask: Mask,
+) -> SupervisedRow:
     starts = [start for start, _ in offsets]
     parts: list[Part] = ["prompt"] * len(ids)
     supervised = [mask == "none"] * len(ids)
@@ -87,19 +107,29 @@ def _mark(example: TrainingExample, text: str, ids: list[int], offsets: list[tup
         first, last = bisect_left(starts, start), bisect_left(starts, end)
         place = f"{text[start:end][:40]!r} in answer to {example.question[:60]!r}"
         if starts[first] != start:
-            raise GateFailed(f"{place}: the tokenizer joins its beginning to the prompt before it, which is served without; begin the answer with a word")
+            raise GateFailed(
+                f"{place}: the tokenizer joins its beginning to the prompt before it, which is served without; begin the answer with a word"
+            )
         if ids[last] != tokenizer.eos_token_id or tokenizer.decode(ids[first:last]) != text[start:end]:
-            raise GateFailed(f"{place}: its tokens say {tokenizer.decode(ids[first:last])[:40]!r}; run the preflight on this tokenizer")
+            raise GateFailed(
+                f"{place}: its tokens say {tokenizer.decode(ids[first:last])[:40]!r}; run the preflight on this tokenizer"
+            )
         parts[first : last + 1] = ["prose"] * (last + 1 - first)
         for opening, closing in calls:
             inside = slice(bisect_left(starts, opening), bisect_left(starts, closing))
             parts[inside] = ["call"] * (inside.stop - inside.start)
         parts[last] = "call" if calls else "prose"
         for token in range(first, last + 1):
-            supervised[token] |= mask == "assistant_turns" or (mask == "final_turn" and number == len(spans)) or (mask == "tool_calls" and parts[token] == "call")
+            supervised[token] |= (
+                mask == "assistant_turns"
+                or (mask == "final_turn" and number == len(spans))
+                or (mask == "tool_calls" and parts[token] == "call")
+            )
         turns.append((range(first, last + 1), tools))
     supervised[0] = False  # nothing comes before it that could predict it
-    return SupervisedRow(tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns), example.question)
+    return SupervisedRow(
+        tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns), example.question
+    )
 
 # %% ../../nbs/training/11_supervision.ipynb #e7358757
 TOGETHER = 512  # rows that are tokenized in one batch
@@ -124,7 +154,10 @@ def supervise_rows(
     faults: list[str] = []
     for start in range(0, len(examples), TOGETHER):
         batch = examples[start : start + TOGETHER]
-        texts = [render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer) for example in batch]
+        texts = [
+            render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer)
+            for example in batch
+        ]
         encoded = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
         for number, (example, text, encoding) in enumerate(zip(batch, texts, encoded), start + 1):
             if len(encoding.ids) > longest:
@@ -136,7 +169,9 @@ def supervise_rows(
                 faults.append(f"row {number}, {error}")
         progress(start + len(batch))
     if faults:
-        raise GateFailed(f"{len(faults)} of {len(examples)} rows cannot be taught as they are served; the first: {faults[0]}")
+        raise GateFailed(
+            f"{len(faults)} of {len(examples)} rows cannot be taught as they are served; the first: {faults[0]}"
+        )
     return rows
 
 # %% ../../nbs/training/11_supervision.ipynb #32817f31

@@ -40,12 +40,19 @@ class ToolCall:
     @property
     def code(self) -> str | None:
         """The code of a sound Format A call, None for any other call."""
-        sound = self.form == "xml" and not self.malformed and self.name == "execute_code" and set(self.arguments) == {"code"}
+        sound = (
+            self.form == "xml"
+            and not self.malformed
+            and self.name == "execute_code"
+            and set(self.arguments) == {"code"}
+        )
         return self.arguments["code"] if sound else None
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #7551ef0b
 _NAME = re.compile(r"\s*<function=(?P<name>[\w.-]+)>")
-_PARAMETER = re.compile(r"\s*<parameter=(?P<name>[\w.-]+)>\n?(?P<value>.*?)\n?</parameter>(?=\s*(?:<parameter=|</function>|\Z))", re.DOTALL)
+_PARAMETER = re.compile(
+    r"\s*<parameter=(?P<name>[\w.-]+)>\n?(?P<value>.*?)\n?</parameter>(?=\s*(?:<parameter=|</function>|\Z))", re.DOTALL
+)
 _UNCLOSED = re.compile(r"\s*<parameter=(?P<name>[\w.-]+)>\n?(?P<value>.*)", re.DOTALL)
 _END = re.compile(r"\s*</function>\s*")
 
@@ -70,7 +77,15 @@ def _parse_functions(body: str, closed: bool) -> list[ToolCall]:
             return [*calls, ToolCall(name, arguments, "truncated: the function is not closed")]
         position = end.end() if end else len(body)
         last = position == len(body)
-        fault = f"two parameters are called {twice!r}" if twice else "the function is not closed" if not end else "truncated: the block is not closed" if last and not closed else None
+        fault = (
+            f"two parameters are called {twice!r}"
+            if twice
+            else "the function is not closed"
+            if not end
+            else "truncated: the block is not closed"
+            if last and not closed
+            else None
+        )
         calls.append(ToolCall(name, arguments, fault))
     if rest := body[position:].strip():
         calls.append(ToolCall(None, malformed=f"unexpected text after the function: {rest[:40]!r}"))
@@ -109,17 +124,41 @@ def _parse_block(body: str, closed: bool) -> list[ToolCall]:
     if text[:1] in ("{", "["):
         try:
             calls = _json_calls(json.loads(text), "json")
-            return calls if closed else [replace(call, malformed=call.malformed or "truncated: the block is not closed") for call in calls]
+            return (
+                calls
+                if closed
+                else [replace(call, malformed=call.malformed or "truncated: the block is not closed") for call in calls]
+            )
         except (ValueError, RecursionError):
             if not _is_python(text):
-                return [ToolCall(None, malformed="truncated: the JSON is not closed" if not closed else "JSON that cannot be read", form="json")]
+                return [
+                    ToolCall(
+                        None,
+                        malformed="truncated: the JSON is not closed" if not closed else "JSON that cannot be read",
+                        form="json",
+                    )
+                ]
     code = body.removeprefix("\n").removesuffix("\n")
     if not closed:
-        return [ToolCall("execute_code" if text else None, {"code": code} if text else {}, "truncated: the block is not closed", "python")]
+        return [
+            ToolCall(
+                "execute_code" if text else None,
+                {"code": code} if text else {},
+                "truncated: the block is not closed",
+                "python",
+            )
+        ]
     if _is_python(code):
         return [ToolCall("execute_code", {"code": code}, form="python")]
     too_long = f"neither a function nor JSON, and longer than the {MAX_CODE:,} characters of code that are read"
-    return [ToolCall(None, malformed=too_long if len(code) > MAX_CODE else "neither a function, nor JSON, nor Python that calls something")]
+    return [
+        ToolCall(
+            None,
+            malformed=too_long
+            if len(code) > MAX_CODE
+            else "neither a function, nor JSON, nor Python that calls something",
+        )
+    ]
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #5b0f56ce
 _TAG, _OPEN = re.compile(r"<tool_call>"), re.compile(r"<tool_call>(?=\s*(?:<function=|[{\[]))")
@@ -143,11 +182,17 @@ def _read_tag(text: str, start: int, opening: re.Pattern, found: _Found) -> tupl
     """Read the block whose body begins at `start` and ends at the next opening at the latest; return where it ends, and its calls."""
     following = _search(opening, text, start, found)
     limit = following.start() if following else len(text)
-    ends = (_search(close, text, start, found) for close in ((_CLOSE_XML, _CLOSE) if _NAME.match(text, start) else (_CLOSE,)))
+    ends = (
+        _search(close, text, start, found)
+        for close in ((_CLOSE_XML, _CLOSE) if _NAME.match(text, start) else (_CLOSE,))
+    )
     end = next((end for end in ends if end and end.end() <= limit), None)
     if not end:
         calls = _parse_block(text[start:limit], closed=False)
-        return limit, calls if not following else [replace(call, malformed=call.malformed.removeprefix("truncated: ")) if call.malformed else call for call in calls]
+        return limit, calls if not following else [
+            replace(call, malformed=call.malformed.removeprefix("truncated: ")) if call.malformed else call
+            for call in calls
+        ]
     body = text[start : end.start()] + ("</function>" if end[0].startswith("</function>") else "")
     return end.end(), _parse_block(body, closed=True)
 
@@ -162,13 +207,18 @@ def _read_fence(text: str, start: int) -> tuple[int, list[ToolCall]] | None:
     except (ValueError, RecursionError):
         return None
     items = value if isinstance(value, list) else [value]
-    if not items or not all(isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("arguments"), dict) for item in items):
+    if not items or not all(
+        isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("arguments"), dict)
+        for item in items
+    ):
         return None
     return (stop.end() if stop else len(text)), _json_calls(value, "fence")
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #91e16017
 _ANY = re.compile(rf"{_TAG.pattern}|<function=[\w.-]+>|{_FENCE.pattern}")
-_PLAIN = re.compile(r"<tool_call><function=(?P<name>[\w.-]+)>\n<parameter=(?P<parameter>[\w.-]+)>\n(?P<value>[^<]*)\n</parameter>\n</function></tool_call>")  # nearly every call, read at once
+_PLAIN = re.compile(
+    r"<tool_call><function=(?P<name>[\w.-]+)>\n<parameter=(?P<parameter>[\w.-]+)>\n(?P<value>[^<]*)\n</parameter>\n</function></tool_call>"
+)  # nearly every call, read at once
 
 
 def parse_tool_calls(

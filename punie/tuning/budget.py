@@ -13,8 +13,8 @@ from itertools import islice
 
 from ..check_results import CheckResult
 from ..training.lora_config import LoRAConfig
-from .objective import update_batches
 from ..training.supervision import SupervisedRow
+from .objective import update_batches
 
 # %% ../../nbs/tuning/02_budget.ipynb #24b2f4a5
 @dataclass(frozen=True)
@@ -56,7 +56,15 @@ def plan_budget(
     for row in rows:
         calls.update(dict.fromkeys(row.tools, times[id(row)]))
     tokens = sum(row.targets * times[id(row)] for row in rows)
-    return Budget(updates, len(rows), seen, sum(id(row) not in times for row in rows), round(seen / len(rows), 3), tokens, dict(sorted(calls.items())))
+    return Budget(
+        updates,
+        len(rows),
+        seen,
+        sum(id(row) not in times for row in rows),
+        round(seen / len(rows), 3),
+        tokens,
+        dict(sorted(calls.items())),
+    )
 
 
 def check_budget(budget: Budget, unseen: float = 0.0) -> CheckResult:

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict
 from ..blas import mlx_core
 from ..files import write_jsonl
 from ..settings import GateFailed, PunieError
+from ..training.supervision import SupervisedRow
 from .measures import Measure
 from ..weights.model_files import open_weights
-from ..training.supervision import SupervisedRow
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -44,7 +44,9 @@ def save_tensors(
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        raise PunieError(f"cannot write {path}: {error}; free disk space or mend its permissions, then run the same command again") from error
+        raise PunieError(
+            f"cannot write {path}: {error}; free disk space or mend its permissions, then run the same command again"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -103,7 +105,9 @@ class Checkpoints:
 
     def save(self, progress: Progress, tensors: dict[str, "mx.array"]) -> None:
         """Write a checkpoint, then remove all but the last two and the best. Raises `PunieError` where the disk refuses."""
-        save_tensors(self.path(progress.update), tensors, {"progress": progress.model_dump_json(), "run": json.dumps(self.run)})
+        save_tensors(
+            self.path(progress.update), tensors, {"progress": progress.model_dump_json(), "run": json.dumps(self.run)}
+        )
         keep = {*self.updates()[-2:], progress.best.update if progress.best else None}
         for update in self.updates():
             if update not in keep:
@@ -128,8 +132,12 @@ class Checkpoints:
         return mlx_core().load(str(self.path(update)))
 
     def _require_own(self, other: dict[str, str]) -> None:
-        if changed := [name for name in sorted(self.run.keys() | other.keys()) if self.run.get(name) != other.get(name)]:
-            raise GateFailed(f"{self.folder} holds checkpoints of a run with another {', '.join(changed)}; give another folder, or move that one away")
+        if changed := [
+            name for name in sorted(self.run.keys() | other.keys()) if self.run.get(name) != other.get(name)
+        ]:
+            raise GateFailed(
+                f"{self.folder} holds checkpoints of a run with another {', '.join(changed)}; give another folder, or move that one away"
+            )
 
 # %% ../../nbs/tuning/08_checkpoints.ipynb #8adae686
 class EventLog:
@@ -142,8 +150,11 @@ class EventLog:
         fresh: bool = False,  # the run begins: no event of before is kept
     ) -> None:
         self.path = path
-        self.events = [event for event in read_events(path) if event["update"] <= update] if path.exists() and not fresh else []
+        self.events = (
+            [event for event in read_events(path) if event["update"] <= update] if path.exists() and not fresh else []
+        )
         write_jsonl(path, self.events)
+
     def add(self, event: dict) -> None:
         """Append an event. Raises `PunieError` where the disk refuses."""
         try:
@@ -152,5 +163,7 @@ class EventLog:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise PunieError(f"cannot write {self.path}: {error.strerror or error}; free disk space, then run the same command again") from error
+            raise PunieError(
+                f"cannot write {self.path}: {error.strerror or error}; free disk space, then run the same command again"
+            ) from error
         self.events.append(event)

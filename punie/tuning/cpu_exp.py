@@ -40,7 +40,9 @@ def _logsumexp(x: np.ndarray) -> np.ndarray:
 # %% ../../nbs/tuning/03_cpu_exp.ipynb #b05082c8
 def _through_numpy(
     function: Callable[[np.ndarray], np.ndarray],
-    pull_back: Callable[["mx.array", "mx.array", "mx.array"], "mx.array"],  # gradient, output and input -> gradient of the input
+    pull_back: Callable[
+        ["mx.array", "mx.array", "mx.array"], "mx.array"
+    ],  # gradient, output and input -> gradient of the input
 ) -> Callable[["mx.array"], "mx.array"]:
     """Make a differentiable MLX function from a NumPy one. It computes in float32 and returns the type it was given."""
     mx = mlx_core()
@@ -72,7 +74,9 @@ def numpy_kernels() -> SimpleNamespace:
     return SimpleNamespace(
         softmax=_through_numpy(_softmax, after_softmax),
         sigmoid=_through_numpy(_sigmoid, lambda gradient, output, x: gradient * output * (1 - output)),
-        logsumexp=_through_numpy(_logsumexp, lambda gradient, output, x: gradient[..., None] * mx.array(_softmax(np.array(x, copy=False)))),
+        logsumexp=_through_numpy(
+            _logsumexp, lambda gradient, output, x: gradient[..., None] * mx.array(_softmax(np.array(x, copy=False)))
+        ),
     )
 
 # %% ../../nbs/tuning/03_cpu_exp.ipynb #b874b4f3
@@ -125,7 +129,11 @@ def numpy_exp() -> Iterator[None]:
     def last_axis(x: "mx.array", axis: int | None = None, **knobs: Any) -> "mx.array":
         return kernels.logsumexp(x) if axis == -1 and not knobs else logsumexp(x, axis=axis, **knobs)
 
-    replaced = [(mx.fast, "scaled_dot_product_attention", attend), (nn, "silu", lambda x: x * kernels.sigmoid(x)), (mx, "logsumexp", last_axis)]
+    replaced = [
+        (mx.fast, "scaled_dot_product_attention", attend),
+        (nn, "silu", lambda x: x * kernels.sigmoid(x)),
+        (mx, "logsumexp", last_axis),
+    ]
     before = [getattr(module, name) for module, name, _ in replaced]
     try:
         for module, name, function in replaced:

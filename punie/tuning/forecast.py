@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..blas import mlx_core, on_cpu
 from ..settings import GateFailed
+from ..training.supervision import SupervisedRow
 from .measures import random_state
 from ..weights.model_files import Quantization, StoredTensor, read_model_files
-from ..training.supervision import SupervisedRow
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -48,7 +48,11 @@ def weights_bytes(
     model = read_model_files(folder)
     if not expanded:
         return sum(_BYTES.get(tensor.dtype, 4) * _weights(name, tensor, None) for name, tensor in model.tensors.items())
-    return sum(4 * _weights(name, tensor, model.quantization) for name, tensor in model.tensors.items() if not name.endswith((".scales", ".biases")))
+    return sum(
+        4 * _weights(name, tensor, model.quantization)
+        for name, tensor in model.tensors.items()
+        if not name.endswith((".scales", ".biases"))
+    )
 
 # %% ../../nbs/tuning/07_forecast.ipynb #343b0f24
 def free_memory() -> int:
@@ -72,7 +76,9 @@ def require_memory(
     mlx_core()  # before anything else loads MLX
     needed, free = weights_bytes(folder, expanded=on_cpu()), free_memory() if free is None else free
     if needed > free:
-        raise GateFailed(f"the weights in {folder} need {needed / GB:.1f} GB of memory{' as float32' if on_cpu() else ''}, {free / GB:.1f} GB are free; take a smaller base or a larger machine")
+        raise GateFailed(
+            f"the weights in {folder} need {needed / GB:.1f} GB of memory{' as float32' if on_cpu() else ''}, {free / GB:.1f} GB are free; take a smaller base or a larger machine"
+        )
 
 # %% ../../nbs/tuning/07_forecast.ipynb #5b4ec3bd
 @dataclass(frozen=True)
@@ -123,7 +129,9 @@ def forecast(
         first, peak = _timed(compute, middling)
         needed = held + (peak - held) * batch_work(widest, prefix) / batch_work(middling, prefix)
         if needed - held > free:
-            raise GateFailed(f"the widest batch ({len(widest)} rows, {max(len(row.ids) for row in widest)} tokens) needs {(needed - held) / GB:.1f} GB beside the weights, {free / GB:.1f} GB are free; lower batch_size, or say grad_checkpoint = true")
+            raise GateFailed(
+                f"the widest batch ({len(widest)} rows, {max(len(row.ids) for row in widest)} tokens) needs {(needed - held) / GB:.1f} GB beside the weights, {free / GB:.1f} GB are free; lower batch_size, or say grad_checkpoint = true"
+            )
         second, peak = _timed(compute, widest)
     finally:
         model.update(weights)

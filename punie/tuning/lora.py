@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from ..blas import mlx_core
 from ..files import write_json
 from ..settings import GateFailed, PunieError
+from ..training.lora_config import LoRAConfig
+from ..training.prepare import prepare_rows
+from ..training.supervision import SupervisedRow
 from .budget import plan_budget
 from .checkpoints import Checkpoints, EventLog, Progress, hash_rows, save_tensors
 from .cpu_exp import numpy_exp
 from .forecast import batch_work, forecast
-from ..training.lora_config import LoRAConfig
 from .measures import Measure, Probe, random_state, run_probe, stop_reason, validate
 from .objective import epoch, make_batch, shared_prefix, update_batches, update_loss
 from .ranks import Watchdog, join_ranks, launched_ranks, ranks_agree, sum_over_ranks
-from ..training.prepare import prepare_rows
 from .steps import Taken, add_lora, checkpointed_layers, make_optimizer, make_step, require_finite
-from ..training.supervision import SupervisedRow
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -40,7 +40,19 @@ Report = Callable[[dict], None]  # receives each event: kind, update, and what w
 class _Run:
     """Hold a run while it trains. Rank 0 writes; the others only compute."""
 
-    def __init__(self, model: "nn.Module", config: LoRAConfig, updates: int, valid: Sequence[SupervisedRow], probe: Probe | None, group: "mx.distributed.Group", checkpoints: Checkpoints, log: EventLog | None, report: Report, watchdog: Watchdog) -> None:
+    def __init__(
+        self,
+        model: "nn.Module",
+        config: LoRAConfig,
+        updates: int,
+        valid: Sequence[SupervisedRow],
+        probe: Probe | None,
+        group: "mx.distributed.Group",
+        checkpoints: Checkpoints,
+        log: EventLog | None,
+        report: Report,
+        watchdog: Watchdog,
+    ) -> None:
         self.model, self.config, self.updates, self.valid, self.probe = model, config, updates, valid, probe
         self.group, self.checkpoints, self.log, self.report, self.watchdog = group, checkpoints, log, report, watchdog
         self.optimizer, self.progress = make_optimizer(config, updates), Progress()
@@ -87,7 +99,14 @@ def _report(run: _Run, update: int) -> None:
     """Report the training loss since the last report, weighed by token, and how fast it went."""
     progress, rate = run.progress, run.tokens / run.seconds if run.seconds else 0.0
     loss, peak = progress.loss / max(1, progress.tokens), mlx_core().get_peak_memory() / 1e9
-    run.emit("train", update, loss=loss, learning_rate=run.optimizer.learning_rate.item(), supervised_tokens_per_second=rate, memory_gb=peak)
+    run.emit(
+        "train",
+        update,
+        loss=loss,
+        learning_rate=run.optimizer.learning_rate.item(),
+        supervised_tokens_per_second=rate,
+        memory_gb=peak,
+    )
     run.note(loss=0.0, tokens=0, train_loss=loss)
     run.seconds, run.tokens = 0.0, 0
 
@@ -132,7 +151,15 @@ def _pause(run: _Run, update: int) -> None:
 
 def _is_pause(run: _Run, update: int) -> bool:
     config = run.config
-    return any(run.due(update, every) for every in (config.report_every, config.eval_every, config.save_every, *([config.probe_every] if run.probe else ())))
+    return any(
+        run.due(update, every)
+        for every in (
+            config.report_every,
+            config.eval_every,
+            config.save_every,
+            *([config.probe_every] if run.probe else ()),
+        )
+    )
 
 # %% ../../nbs/tuning/09_lora.ipynb #546db523
 def _train(run: _Run, train: Sequence[SupervisedRow], seed: int) -> None:
@@ -164,7 +191,9 @@ def _train(run: _Run, train: Sequence[SupervisedRow], seed: int) -> None:
 
 
 def _prefix(rows: Sequence[SupervisedRow], config: LoRAConfig) -> int:
-    return 0 if config.grad_checkpoint else shared_prefix(rows)  # mx.checkpoint cannot follow a gradient through a cache
+    return (
+        0 if config.grad_checkpoint else shared_prefix(rows)
+    )  # mx.checkpoint cannot follow a gradient through a cache
 
 # %% ../../nbs/tuning/09_lora.ipynb #990590fb
 def _validation_work(valid: Sequence[SupervisedRow], config: LoRAConfig) -> int:
@@ -182,17 +211,33 @@ def _plan(run: _Run, train: Sequence[SupervisedRow], seed: int) -> dict:
     updates = islice(update_batches(train, config.batch_size, config.accumulation, seed), run.updates)
     batches = [rows[:: run.group.size()] for parts in updates for rows in parts]
     valid = _validation_work(run.valid, config) // run.group.size()
-    measured = sum(run.due(update, config.eval_every) or (run.probe is not None and run.due(update, config.probe_every)) for update in range(run.updates + 1))  # a probe's own replies are not forecast
+    measured = sum(
+        run.due(update, config.eval_every) or (run.probe is not None and run.due(update, config.probe_every))
+        for update in range(run.updates + 1)
+    )  # a probe's own replies are not forecast
     run.model.train()
-    seen = forecast(run.model, lambda rows: value_and_grad(run.model, mlx_core().array(1.0), *make_batch(rows, prefix)), batches, prefix, measured * valid)
+    seen = forecast(
+        run.model,
+        lambda rows: value_and_grad(run.model, mlx_core().array(1.0), *make_batch(rows, prefix)),
+        batches,
+        prefix,
+        measured * valid,
+    )
     layers = config.share_of(len(run.model.layers))
-    return {**plan_budget(train, config, seed).to_dict(), "layers": layers, "seconds": round(seen.seconds, 1), "memory_gb": round(seen.memory_gb, 2)}
+    return {
+        **plan_budget(train, config, seed).to_dict(),
+        "layers": layers,
+        "seconds": round(seen.seconds, 1),
+        "memory_gb": round(seen.memory_gb, 2),
+    }
 
 
 def _require_rows(train: Sequence[SupervisedRow], valid: Sequence[SupervisedRow]) -> None:
     for name, rows in (("training", train), ("validation", valid)):
         if not any(row.targets for row in rows):
-            raise PunieError(f"the {name} split has {f'{len(rows)} rows, none with a supervised token; choose another mask' if rows else 'no rows; check the data set'}")
+            raise PunieError(
+                f"the {name} split has {f'{len(rows)} rows, none with a supervised token; choose another mask' if rows else 'no rows; check the data set'}"
+            )
 
 # %% ../../nbs/tuning/09_lora.ipynb #54af4038
 def describe_event(event: dict) -> str:
@@ -209,7 +254,9 @@ def describe_event(event: dict) -> str:
     return f"probe {event['share']:.1%}" if kind == "probe" else f"{kind} loss {event['loss']:.3f}"
 
 # %% ../../nbs/tuning/09_lora.ipynb #83667589
-def _begin(run: _Run, found: tuple[Progress, dict[str, "mx.array"]] | None, train: Sequence[SupervisedRow], seed: int) -> None:
+def _begin(
+    run: _Run, found: tuple[Progress, dict[str, "mx.array"]] | None, train: Sequence[SupervisedRow], seed: int
+) -> None:
     if found:
         _restore(run, *found)
     if not ranks_agree(run.progress.update, run.group):
@@ -224,7 +271,9 @@ def _finish(run: _Run, path: Path) -> None:
     from mlx.utils import tree_flatten, tree_unflatten
 
     if run.config.keep == "best" and run.progress.best:
-        run.model.update(tree_unflatten(list(_part(run.checkpoints.tensors(run.progress.best.update), "adapter").items())))
+        run.model.update(
+            tree_unflatten(list(_part(run.checkpoints.tensors(run.progress.best.update), "adapter").items()))
+        )
     run.model.eval()
     if run.group.rank() == 0:
         save_tensors(path, dict(tree_flatten(run.model.trainable_parameters())))
@@ -236,7 +285,9 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise PunieError(f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again") from error
+        raise PunieError(
+            f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again"
+        ) from error
 
 # %% ../../nbs/tuning/09_lora.ipynb #c0f6d834
 def tune(
@@ -256,16 +307,36 @@ def tune(
     """Tune with LoRA, or go on with it. Raises `PunieError` where the base, the rows or the disk do not allow it, `GateFailed` where a loss is no number or the folder belongs to another run."""
     _require_rows(train, valid)
     updates = config.count_updates(len(train))
-    checkpoints = Checkpoints(folder / "checkpoints", {"base": str(base), "data": hash_rows(train), "validation": hash_rows(valid), "knobs": config.model_dump_json(), "seed": str(seed), **({"probe": probe_id} if probe_id else {})})
-    with Watchdog(patience, on=launched_ranks() > 1) as watchdog, checkpointed_layers(model, config.grad_checkpoint), numpy_exp(), _one_line_errors():
+    checkpoints = Checkpoints(
+        folder / "checkpoints",
+        {
+            "base": str(base),
+            "data": hash_rows(train),
+            "validation": hash_rows(valid),
+            "knobs": config.model_dump_json(),
+            "seed": str(seed),
+            **({"probe": probe_id} if probe_id else {}),
+        },
+    )
+    with (
+        Watchdog(patience, on=launched_ranks() > 1) as watchdog,
+        checkpointed_layers(model, config.grad_checkpoint),
+        numpy_exp(),
+        _one_line_errors(),
+    ):
         group, found = join_ranks(), checkpoints.load()
         if found is None and (folder / "adapters.safetensors").exists():
-            raise GateFailed(f"{folder} holds an adapter that this run did not make; give another folder, or move that one away")
+            raise GateFailed(
+                f"{folder} holds an adapter that this run did not make; give another folder, or move that one away"
+            )
         mlx_core().random.seed(seed)
         layers = add_lora(model, config)
         log = None
         if group.rank() == 0:
-            write_json(folder / "adapter_config.json", {**layers, "base": base, "seed": seed, "knobs": config.model_dump(mode="json")})
+            write_json(
+                folder / "adapter_config.json",
+                {**layers, "base": base, "seed": seed, "knobs": config.model_dump(mode="json")},
+            )
             log = EventLog(events or folder / "events.jsonl", found[0].update if found else 0, fresh=found is None)
         run = _Run(model, config, updates, valid, probe, group, checkpoints, log, report, watchdog)
         _begin(run, found, train, seed)

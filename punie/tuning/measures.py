@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from ..blas import mlx_core
 from ..settings import PunieError
 from ..training.lora_config import LoRAConfig
-from .objective import batch_losses, epoch, make_batch, shared_prefix, target_places
 from ..training.supervision import SupervisedRow
+from .objective import batch_losses, epoch, make_batch, shared_prefix, target_places
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 Probe = Callable[["nn.Module"], float]  # lets the live model answer, and says which share was right
 
 # %% ../../nbs/tuning/05_measures.ipynb #3e6baae3
-def _sums(model: "nn.Module", rows: Sequence[SupervisedRow], batch_size: int, group: "mx.distributed.Group | None", prefix: int) -> dict[str, np.ndarray]:
+def _sums(
+    model: "nn.Module",
+    rows: Sequence[SupervisedRow],
+    batch_size: int,
+    group: "mx.distributed.Group | None",
+    prefix: int,
+) -> dict[str, np.ndarray]:
     """Sum losses and count targets by part, over this process's share of the batches."""
     sums = {"call": np.zeros(2), "prose": np.zeros(2), "prompt": np.zeros(2)}
     mine = slice(group.rank(), None, group.size()) if group else slice(None)
@@ -50,7 +56,10 @@ def validate(
     model.train()
     if group and group.size() > 1:
         mx = mlx_core()
-        together = np.asarray(mx.distributed.all_sum(mx.array(np.stack(list(sums.values())), mx.float32), group=group, stream=mx.cpu), np.float64)
+        together = np.asarray(
+            mx.distributed.all_sum(mx.array(np.stack(list(sums.values())), mx.float32), group=group, stream=mx.cpu),
+            np.float64,
+        )
         sums = dict(zip(sums, together))
     total, count = sum(sums.values())
     parts = {f"{part}_loss": float(sums[part][0] / sums[part][1]) for part in ("call", "prose") if sums[part][1]}
@@ -81,7 +90,9 @@ def run_probe(
         model.train()
         mlx_core().random.seed(state)
     if not 0 <= share <= 1:
-        raise PunieError(f"the probe says {share}, which is no share between 0 and 1; return how many answers were right over how many there are")
+        raise PunieError(
+            f"the probe says {share}, which is no share between 0 and 1; return how many answers were right over how many there are"
+        )
     return share
 
 # %% ../../nbs/tuning/05_measures.ipynb #28fc1008

@@ -103,7 +103,9 @@ def epoch(
     if rng:
         rng.shuffle(order)
     order.sort(key=lambda index: len(rows[index].ids))
-    batches = [[rows[index] for index in order[start : start + batch_size]] for start in range(0, len(order), batch_size)]
+    batches = [
+        [rows[index] for index in order[start : start + batch_size]] for start in range(0, len(order), batch_size)
+    ]
     if rng:
         rng.shuffle(batches)
     return batches
@@ -158,7 +160,8 @@ class PrefixCache:
             return keys, values
         mx = mlx_core()
         return tuple(
-            mx.concatenate([mx.broadcast_to(stored, (new.shape[0], *stored.shape[1:])), new], axis=2) for stored, new in ((self.keys, keys), (self.values, values))
+            mx.concatenate([mx.broadcast_to(stored, (new.shape[0], *stored.shape[1:])), new], axis=2)
+            for stored, new in ((self.keys, keys), (self.values, values))
         )
 
 # %% ../../nbs/tuning/00_objective.ipynb #b1aa8381
@@ -208,4 +211,9 @@ def target_places(
     >>> target_places([SupervisedRow((1, 2, 3), (False, False, True)), SupervisedRow((1, 4), (False, True))])
     [(0, 2), (1, 1)]
     """
-    return [(index, token) for index, row in enumerate(rows) for token in range(prefix + 1, len(row.ids)) if row.supervised[token]]
+    return [
+        (index, token)
+        for index, row in enumerate(rows)
+        for token in range(prefix + 1, len(row.ids))
+        if row.supervised[token]
+    ]

@@ -31,9 +31,15 @@ def launched_ranks() -> int:
     if "MLX_RANK" not in os.environ:
         return 1
     try:
-        return int(os.environ["MLX_WORLD_SIZE"]) if "MLX_WORLD_SIZE" in os.environ else len(json.loads(Path(os.environ["MLX_HOSTFILE"]).read_text()))
+        return (
+            int(os.environ["MLX_WORLD_SIZE"])
+            if "MLX_WORLD_SIZE" in os.environ
+            else len(json.loads(Path(os.environ["MLX_HOSTFILE"]).read_text()))
+        )
     except (KeyError, ValueError, OSError) as error:
-        raise PunieError(f"MLX_RANK is set, but not who else takes part ({error}); start the ranks with mlx.launch --backend ring") from error
+        raise PunieError(
+            f"MLX_RANK is set, but not who else takes part ({error}); start the ranks with mlx.launch --backend ring"
+        ) from error
 
 
 def share_cores() -> None:
@@ -49,7 +55,9 @@ def join_ranks() -> "mx.distributed.Group":
     try:
         group = mx.distributed.init(strict=expected > 1)
     except RuntimeError as error:
-        raise PunieError(f"the {expected} ranks did not come together: {str(error).splitlines()[0]}; start them again") from error
+        raise PunieError(
+            f"the {expected} ranks did not come together: {str(error).splitlines()[0]}; start them again"
+        ) from error
     if group.size() != expected:
         raise PunieError(f"mlx.launch started {expected} ranks, but this one sees {group.size()}; use --backend ring")
     return group
@@ -100,7 +108,11 @@ class Watchdog:
     def _watch(self) -> None:
         while not self.done.wait(min(1.0, self.seconds / 4)):
             if time.monotonic() - self.last > self.seconds:
-                print(f"PunieError: the other ranks have not answered for {self.seconds:g} s; run the same command again, and it goes on from the last checkpoint", file=sys.stderr, flush=True)
+                print(
+                    f"PunieError: the other ranks have not answered for {self.seconds:g} s; run the same command again, and it goes on from the last checkpoint",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 os._exit(1)
 
     def __enter__(self) -> "Watchdog":
@@ -108,5 +120,7 @@ class Watchdog:
             threading.Thread(target=self._watch, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.done.set()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..blas import mlx_core
 from ..settings import GateFailed, PunieError
 from ..training.lora_config import LoRAConfig
+from ..training.supervision import SupervisedRow
 from .objective import make_batch, target_places, update_loss
 from .ranks import sum_over_ranks
-from ..training.supervision import SupervisedRow
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -36,7 +36,12 @@ def add_lora(
     model.freeze()
     lora = {"rank": config.rank, "scale": config.scale, "dropout": config.dropout}
     if config.keys:
-        known = {name for layer in model.layers[-config.num_layers :] for name, module in layer.named_modules() if "weight" in module and module.weight.ndim > 1}
+        known = {
+            name
+            for layer in model.layers[-config.num_layers :]
+            for name, module in layer.named_modules()
+            if "weight" in module and module.weight.ndim > 1
+        }
         if unknown := sorted(set(config.keys) - known):
             raise PunieError(f"the layers have no {', '.join(unknown)}; keys can be {', '.join(sorted(known))}")
         lora["keys"] = list(config.keys)
@@ -50,7 +55,11 @@ def make_optimizer(config: LoRAConfig, updates: int) -> "optim.Optimizer":
     import mlx.optimizers as optim
 
     peak, end, steps = config.learning_rate, config.learning_rate * config.final_rate, updates - config.warmup
-    schedule = {"constant": lambda step: mx.array(peak), "cosine": optim.cosine_decay(peak, steps, end), "linear": optim.linear_schedule(peak, end, steps)}[config.schedule]
+    schedule = {
+        "constant": lambda step: mx.array(peak),
+        "cosine": optim.cosine_decay(peak, steps, end),
+        "linear": optim.linear_schedule(peak, end, steps),
+    }[config.schedule]
     if config.warmup:
         schedule = optim.join_schedules([optim.linear_schedule(0.0, peak, config.warmup), schedule], [config.warmup])
     kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "muon": optim.Muon, "sgd": optim.SGD}
@@ -84,7 +93,9 @@ def make_step(
     @partial(mx.compile, inputs=state, outputs=state)
     def compute(total: "mx.array", batch: tuple, before: Any, last: bool) -> tuple:
         (loss, losses), gradients = value_and_grad(model, total, *batch)
-        summed = (loss, gradients) if before is None else tree_map(lambda one, two: one + two, (loss, gradients), before)
+        summed = (
+            (loss, gradients) if before is None else tree_map(lambda one, two: one + two, (loss, gradients), before)
+        )
         if last:
             loss, gradients = sum_over_ranks(summed, group)
             optimizer.update(model, gradients)
@@ -119,8 +130,12 @@ def require_finite(
             (sound if math.isfinite(value) else broken)[id(rows[place])] = rows[place].question
     if broken and sound.keys() - broken.keys():
         named = ", ".join(repr(question[:60]) for question in broken.values())
-        raise GateFailed(f"the loss is {loss} at update {taken.update}; it comes from {len(broken)} of its rows, {named}; mend or drop what stands there")
-    raise GateFailed(f"the loss is {loss} at update {taken.update}; lower the learning rate, and run the same command again in another folder")
+        raise GateFailed(
+            f"the loss is {loss} at update {taken.update}; it comes from {len(broken)} of its rows, {named}; mend or drop what stands there"
+        )
+    raise GateFailed(
+        f"the loss is {loss} at update {taken.update}; lower the learning rate, and run the same command again in another folder"
+    )
 
 # %% ../../nbs/tuning/06_steps.ipynb #01ed84e8
 @contextlib.contextmanager

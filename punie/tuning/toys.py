@@ -32,9 +32,24 @@ def toy_model(
     from mlx_lm.models import qwen3, qwen3_moe
 
     shape = dict(
-        model_type=kind, hidden_size=16, num_hidden_layers=2, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1, head_dim=8, rms_norm_eps=1e-6,
-        vocab_size=TOKENS, max_position_embeddings=128, rope_theta=10_000.0, tie_word_embeddings=True,
-        num_experts=4, num_experts_per_tok=2, decoder_sparse_step=1, mlp_only_layers=[], moe_intermediate_size=16, norm_topk_prob=True,
+        model_type=kind,
+        hidden_size=16,
+        num_hidden_layers=2,
+        intermediate_size=32,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        rms_norm_eps=1e-6,
+        vocab_size=TOKENS,
+        max_position_embeddings=128,
+        rope_theta=10_000.0,
+        tie_word_embeddings=True,
+        num_experts=4,
+        num_experts_per_tok=2,
+        decoder_sparse_step=1,
+        mlp_only_layers=[],
+        moe_intermediate_size=16,
+        norm_topk_prob=True,
     )
     module = {"qwen3": qwen3, "qwen3_moe": qwen3_moe}[kind]
     mx.random.seed(0)
@@ -57,5 +72,7 @@ def toy_rows(
         start, length = rng.randrange(5, 8), rng.randrange(10, 30)
         parts = ("prompt",) * start + ("prose" if number % 2 else "call",) * (length - start)
         ids = (1, 2, 3, *(rng.randrange(4, TOKENS) for _ in range(length - 3)))
-        rows.append(SupervisedRow(ids, tuple(part != "prompt" for part in parts), parts, () if number % 2 else ("hover",)))
+        rows.append(
+            SupervisedRow(ids, tuple(part != "prompt" for part in parts), parts, () if number % 2 else ("hover",))
+        )
     return rows

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     import mlx.nn as nn
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model", "generation_config.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "tokenizer.model",
+    "generation_config.json",
+)
 
 # %% ../../nbs/weights/01_artifacts.ipynb #12fb5792
 def is_hub_id(name: str) -> bool:
@@ -55,7 +65,9 @@ def find_model(
         try:
             return Path(snapshot_download(name, local_files_only=True))
         except (LocalEntryNotFoundError, OSError, ValueError) as error:
-            raise PunieError(f"the model {name} is not in the local cache; fetch it first with: hf download {name}") from error
+            raise PunieError(
+                f"the model {name} is not in the local cache; fetch it first with: hf download {name}"
+            ) from error
     raise PunieError(f"no model at {folder} ({wanted} is missing); restore it, or name another base in the phase file")
 
 # %% ../../nbs/weights/01_artifacts.ipynb #e1aa5807

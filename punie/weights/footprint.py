@@ -80,7 +80,9 @@ def trainable_parameters(
 
     model = skeleton(config)
     if num_layers > len(model.layers):
-        raise PunieError(f"num_layers = {num_layers}, but the base has {len(model.layers)} layers; lower it in the phase file")
+        raise PunieError(
+            f"num_layers = {num_layers}, but the base has {len(model.layers)} layers; lower it in the phase file"
+        )
     model.freeze()
     linear_to_lora_layers(model, num_layers, {"rank": rank, "scale": 1.0, "dropout": 0.0})
     return sum(value.size for _, value in tree_flatten(model.trainable_parameters()))
@@ -110,7 +112,11 @@ def _layer_bytes(config: dict, tokens: int, float32: bool) -> int:
     head = config.get("head_dim") or hidden // heads
     queries, keys = heads * head, (config.get("num_key_value_heads") or heads) * head
     visits = config.get("num_experts_per_tok") or 0
-    inner = visits * (config.get("moe_intermediate_size") or config["intermediate_size"]) if visits else config["intermediate_size"]
+    inner = (
+        visits * (config.get("moe_intermediate_size") or config["intermediate_size"])
+        if visits
+        else config["intermediate_size"]
+    )
     kept = 6 * hidden + 3 * queries + 3 * keys + heads * tokens + 6 * inner + 3 * visits * hidden
     inputs = (4 + 2 * visits if visits else 5) * hidden + queries + inner
     return 4 * kept if float32 else 2 * kept + 4 * inputs
@@ -135,10 +141,16 @@ def training_memory(
     try:
         layer = _layer_bytes(config, tokens, float32)
     except KeyError as error:
-        raise PunieError(f"the memory of a step cannot be predicted: this config.json states no {error.args[0]}") from error
+        raise PunieError(
+            f"the memory of a step cannot be predicted: this config.json states no {error.args[0]}"
+        ) from error
     return TrainingMemory(
-        weights=size * count_parameters(config) if not packing else weight_bytes(config, packing["bits"], packing["group_size"]),
-        adapter=5 * 4 * trainable_parameters(config, num_layers, rank),  # value, gradient, their sum over batches, Adam's two moments
+        weights=size * count_parameters(config)
+        if not packing
+        else weight_bytes(config, packing["bits"], packing["group_size"]),
+        adapter=5
+        * 4
+        * trainable_parameters(config, num_layers, rank),  # value, gradient, their sum over batches, Adam's two moments
         activations=layer * num_layers * batch_size * tokens,
         logits=4 * size * config["vocab_size"] * (batch_size * tokens if logit_tokens is None else logit_tokens),
     )

@@ -27,11 +27,15 @@ def require_export_room(
     """Hold the disk that fusing and quantizing need against the budget and the disk. Raises `GateFailed` for the first, `PunieError` for the second."""
     needed = export_bytes(config, bits, group_size) / 1e9
     if needed > budget_gb:
-        raise GateFailed(f"fusing and quantizing to {bits} bits need {needed:.1f} GB, more than disk_gb = {budget_gb:g}; raise it in the phase file")
+        raise GateFailed(
+            f"fusing and quantizing to {bits} bits need {needed:.1f} GB, more than disk_gb = {budget_gb:g}; raise it in the phase file"
+        )
     there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
     free = shutil.disk_usage(there).free / 1e9 - load_settings().free_disk_floor_gb
     if needed > free:
-        raise PunieError(f"fusing and quantizing to {bits} bits need {needed:.1f} GB, {there} has {free:.1f} GB above the floor; free some disk, then run the same command again")
+        raise PunieError(
+            f"fusing and quantizing to {bits} bits need {needed:.1f} GB, {there} has {free:.1f} GB above the floor; free some disk, then run the same command again"
+        )
 
 # %% ../../nbs/weights/04_fusion.ipynb #f72b7bd2
 def _require_whole(folder: Path) -> None:
@@ -49,7 +53,9 @@ def fuse(
     _require_whole(base)
     tuned_on, own = read_as(AdapterConfig, adapter / "adapter_config.json").base, artifact_id(base)
     if tuned_on not in (None, own):
-        raise GateFailed(f"the adapter in {adapter} was tuned on the base {tuned_on[:12]}, not on {own[:12]}; tune it again, or fuse it with its own base")
+        raise GateFailed(
+            f"the adapter in {adapter} was tuned on the base {tuned_on[:12]}, not on {own[:12]}; tune it again, or fuse it with its own base"
+        )
     mx = mlx_core()
     from mlx.utils import tree_unflatten
     from mlx_lm.tuner.utils import load_adapters
@@ -58,8 +64,12 @@ def fuse(
     try:
         model = load_adapters(model, str(adapter))
     except (ValueError, RuntimeError, FileNotFoundError) as error:
-        raise PunieError(f"the adapter in {adapter} does not fit the base in {base}: {' '.join(str(error).split())[:200]}") from error
-    model.update_modules(tree_unflatten([(name, layer.fuse()) for name, layer in model.named_modules() if hasattr(layer, "fuse")]))
+        raise PunieError(
+            f"the adapter in {adapter} does not fit the base in {base}: {' '.join(str(error).split())[:200]}"
+        ) from error
+    model.update_modules(
+        tree_unflatten([(name, layer.fuse()) for name, layer in model.named_modules() if hasattr(layer, "fuse")])
+    )
     model.set_dtype(mx.float16)
     plain = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
     write_model(folder, model, {**plain, "torch_dtype": "float16"}, base, replace)
@@ -77,7 +87,9 @@ def quantize(
     _require_whole(fused)
     config = read_json(fused / "config.json")
     if packing := config.get("quantization"):
-        raise PunieError(f"the model in {fused} is quantized already, to {packing['bits']} bits; rounding it again would lose twice. Fuse its base first, which dequantizes it")
+        raise PunieError(
+            f"the model in {fused} is quantized already, to {packing['bits']} bits; rounding it again would lose twice. Fuse its base first, which dequantizes it"
+        )
     model, config = load_weights(fused)
     write_model(folder, *quantize_weights(model, config, bits, group_size), fused, replace)
     return artifact_id(folder)

@@ -94,8 +94,12 @@ class _Ladder:
             quantize(self.fused, model, bits, self.group_size, replace=True)
         kept = [layer.kept for layer in measure_survival(*self.source, model).layers] if self.source else None
         rung = Rung(
-            bits=bits, artifact=artifact_id(model), size=sum(path.stat().st_size for path in model.glob("*.safetensors")), kept=(min(kept), max(kept)) if kept else None,
-            divergence=0.0 if bits == 16 else divergence(reference, next_tokens(model, self.prompts)), scores=dict(self.score(model)),
+            bits=bits,
+            artifact=artifact_id(model),
+            size=sum(path.stat().st_size for path in model.glob("*.safetensors")),
+            kept=(min(kept), max(kept)) if kept else None,
+            divergence=0.0 if bits == 16 else divergence(reference, next_tokens(model, self.prompts)),
+            scores=dict(self.score(model)),
         )
         if bits < 16:
             shutil.rmtree(model)
@@ -134,7 +138,9 @@ def climb(
     judge: str = "",  # what the score depends on beside the model, suites and code
     widths: Sequence[int] = WIDTHS,
     group_size: int = 64,
-    report: Callable[[str, int], None] = lambda doing, done: None,  # called with what begins and the number of finished rungs
+    report: Callable[[str, int], None] = lambda doing, done: (
+        None
+    ),  # called with what begins and the number of finished rungs
 ) -> list[Rung]:
     """Make and measure every width that is not measured yet. Raises `PunieError` where the disk is too small or a file is broken."""
     if short := [len(ids) for ids in prompts if len(ids) < POSITIONS]:
@@ -144,7 +150,13 @@ def climb(
     if missing := [bits for bits in widths if bits not in rungs]:
         fused = folder / "fused_f16" if adapter else base
         if adapter:
-            require_export_room(read_json(base / "config.json"), folder, max((bits for bits in missing if bits < 16), default=4), group_size, math.inf)
+            require_export_room(
+                read_json(base / "config.json"),
+                folder,
+                max((bits for bits in missing if bits < 16), default=4),
+                group_size,
+                math.inf,
+            )
             report("fusing", len(rungs))
             fuse(base, adapter, fused, replace=True)
         ladder = _Ladder(fused, (base, adapter) if adapter else None, folder, prompts, score, group_size)
@@ -168,7 +180,18 @@ def ladder_rows(rungs: Sequence[Rung]) -> list[tuple[str, ...]]:
     rows = [("bits", "size", "kept of the adapter", "divergence, nats", *suites)]
     for rung in rungs:
         kept = f"{rung.kept[0]:.0%} to {rung.kept[1]:.0%}" if rung.kept else ""
-        rows.append((str(rung.bits), f"{rung.size / 1e9:.3g} GB", kept, f"{rung.divergence:.4f}", *(f"{rung.shares[suite]:.0%} of {rung.scores[suite][1]}" if suite in rung.scores else "" for suite in suites)))
+        rows.append(
+            (
+                str(rung.bits),
+                f"{rung.size / 1e9:.3g} GB",
+                kept,
+                f"{rung.divergence:.4f}",
+                *(
+                    f"{rung.shares[suite]:.0%} of {rung.scores[suite][1]}" if suite in rung.scores else ""
+                    for suite in suites
+                ),
+            )
+        )
     return rows
 
 # %% ../../nbs/weights/06_ladder.ipynb #1691c2a7
@@ -179,12 +202,16 @@ def plot_ladder(rungs: Sequence[Rung]) -> "Figure":
     figure, (scores, drift) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     sizes = [rung.size / 1e9 for rung in rungs]
     for suite in rungs[0].scores:
-        scores.plot(sizes, [rung.shares[suite] for rung in rungs], "o-", label=f"{suite} (n = {rungs[0].scores[suite][1]})")
+        scores.plot(
+            sizes, [rung.shares[suite] for rung in rungs], "o-", label=f"{suite} (n = {rungs[0].scores[suite][1]})"
+        )
     scores.set(title="Answered strictly right", xlabel="weights in GB", ylabel="share of prompts", ylim=(0, 1.02))
     if rungs[0].scores:
         figure.legend(loc="outside lower center", ncols=len(rungs[0].scores))
     drift.plot(sizes, [rung.divergence for rung in rungs], "o-", color="C3")
-    drift.set(title="Drift from float16", xlabel="weights in GB", ylabel="divergence in nats a position", ylim=(0, None))
+    drift.set(
+        title="Drift from float16", xlabel="weights in GB", ylabel="divergence in nats a position", ylim=(0, None)
+    )
     for rung, size in zip(rungs, sizes):
         drift.annotate(f"{rung.bits} bits", (size, rung.divergence), textcoords="offset points", xytext=(4, 4))
     pyplot.close(figure)  # shown once, as the cell's value

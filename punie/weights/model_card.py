@@ -50,7 +50,9 @@ def licence_of(
     try:
         stated = ModelCard(read_text(base / "README.md"), ignore_metadata_errors=True).data.license
     except (ValueError, yaml.YAMLError) as error:
-        raise PunieError(f"the card {base / 'README.md'} cannot be read: {str(error).splitlines()[0]}; mend its head, or remove it") from error
+        raise PunieError(
+            f"the card {base / 'README.md'} cannot be read: {str(error).splitlines()[0]}; mend its head, or remove it"
+        ) from error
     return [str(name) for name in stated] if isinstance(stated, list) else stated and str(stated)
 
 # %% ../../nbs/weights/07_model_card.ipynb #7356f417
@@ -62,7 +64,10 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def _scores(scores: Mapping[str, Mapping[str, str]], verdict: str) -> list[str]:
     if not scores:
         return ["## Scores", "Not judged yet."]
-    tables = [f"`{suite}`:\n\n" + _table(("category", "strictly right"), list(shares.items())) for suite, shares in scores.items()]
+    tables = [
+        f"`{suite}`:\n\n" + _table(("category", "strictly right"), list(shares.items()))
+        for suite, shares in scores.items()
+    ]
     return ["## Scores", verdict, *tables]
 
 
@@ -70,7 +75,9 @@ def _survival(survival: Survival | None) -> list[str]:
     if survival is None:
         return []
     kept = [layer.kept for layer in survival.layers]
-    return [f"Of the change that tuning made, {len(kept)} tuned matrices keep {min(kept):.0%} to {max(kept):.0%} after quantizing."]
+    return [
+        f"Of the change that tuning made, {len(kept)} tuned matrices keep {min(kept):.0%} to {max(kept):.0%} after quantizing."
+    ]
 
 # %% ../../nbs/weights/07_model_card.ipynb #35b4f32d
 def make_card(
@@ -87,16 +94,26 @@ def make_card(
     packing = read_model_files(artifact).quantization
     named = ", ".join([licence] if isinstance(licence, str) else licence or ())
     width = f"{packing.bits} bits in groups of {packing.group_size}" if packing else "float16"
-    head = ModelCardData(base_model=origin.base if is_hub_id(origin.base) else None, license=licence or None, library_name="mlx", pipeline_tag="text-generation", tags=["mlx", "tool-calling", "lora"], language="en")
+    head = ModelCardData(
+        base_model=origin.base if is_hub_id(origin.base) else None,
+        license=licence or None,
+        library_name="mlx",
+        pipeline_tag="text-generation",
+        tags=["mlx", "tool-calling", "lora"],
+        language="en",
+    )
     parts = [
-        f"# {origin.name}, seed {origin.seed}", origin.purpose.strip(),
+        f"# {origin.name}, seed {origin.seed}",
+        origin.purpose.strip(),
         *_scores(scores, verdict),
         "## Made of",
         f"{origin.base} ({origin.base_id[:12]}), tuned with LoRA on the data set {origin.data} ({origin.data_id[:12]}), fused, and stored in {width}. {'Licence of the base: ' + named + '.' if named else 'The card of the base states no licence; look there before you pass this on.'}",
         *_survival(survival),
         _table(("knob", "value"), [(key, str(value)) for key, value in origin.knobs.items()]),
-        "## Use", f"```python\nfrom mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder\n```",
-        "It was tuned and judged under this system prompt:", f"```text\n{system_prompt()}\n```",
+        "## Use",
+        f"```python\nfrom mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder\n```",
+        "It was tuned and judged under this system prompt:",
+        f"```text\n{system_prompt()}\n```",
         f"Artifact id, the hash of weights, configuration, tokenizer and template: `{artifact_id(artifact)}`.",
     ]
     return f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
@@ -110,5 +127,7 @@ def write_card(artifact: Path, card: str) -> None:
     try:
         ModelCard(card)
     except (ValueError, yaml.YAMLError) as error:
-        raise PunieError(f"the card of {artifact.name} is not in the hub's form: {str(error).splitlines()[0]}") from error
+        raise PunieError(
+            f"the card of {artifact.name} is not in the hub's form: {str(error).splitlines()[0]}"
+        ) from error
     write_text(artifact / "README.md", card)

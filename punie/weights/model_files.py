@@ -111,7 +111,9 @@ def read_as(form: type[Form], path: Path) -> Form:
     try:
         return form.model_validate(read_json(path))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the whole'}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'the whole'}: {fault['msg']}" for fault in error.errors()
+        )
         raise PunieError(f"{path.name} is not as mlx-lm reads it: {faults}") from error
 
 # %% ../../nbs/weights/00_model_files.ipynb #59e31b93
@@ -155,8 +157,14 @@ def read_weights(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         placed = read_as(_WeightIndex, index).weight_map
-        faults += [f"{name} is not in {file}, where the index has it" for name, file in placed.items() if name not in tensors or tensors[name].file != file]
-        faults += [f"{name} in {tensors[name].file} is not in the index" for name in sorted(tensors.keys() - placed.keys())]
+        faults += [
+            f"{name} is not in {file}, where the index has it"
+            for name, file in placed.items()
+            if name not in tensors or tensors[name].file != file
+        ]
+        faults += [
+            f"{name} in {tensors[name].file} is not in the index" for name in sorted(tensors.keys() - placed.keys())
+        ]
     elif {tensor.file for tensor in tensors.values()} != {"model.safetensors"}:
         faults.append("there is neither an index nor one model.safetensors with all weights")
     return tensors, faults
@@ -173,7 +181,10 @@ def stop_faults(
     """
     named = read_as(_TokenizerConfig, folder / "tokenizer_config.json").eos_token
     stop = named if isinstance(named, str) else named.content
-    number = next((token.id for token in read_as(_Tokenizer, folder / "tokenizer.json").added_tokens if token.content == stop), None)
+    number = next(
+        (token.id for token in read_as(_Tokenizer, folder / "tokenizer.json").added_tokens if token.content == stop),
+        None,
+    )
     if number is None:
         yield f"tokenizer.json has no token {stop}, which tokenizer_config.json names"
         return
@@ -211,4 +222,6 @@ def read_model_files(
     ()
     """
     tensors, faults = read_weights(folder)
-    return ModelFiles(tensors, read_as(_ModelConfig, folder / "config.json").quantization, (*faults, *stop_faults(folder, stop)))
+    return ModelFiles(
+        tensors, read_as(_ModelConfig, folder / "config.json").quantization, (*faults, *stop_faults(folder, stop))
+    )

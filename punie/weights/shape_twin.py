@@ -20,26 +20,87 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/weights/02_shape_twin.ipynb #cdf1ee4a
 _QWEN3 = {
-    "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "vocab_size": 151_936, "head_dim": 128, "num_key_value_heads": 8, "rms_norm_eps": 1e-6, "rope_theta": 1_000_000,
-    "max_position_embeddings": 40_960, "tie_word_embeddings": False, "hidden_act": "silu", "attention_bias": False, "torch_dtype": "bfloat16", "eos_token_id": 151_645,
+    "model_type": "qwen3",
+    "architectures": ["Qwen3ForCausalLM"],
+    "vocab_size": 151_936,
+    "head_dim": 128,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1_000_000,
+    "max_position_embeddings": 40_960,
+    "tie_word_embeddings": False,
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "torch_dtype": "bfloat16",
+    "eos_token_id": 151_645,
 }
 _FOUR_BITS = {"quantization": {"group_size": 64, "bits": 4}}
 SHAPES: dict[str, dict] = {
-    "mlx-community/Qwen3-0.6B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 3072, "tie_word_embeddings": True},
-    "mlx-community/Qwen3-8B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 12_288},
-    "mlx-community/Qwen3-14B-4bit": {**_QWEN3, **_FOUR_BITS, "hidden_size": 5120, "num_hidden_layers": 40, "num_attention_heads": 40, "intermediate_size": 17_408},
+    "mlx-community/Qwen3-0.6B-4bit": {
+        **_QWEN3,
+        **_FOUR_BITS,
+        "hidden_size": 1024,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "intermediate_size": 3072,
+        "tie_word_embeddings": True,
+    },
+    "mlx-community/Qwen3-8B-4bit": {
+        **_QWEN3,
+        **_FOUR_BITS,
+        "hidden_size": 4096,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "intermediate_size": 12_288,
+    },
+    "mlx-community/Qwen3-14B-4bit": {
+        **_QWEN3,
+        **_FOUR_BITS,
+        "hidden_size": 5120,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 40,
+        "intermediate_size": 17_408,
+    },
     "mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit": {
-        **_QWEN3, **_FOUR_BITS, "model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32,
-        "num_key_value_heads": 4, "intermediate_size": 5472, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, "decoder_sparse_step": 1, "mlp_only_layers": [],
-        "norm_topk_prob": True, "rope_theta": 10_000_000, "max_position_embeddings": 262_144,
+        **_QWEN3,
+        **_FOUR_BITS,
+        "model_type": "qwen3_moe",
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "hidden_size": 2048,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "intermediate_size": 5472,
+        "moe_intermediate_size": 768,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "norm_topk_prob": True,
+        "rope_theta": 10_000_000,
+        "max_position_embeddings": 262_144,
     },
     "Qwen/Qwen2.5-Coder-7B": {
-        "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": 152_064, "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
-        "intermediate_size": 18_944, "rms_norm_eps": 1e-6, "rope_theta": 1_000_000, "max_position_embeddings": 32_768, "tie_word_embeddings": False, "hidden_act": "silu", "torch_dtype": "bfloat16", "eos_token_id": 151_643,
+        "model_type": "qwen2",
+        "architectures": ["Qwen2ForCausalLM"],
+        "vocab_size": 152_064,
+        "hidden_size": 3584,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "intermediate_size": 18_944,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1_000_000,
+        "max_position_embeddings": 32_768,
+        "tie_word_embeddings": False,
+        "hidden_act": "silu",
+        "torch_dtype": "bfloat16",
+        "eos_token_id": 151_643,
     },
 }
-SHAPES["mlx-community/Qwen3-30B-A3B-Instruct-4bit"] = SHAPES["mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit"]  # the same build, without the turn to code
-
+SHAPES["mlx-community/Qwen3-30B-A3B-Instruct-4bit"] = SHAPES[
+    "mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit"
+]  # the same build, without the turn to code
 
 # %% ../../nbs/weights/02_shape_twin.ipynb #9b655b66
 def model_config(
@@ -74,12 +135,23 @@ def skeleton(
         model = build(arguments.from_dict(config))
     except (KeyError, TypeError, ValueError) as error:
         raise PunieError(f"mlx-lm cannot build a model from this config.json: {error!r}") from error
-    model.set_dtype({"float32": mx.float32, "bfloat16": mx.bfloat16}.get(str(config.get("torch_dtype")), mx.float16))  # 16 bits where none is named
+    model.set_dtype(
+        {"float32": mx.float32, "bfloat16": mx.bfloat16}.get(str(config.get("torch_dtype")), mx.float16)
+    )  # 16 bits where none is named
     model.eval()
     return model
 
 # %% ../../nbs/weights/02_shape_twin.ipynb #d2f353f8
-_TINY = {"hidden_size": 64, "intermediate_size": 128, "moe_intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2}
+_TINY = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "moe_intermediate_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+}
 
 
 def write_twin(
@@ -92,7 +164,12 @@ def write_twin(
     mx = mlx_core()
     words = load_tokenizer(str(tokenizer))
     rows = 64 * -(-len(words) // 64)
-    config = {**config, **{key: value for key, value in _TINY.items() if key in config}, "vocab_size": rows, "eos_token_id": words.eos_token_id}
+    config = {
+        **config,
+        **{key: value for key, value in _TINY.items() if key in config},
+        "vocab_size": rows,
+        "eos_token_id": words.eos_token_id,
+    }
     mx.random.seed(seed)
     model = skeleton(config)
     if packing := config.pop("quantization", None):
@@ -121,7 +198,12 @@ def write_random_adapter(
     linear_to_lora_layers(model, num_layers, lora)
     for layer in (layer for _, layer in model.named_modules() if hasattr(layer, "fuse")):
         weight, layer.lora_b = layer.linear.weight, mx.random.normal(layer.lora_b.shape)
-        layer.lora_b *= change * mx.linalg.norm(weight.flatten()) / mx.linalg.norm((layer.fuse().weight - weight).flatten())
+        layer.lora_b *= (
+            change * mx.linalg.norm(weight.flatten()) / mx.linalg.norm((layer.fuse().weight - weight).flatten())
+        )
     folder.mkdir(parents=True)
     mx.save_safetensors(str(folder / "adapters.safetensors"), dict(tree_flatten(model.trainable_parameters())))
-    write_json(folder / "adapter_config.json", {"fine_tune_type": "lora", "num_layers": num_layers, "lora_parameters": lora, "base": artifact_id(base)})
+    write_json(
+        folder / "adapter_config.json",
+        {"fine_tune_type": "lora", "num_layers": num_layers, "lora_parameters": lora, "base": artifact_id(base)},
+    )

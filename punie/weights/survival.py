@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from ..blas import mlx_core
+from ..check_results import CheckResult
 from ..settings import PunieError
 from .artifacts import artifact_id, load_weights
-from ..check_results import CheckResult
 from .model_files import Packing, read_model_files
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def compare_weights(
     size, moved = mx.sqrt((change * change).sum()), stored - round_weights(weight, packing)
     error = stored - weight - change
     return LayerSurvival(
-        module=module, change=float(size / mx.sqrt((weight * weight).sum())), kept=float((moved * change).sum() / size**2), noise=float(mx.sqrt((error * error).sum()) / size)
+        module=module,
+        change=float(size / mx.sqrt((weight * weight).sum())),
+        kept=float((moved * change).sum() / size**2),
+        noise=float(mx.sqrt((error * error).sum()) / size),
     )
 
 # %% ../../nbs/weights/05_survival.ipynb #48b89f63
@@ -107,12 +110,17 @@ def measure_survival(
     files, layers = read_model_files(artifact), []
     for name, layer in tuned.named_modules():
         if hasattr(layer, "fuse") and bool(layer.lora_b.any()):
-            weight, packing = layer.linear.weight, files.quantization.of(name) if f"{name}.scales" in files.tensors else None
+            weight, packing = (
+                layer.linear.weight,
+                files.quantization.of(name) if f"{name}.scales" in files.tensors else None,
+            )
             layers.append(compare_weights(name, weight, layer.fuse().weight - weight, modules[name].weight, packing))
     if not layers:
         raise PunieError(f"the adapter in {adapter} changes nothing; train it first")
     own = files.quantization
-    return Survival(artifact=artifact_id(artifact), bits=own and own.bits, group_size=own and own.group_size, layers=tuple(layers))
+    return Survival(
+        artifact=artifact_id(artifact), bits=own and own.bits, group_size=own and own.group_size, layers=tuple(layers)
+    )
 
 # %% ../../nbs/weights/05_survival.ipynb #96c26f94
 def check_survival(
@@ -128,9 +136,16 @@ def check_survival(
     off = sorted((layer for layer in survival.layers if least and layer.off > 1 - least), key=lambda layer: -layer.off)
     if off:
         worst = tuple(f"{layer.module} keeps {layer.kept:.2f} of a change of {layer.change:.1%}" for layer in off[:5])
-        return CheckResult("adapter survival", False, f"{len(off)} of {len(survival.layers)} tuned matrices keep less than {least:.0%}, or more than {2 - least:.0%}; quantize to more bits", worst)
+        return CheckResult(
+            "adapter survival",
+            False,
+            f"{len(off)} of {len(survival.layers)} tuned matrices keep less than {least:.0%}, or more than {2 - least:.0%}; quantize to more bits",
+            worst,
+        )
     kept = [layer.kept for layer in survival.layers]
-    return CheckResult("adapter survival", True, f"{len(kept)} tuned matrices keep {min(kept):.0%} to {max(kept):.0%} of their change")
+    return CheckResult(
+        "adapter survival", True, f"{len(kept)} tuned matrices keep {min(kept):.0%} to {max(kept):.0%} of their change"
+    )
 
 # %% ../../nbs/weights/05_survival.ipynb #d43901fe
 def plot_survival(
@@ -146,7 +161,12 @@ def plot_survival(
         axes.axhspan(min(0, least), least, color="tab:red", alpha=0.08, label=f"refused, below {least:.0%}")
     for (name, survival), marker in zip(survivals.items(), "os^vDP"):
         axes.plot([layer.kept for layer in survival.layers], marker, markersize=4, label=name)
-    axes.set(title=f"What {len(next(iter(survivals.values())).layers)} tuned matrices keep of the adapter", xlabel="tuned matrix, from the first layer to the last", ylabel="kept share of the change", ylim=(0, None))
+    axes.set(
+        title=f"What {len(next(iter(survivals.values())).layers)} tuned matrices keep of the adapter",
+        xlabel="tuned matrix, from the first layer to the last",
+        ylabel="kept share of the change",
+        ylim=(0, None),
+    )
     figure.legend(loc="outside lower center", ncols=len(survivals) + 1)
     pyplot.close(figure)  # shown once, as the cell's value
     return figure
