@@ -6,9 +6,13 @@ Runs of phases go to a temporary folder, so that a test neither uses nor touches
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
+
+if TYPE_CHECKING:
+    from _pytest._code.code import TerminalRepr, TracebackStyle
 
 os.environ["PUNIE_RUNS"] = tempfile.mkdtemp(prefix="punie-runs-")
 
@@ -37,12 +41,12 @@ class Notebook(pytest.Item):
         if not passed:
             raise NotebookFailed(self.path)
 
-    def repr_failure(self, failure: pytest.ExceptionInfo) -> str:
-        return (
-            f"{self.path}: a cell failed, see the captured output"
-            if isinstance(failure.value, NotebookFailed)
-            else super().repr_failure(failure)
-        )
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: "TracebackStyle | None" = None
+    ) -> "str | TerminalRepr":
+        if isinstance(excinfo.value, NotebookFailed):
+            return f"{self.path}: a cell failed, see the captured output"
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, str(self.path.relative_to(self.config.rootpath))

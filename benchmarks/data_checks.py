@@ -4,7 +4,8 @@
     uv run python benchmarks/data_checks.py --most 50000
 
 Each size runs in a process of its own, so that its peak of memory is its own. Prints one line a size, and writes
-reports/benchmarks/data_checks.json and .png. Rows are generated: 20,000 different ones, and copies with other file names.
+reports/benchmarks/data_checks.json and .png. Rows are generated: 20,000 different ones, and copies with other file
+names.
 """
 
 import json

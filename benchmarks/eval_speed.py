@@ -3,10 +3,11 @@
     uv run python benchmarks/eval_speed.py                                  # the embedded base
     uv run python benchmarks/eval_speed.py --model runs/tiny/seed0/model_5bit
 
-The 27 prompts are asked in process, and then one by one through `mlx_lm.server` on the same folder, which is started and warmed first;
-both have to give the same replies. In process one by one tells how much of it the batches save; the rest is the shared prefix, HTTP and, on a
-CPU, that weights are expanded to float32 when they are loaded. Memory is the peak of a process of its own that judges the suite once, ten times, and thirty times as long.
-Run it on an otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/eval_speed.json and .png.
+The 27 prompts are asked in process, and then one by one through `mlx_lm.server` on the same folder, which is started
+and warmed first; both have to give the same replies. In process one by one tells how much of it the batches save; the
+rest is the shared prefix, HTTP and, on a CPU, that weights are expanded to float32 when they are loaded. Memory is
+the peak of a process of its own that judges the suite once, ten times, and thirty times as long. Run it on an
+otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/eval_speed.json and .png.
 """
 
 import json
@@ -55,6 +56,7 @@ def measure_speed(folder: Path) -> dict:
     in_turn = time.perf_counter() - started
     turns = [with_system_prompt(conversation) for conversation in conversations]
     whole, left = sum(len(engine._encode(each)) for each in turns), sum(len(engine._prepare(each)[0]) for each in turns)
+    assert engine._prefix is not None
     computed = left + len(engine._prefix.tokens)
     with tempfile.TemporaryDirectory() as logs, served(folder, Path(logs) / "server.log") as url:
         line = Line(url)
@@ -145,14 +147,14 @@ def main(model: str = "data/models/tiny", one: str = "", times: int = 1) -> None
         return
     speed = in_own_process("speed", folder, 1)
     print(
-        "{prompts} prompts: {in_process_seconds:.2f} s in process ({in_process_one_by_one_seconds:.2f} s one by one), {server_seconds:.2f} s one by one through the server, ratio {ratio:.1f}, {same_replies} replies the same".format(
+        "{prompts} prompts: {in_process_seconds:.2f} s in process ({in_process_one_by_one_seconds:.2f} s one by one), "
+        "{server_seconds:.2f} s one by one through the server, ratio {ratio:.1f}, {same_replies} replies the same".format(
             **speed
         )
     )
     print(
-        "prompt tokens: {prompt_tokens:,}, of which {prompt_tokens_computed:,} are computed; the shared prefix saves {prefix_saves:.0%}".format(
-            **speed
-        )
+        "prompt tokens: {prompt_tokens:,}, of which {prompt_tokens_computed:,} are computed; "
+        "the shared prefix saves {prefix_saves:.0%}".format(**speed)
     )
     memory = [in_own_process("memory", folder, each) for each in TIMES]
     for each in memory:

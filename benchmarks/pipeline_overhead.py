@@ -3,9 +3,10 @@
     uv run python benchmarks/pipeline_overhead.py            # the tiny phase, a whole run, and a plain one after it
     uv run python benchmarks/pipeline_overhead.py smoke
 
-The plain run calls the same stages one after another in one process, in a folder of its own, and keeps no lock file. Both start from nothing and in
-the same minute. Two shares come of it: what one run spends outside its stages, and how much longer it took than the plain one, which is the pipeline's
-cost and the noise of two long runs. Prints the figures and writes reports/benchmarks/pipeline_overhead.json.
+The plain run calls the same stages one after another in one process, in a folder of its own, and keeps no lock file.
+Both start from nothing and in the same minute. Two shares come of it: what one run spends outside its stages, and how
+much longer it took than the plain one, which is the pipeline's cost and the noise of two long runs. Prints the
+figures and writes reports/benchmarks/pipeline_overhead.json.
 """
 
 import json

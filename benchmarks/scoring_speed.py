@@ -4,8 +4,9 @@
     uv run python benchmarks/scoring_speed.py --most 20000
 
 Each size runs in a process of its own, so that its peak of memory is its own. Prints one line a size, and writes
-reports/benchmarks/scoring_speed.json. The replies are those of all controls to all shipped suites, right and wrong ones; in each
-round their names and numbers are others, so that no reply is scored twice. The time to write the replies is not counted.
+reports/benchmarks/scoring_speed.json. The replies are those of all controls to all shipped suites, right and wrong
+ones; in each round their names and numbers are others, so that no reply is scored twice. The time to write the
+replies is not counted.
 """
 
 import json
@@ -75,9 +76,8 @@ def main(most: int = SIZES[-1], one: bool = False) -> None:
         )
         measured.append(json.loads(done.stdout.splitlines()[-1]))
         print(
-            "{outcomes:>9,} outcomes: {seconds:7.1f} s, {outcomes_per_second:7,.0f} outcomes/s, peak {peak_mb:.0f} MB".format(
-                **measured[-1]
-            ),
+            "{outcomes:>9,} outcomes: {seconds:7.1f} s, {outcomes_per_second:7,.0f} outcomes/s, "
+            "peak {peak_mb:.0f} MB".format(**measured[-1]),
             flush=True,
         )
     folder = Path(__file__).parent.parent / "reports" / "benchmarks"

@@ -5,9 +5,10 @@
     uv run python benchmarks/training.py scaling        # tokens a second by batch size and length, beside the matmul peak
     uv run python benchmarks/training.py cuda           # Qwen3-8B's shape, random weights of 4 bits; needs a GPU
 
-Each side of a duel runs in a process of its own, the two in turn, and medians over the rounds are compared: a ratio of figures from
-one run. `--rounds 1 --updates 10` shows in a minute that it works. What is measured is written to reports/benchmarks/training_*.json.
-mlx-lm counts one padding token a row as supervised; its count is corrected. (training_speed.py compares with a stock install.)
+Each side of a duel runs in a process of its own, the two in turn, and medians over the rounds are compared: a ratio
+of figures from one run. `--rounds 1 --updates 10` shows in a minute that it works. What is measured is written to
+reports/benchmarks/training_*.json. mlx-lm counts one padding token a row as supervised; its count is corrected.
+(training_speed.py compares with a stock install.)
 """
 
 import json
@@ -280,7 +281,10 @@ def vocabulary(rounds: Rounds = 5, rows: int = 4, length: int = 300, prefix: int
 
 
 def step_flops(shape: dict, rows: int, length: int, answer: int) -> float:
-    """Count the matrix products of a step with LoRA in every layer: forward, and back to the inputs. LoRA's own are left out, under 3%."""
+    """Count the matrix products of a step with LoRA in every layer: forward, and back to the inputs.
+
+    LoRA's own are left out, under 3%.
+    """
     width, heads = shape["hidden_size"], shape["num_attention_heads"] * shape["head_dim"]
     weights = (
         2 * width * heads
@@ -345,7 +349,8 @@ def scaling(
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[0].legend(frameon=False)
     figure.suptitle(
-        f"A step of {shape['num_hidden_layers']} layers of width {shape['hidden_size']}, medians of {rounds}; the peak is {peak:.0f} GFLOP/s"
+        f"A step of {shape['num_hidden_layers']} layers of width {shape['hidden_size']}, medians of {rounds}; "
+        f"the peak is {peak:.0f} GFLOP/s"
     )
     path = load_settings().reports / "benchmarks" / "training_scaling.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -359,7 +364,8 @@ def cuda(rounds: Rounds = 5, updates: Updates = 20) -> None:
     mlx_core()
     if on_cpu():
         raise SystemExit(
-            "no GPU here: MLX's default device is the CPU. Run it where one is, after uv sync --extra cuda (or on Apple silicon); nothing was measured"
+            "no GPU here: MLX's default device is the CPU. Run it where one is, after uv sync --extra cuda "
+            "(or on Apple silicon); nothing was measured"
         )
     keep("cuda", [compare(f"8b batch {batch}", rounds, updates) for batch in (1, 4)])
 

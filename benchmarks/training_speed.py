@@ -2,9 +2,10 @@
 
 Run it on an otherwise idle machine:  uv run python benchmarks/training_speed.py
 
-Both tune the embedded base on the shipped data: batch 8, rank 8, 4 layers. `mlx_lm lora` runs in a process of its own without a BLAS
-loaded before MLX, as a plain `pip install mlx-lm` would, with --mask-prompt so that its figure counts supervised tokens too. It runs
-on the base as stored (float16) and on a float32 copy, which is faster on a CPU; the ratio is taken against the faster of the two.
+Both tune the embedded base on the shipped data: batch 8, rank 8, 4 layers. `mlx_lm lora` runs in a process of its own
+without a BLAS loaded before MLX, as a plain `pip install mlx-lm` would, with --mask-prompt so that its figure counts
+supervised tokens too. It runs on the base as stored (float16) and on a float32 copy, which is faster on a CPU; the
+ratio is taken against the faster of the two.
 """
 
 import json

@@ -1,0 +1,95 @@
+"""The order of the house: notebooks are numbered without gaps, and every import points to an earlier one."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from punie.pages.site import contents, reading_order
+from punie.settings import find_root
+
+ROOT = find_root()
+NOTEBOOKS = ROOT / "nbs"
+FREE = ("index", "tour", "glossary", "contents", "phase", "compare")  # read or run; no module is imported from them
+
+
+def code_cells(notebook: Path) -> list[str]:
+    cells = nbformat.read(notebook, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
+
+
+def module_of(notebook: Path) -> str | None:
+    """The module that a notebook exports, such as `punie.evals.suites`; None where it exports none."""
+    found = [re.search(r"^#\| default_exp (\S+)", cell, re.MULTILINE) for cell in code_cells(notebook)]
+    return next((f"punie.{each[1]}" for each in found if each), None)
+
+
+def imported_modules(source: str) -> Iterator[str]:
+    """Every module that a cell imports from the package, wherever in the cell the import stands."""
+    lines = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
+    for node in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def later_imports(order: list[tuple[str, str | None, list[str]]]) -> list[str]:
+    """Name the notebooks that import from a later one. An entry is a notebook, its module, and the code of its cells."""
+    place = {module: number for number, (_, module, _) in enumerate(order) if module}
+    wrong = []
+    for number, (name, _, cells) in enumerate(order):
+        imported = {module for cell in cells for module in imported_modules(cell)}
+        wrong += [f"{name} imports {module}" for module in sorted(imported) if place.get(module, number) > number]
+    return wrong
+
+
+def test_notebooks_are_numbered_without_gaps() -> None:
+    folders: dict[Path, list[str]] = {}
+    for notebook in reading_order():
+        if notebook.stem not in FREE:
+            folders.setdefault(notebook.parent, []).append(notebook.stem)
+    assert len(folders) == 10  # the nine wings, and what lies below them
+    for folder, stems in folders.items():
+        numbers = [re.fullmatch(r"(\d\d)_[a-z_]+", stem) for stem in stems]
+        assert all(numbers), (folder, stems)
+        assert [int(number[1]) for number in numbers if number] == list(range(len(stems))), (folder, stems)
+
+
+def test_a_module_is_named_as_its_notebook() -> None:
+    for notebook in reading_order():
+        module = module_of(notebook)
+        if module:
+            folder = notebook.parent.relative_to(NOTEBOOKS).parts
+            assert module == ".".join(("punie", *folder, notebook.stem[3:])), notebook
+
+
+def test_imports_point_to_earlier_notebooks() -> None:
+    order = [(str(path.relative_to(NOTEBOOKS)), module_of(path), code_cells(path)) for path in reading_order()]
+    numbered = [each for each in order if Path(each[0]).stem not in FREE]
+    assert not later_imports(numbered)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from punie.evals.suites import load_suite",
+        "import punie.evals.suites",
+        "from punie.evals import suites",
+        "def late():\n    from punie.evals.suites import Suite",
+    ],
+)
+def test_an_import_from_a_later_notebook_is_found(cell: str) -> None:
+    order = [("a", "punie.training.dataset", [cell]), ("b", "punie.evals.suites", [])]
+    assert later_imports(order)
+    assert not later_imports(order[::-1])
+
+
+def test_contents_list_every_notebook() -> None:
+    every = {path.relative_to(NOTEBOOKS).as_posix() for path in NOTEBOOKS.glob("**/*.ipynb")}
+    shown = {name for name in every if not any(part.startswith(".") for part in Path(name).parts)}
+    assert set(re.findall(r"\]\(([^)]+\.ipynb)\)", contents().data)) == shown - {"contents.ipynb"}
