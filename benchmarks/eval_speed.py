@@ -148,9 +148,8 @@ def main(model: str = "data/models/tiny", one: str = "", times: int = 1) -> None
     speed = in_own_process("speed", folder, 1)
     print(
         "{prompts} prompts: {in_process_seconds:.2f} s in process ({in_process_one_by_one_seconds:.2f} s one by one), "
-        "{server_seconds:.2f} s one by one through the server, ratio {ratio:.1f}, {same_replies} replies the same".format(
-            **speed
-        )
+        "{server_seconds:.2f} s one by one through the server, ratio {ratio:.1f}, "
+        "{same_replies} replies the same".format(**speed)
     )
     print(
         "prompt tokens: {prompt_tokens:,}, of which {prompt_tokens_computed:,} are computed; "

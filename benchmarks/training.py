@@ -2,7 +2,7 @@
 
     uv run python benchmarks/training.py duel           # supervised tokens a second on the embedded base, batch 8
     uv run python benchmarks/training.py vocabulary     # memory and time of a step at Qwen3's 151,936 tokens
-    uv run python benchmarks/training.py scaling        # tokens a second by batch size and length, beside the matmul peak
+    uv run python benchmarks/training.py scaling        # by batch size and length, beside the matmul peak
     uv run python benchmarks/training.py cuda           # Qwen3-8B's shape, random weights of 4 bits; needs a GPU
 
 Each side of a duel runs in a process of its own, the two in turn, and medians over the rounds are compared: a ratio
@@ -102,7 +102,8 @@ def random_model(shape: dict, bits: int | None = None) -> Any:
 def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
     """Return a model, rows and knobs."""
     if name == "tiny":
-        model, tokenizer = load_model(find_model("data/models/tiny"))
+        folder = find_model("data/models/tiny")
+        model, tokenizer = load_model(folder)[0], load_tokenizer(str(folder))
         rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
         return model, rows, {"batch_size": 8, "num_layers": 4, "mask": "final_turn"}
     batch = int(name.removeprefix("8b batch "))

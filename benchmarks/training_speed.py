@@ -27,7 +27,7 @@ BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4
 
 def punie_rate(base: Path, data: Path) -> float:
     """Tune for UPDATES and return the mean of the reported rates."""
-    model, tokenizer = load_model(base)
+    model, tokenizer = load_model(base)[0], load_tokenizer(str(base))
     rows = prepare_rows(read_dataset(data).train, tokenizer, 1024)
     config = LoRAConfig(updates=UPDATES, batch_size=BATCH, num_layers=LAYERS, max_tokens=1024, eval_every=10_000)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,9 @@ def float32_copy(base: Path, folder: Path) -> Path:
     import mlx.core as mx
 
     copy = Path(shutil.copytree(base, folder / "float32"))
-    weights = {name: value.astype(mx.float32) for name, value in mx.load(str(base / "model.safetensors")).items()}
+    loaded = mx.load(str(base / "model.safetensors"))
+    assert isinstance(loaded, dict)
+    weights = {name: value.astype(mx.float32) for name, value in loaded.items()}
     mx.save_safetensors(str(copy / "model.safetensors"), weights, metadata={"format": "mlx"})
     return copy
 

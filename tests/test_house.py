@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
@@ -13,6 +13,7 @@ from punie.settings import find_root
 
 ROOT = find_root()
 NOTEBOOKS = ROOT / "nbs"
+Entry = tuple[str, str | None, list[str]]  # a notebook, its module, and the code of its cells
 FREE = ("index", "tour", "glossary", "contents", "phase", "compare")  # read or run; no module is imported from them
 
 
@@ -38,8 +39,8 @@ def imported_modules(source: str) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def later_imports(order: list[tuple[str, str | None, list[str]]]) -> list[str]:
-    """Name the notebooks that import from a later one. An entry is a notebook, its module, and the code of its cells."""
+def later_imports(order: Sequence[Entry]) -> list[str]:
+    """Name the notebooks that import from a later one."""
     place = {module: number for number, (_, module, _) in enumerate(order) if module}
     wrong = []
     for number, (name, _, cells) in enumerate(order):
@@ -84,7 +85,7 @@ def test_imports_point_to_earlier_notebooks() -> None:
     ],
 )
 def test_an_import_from_a_later_notebook_is_found(cell: str) -> None:
-    order = [("a", "punie.training.dataset", [cell]), ("b", "punie.evals.suites", [])]
+    order: list[Entry] = [("a", "punie.training.dataset", [cell]), ("b", "punie.evals.suites", [])]
     assert later_imports(order)
     assert not later_imports(order[::-1])
 
@@ -92,4 +93,4 @@ def test_an_import_from_a_later_notebook_is_found(cell: str) -> None:
 def test_contents_list_every_notebook() -> None:
     every = {path.relative_to(NOTEBOOKS).as_posix() for path in NOTEBOOKS.glob("**/*.ipynb")}
     shown = {name for name in every if not any(part.startswith(".") for part in Path(name).parts)}
-    assert set(re.findall(r"\]\(([^)]+\.ipynb)\)", contents().data)) == shown - {"contents.ipynb"}
+    assert set(re.findall(r"\]\(([^)]+\.ipynb)\)", str(contents().data))) == shown - {"contents.ipynb"}

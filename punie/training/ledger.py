@@ -9,11 +9,12 @@ __all__ = ['COLOURS', 'PALE', 'LedgerRow', 'Ledger', 'make_ledger', 'check_ledge
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..check_results import CheckResult
 from .dataset import TrainingExample
-from .supervision import Mask, Part, SupervisedRow, supervise, supervise_rows
+from .supervision import Mask, Part, SupervisedRow, supervise
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -70,16 +71,13 @@ class Ledger:
         }
 
     def _repr_markdown_(self) -> str:
-        head = f"{len(self.rows):,} rows under `{self.mask}`: " + ", ".join(
-            f"{count:,} {name}" for name, count in self.totals.items()
-        )
+        totals = ", ".join(f"{count:,} {name}" for name, count in self.totals.items())
+        head = f"{len(self.rows):,} rows under `{self.mask}`: {totals}.\n"
         lines = (
             f"| {tool} | {' | '.join(f'{count:,}' for count in counts.values())} |"
             for tool, counts in sorted(self.tools.items())
         )
-        return "\n".join(
-            [f"{head}.\n", "| tool | rows | supervised rows | supervised tokens |", "|---|---|---|---|", *lines]
-        )
+        return "\n".join([head, "| tool | rows | supervised rows | supervised tokens |", "|---|---|---|---|", *lines])
 
     def summary(self) -> dict:
         """Everything that a run keeps of its ledger."""
@@ -104,13 +102,14 @@ def _entry(row: SupervisedRow, limit: int) -> LedgerRow:
 
 def make_ledger(
     rows: Sequence[SupervisedRow],
-    mask: Mask,  # under which they were
+    mask: Mask,  # that the rows were marked with
     limit: int = 2048,  # tokens of a row that a trainer keeps
 ) -> Ledger:
     """Count the tokens of every row.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> from punie.training.dataset import conversation
+    >>> from punie.training.supervision import supervise_rows
     >>> rows = supervise_rows([conversation("Hi", "Hello.")], load_tokenizer("data/models/tiny"))
     >>> totals = make_ledger(rows, "assistant_turns").totals
     >>> totals["call"], totals["prose"] > 0
@@ -133,20 +132,16 @@ def check_ledger(ledger: Ledger) -> CheckResult:
     ]
     cut = sum(row.truncated > 0 for row in ledger.rows)
     seen = totals["call"] + totals["prose"]
-    message = f"{seen} of {totals['rendered']} tokens supervised, {totals['call'] / max(1, seen):.1%} of them in calls; {totals['hidden']} tokens of calls hidden; {cut} rows cut off"
-    return CheckResult(
-        "ledger",
-        not blind and not cut,
-        message,
-        (*blind, *([f"{totals['truncated']} tokens lie beyond the limit"] if cut else [])),
+    message = (
+        f"{seen} of {totals['rendered']} tokens supervised, {totals['call'] / max(1, seen):.1%} of them in calls; "
+        f"{totals['hidden']} tokens of calls hidden; {cut} rows cut off"
     )
+    lost = [f"{totals['truncated']} tokens lie beyond the limit"] if cut else []
+    return CheckResult("ledger", not blind and not cut, message, (*blind, *lost))
 
 # %% ../../nbs/training/12_ledger.ipynb #72dd8964
-COLOURS: dict[Part, str] = {
-    "call": "#0072B2",
-    "prose": "#D55E00",
-}  # of supervised tokens; readable on white and on black
-PALE = "#888888"
+COLOURS: dict[Part, str] = {"call": "#0072B2", "prose": "#D55E00"}  # supervised; readable on white and on black
+PALE = "#888888"  # not supervised
 
 
 @dataclass(frozen=True)
@@ -186,7 +181,9 @@ def colour_row(
     """
     row = supervise(example, tokenizer, mask)
     colours = [COLOURS.get(part, PALE) if seen else PALE for part, seen in zip(row.parts, row.supervised)]
-    starts = [0, *(place for place in range(1, len(colours)) if colours[place] != colours[place - 1]), len(colours)]
-    return ColouredRow(
-        tuple((tokenizer.decode(row.ids[start:end]), colours[start]) for start, end in zip(starts, starts[1:]))
-    )
+    changes = [place for place in range(1, len(colours)) if colours[place] != colours[place - 1]]
+    pieces = [
+        (str(tokenizer.decode(row.ids[start:end])), colours[start])
+        for start, end in pairwise([0, *changes, len(colours)])
+    ]
+    return ColouredRow(tuple(pieces))

@@ -56,14 +56,10 @@ def check_end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> CheckResult:
     'a turn ends with <|im_end|>'
     """
     text = render([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], tokenizer)
-    ends = text.rstrip().endswith(tokenizer.eos_token or "\0")
-    return CheckResult(
-        "end of turn",
-        ends,
-        f"a turn ends with {tokenizer.eos_token}"
-        if ends
-        else f"a turn does not end with the stop token {tokenizer.eos_token}: {text[-30:]!r}",
-    )
+    if text.rstrip().endswith(tokenizer.eos_token or "\0"):
+        return CheckResult("end of turn", True, f"a turn ends with {tokenizer.eos_token}")
+    message = f"a turn does not end with the stop token {tokenizer.eos_token}: {text[-30:]!r}"
+    return CheckResult("end of turn", False, message)
 
 
 def check_stop_tokens(folder: Path) -> CheckResult:
@@ -73,7 +69,7 @@ def check_stop_tokens(folder: Path) -> CheckResult:
     'all files of the model stop at one token'
     """
     if not (folder / "config.json").exists():
-        return CheckResult("stop tokens", True, "a tokenizer alone: no configuration to hold it against")
+        return CheckResult("stop tokens", True, "a tokenizer alone: no configuration to compare it with")
     try:
         faults = list(stop_faults(folder))
     except PunieError as error:
@@ -83,16 +79,16 @@ def check_stop_tokens(folder: Path) -> CheckResult:
 # %% ../../nbs/training/15_preflight.ipynb #cdddf9b8
 @dataclass(frozen=True)
 class ServedTurn:
-    """Hold one assistant turn with what is served before it and the row that trains it.
+    """Hold one assistant turn, the prompt that is served before it, and the row that trains it.
 
     >>> ServedTurn("row 1, turn 2", "Hi|", "Hi|Hello.|", "Hello.").answer
     'Hello.'
     """
 
-    place: str
+    place: str  # row and turn, counted from 1
     prompt: str  # as it is served
     row: str  # as it is trained, whole
-    answer: str  # what the row says that the assistant says
+    answer: str  # of the assistant, as the row holds it
 
 
 def served_turns(
@@ -104,7 +100,8 @@ def served_turns(
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> from punie.training.dataset import conversation
-    >>> [turn.place for turn in served_turns([conversation("Hi", "Hello.", "Bye", "Goodbye.")], load_tokenizer("data/models/tiny"))]
+    >>> row = conversation("Hi", "Hello.", "Bye", "Goodbye.")
+    >>> [turn.place for turn in served_turns([row], load_tokenizer("data/models/tiny"))]
     ['row 1, turn 3', 'row 1, turn 5']
     """
     turns = []
@@ -130,22 +127,19 @@ def first_difference(
     others: Sequence[int],
     names: tuple[str, str],  # of the two sides
 ) -> str | None:
-    """Show where two sequences of ids part; None where the first is a prefix of the second.
+    """Show where two sequences of ids first differ; None where the first is a prefix of the second.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> tokenizer = load_tokenizer("data/models/tiny")
     >>> first_difference(tokenizer, tokenizer.encode("git log"), tokenizer.encode("git diff"), ("served", "trained"))
     "at token 2, after 'git ': served 'log', trained 'diff'"
     """
-    place = next(
-        (place for place, pair in enumerate(zip(ids, others)) if pair[0] != pair[1]), min(len(ids), len(others))
-    )
+    pairs = enumerate(zip(ids, others))
+    place = next((place for place, (one, other) in pairs if one != other), min(len(ids), len(others)))
     if place == len(ids):
         return None
-    before, here, there = (
-        tokenizer.decode(part)
-        for part in (ids[max(0, place - 2) : place], ids[place : place + 3], others[place : place + 3])
-    )
+    parts = (ids[max(0, place - 2) : place], ids[place : place + 3], others[place : place + 3])
+    before, here, there = map(tokenizer.decode, parts)
     return f"at token {place}, after {before!r}: {names[0]} {here!r}, {names[1]} {there!r}"
 
 
@@ -157,17 +151,16 @@ def encode_all(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> di
     {'<|im_end|>': [2]}
     """
     unique = list(dict.fromkeys(texts))
-    return {
-        text: encoding.ids
-        for text, encoding in zip(unique, tokenizer.backend_tokenizer.encode_batch(unique, add_special_tokens=False))
-    }
+    encodings = tokenizer.backend_tokenizer.encode_batch(unique, add_special_tokens=False)
+    return {text: encoding.ids for text, encoding in zip(unique, encodings)}
 
 
 def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
     """Check that the tokens of every served prompt are a prefix of the row's.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
-    >>> check_served_prompts(load_tokenizer("data/models/tiny"), [ServedTurn("row 1, turn 2", "git log", "git diff", "")]).worst
+    >>> turn = ServedTurn("row 1, turn 2", "git log", "git diff", "")
+    >>> check_served_prompts(load_tokenizer("data/models/tiny"), [turn]).worst
     ("row 1, turn 2: at token 2, after 'git ': served 'log', trained 'diff'",)
     """
     ids = encode_all([text for turn in turns for text in (turn.prompt, turn.row)], tokenizer)
@@ -181,7 +174,7 @@ def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[S
 
 # %% ../../nbs/training/15_preflight.ipynb #96793370
 def _rewriting(turn: ServedTurn, stop: str) -> str | None:
-    """Say what the template does to an answer, None where it leaves it alone."""
+    """Say what the template does to an answer; None where it does not change it."""
     trained = turn.row[len(turn.prompt) :]
     if trained.startswith(turn.answer + stop):
         return None
@@ -194,7 +187,7 @@ def _rewriting(turn: ServedTurn, stop: str) -> str | None:
 
 
 def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
-    """Check that what a row trains at every turn is the answer as written: nothing inserted, stripped or cut.
+    """Check that every turn is trained as the answer was written: nothing inserted, stripped or cut.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> turn = ServedTurn("row 1, turn 2", "Hi|", "Hi|<think></think>Hello.<|im_end|>", "Hello.")
@@ -202,30 +195,23 @@ def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTu
     "in 1 of 1 answers the template inserts '<think></think>'"
     """
     if not (stop := tokenizer.eos_token):
-        return CheckResult(
-            "answers",
-            False,
-            "the tokenizer names no stop token, so no answer ends; add eos_token to tokenizer_config.json",
-        )
-    found = [
-        (turn.place, fault) for turn in turns if turn.row.startswith(turn.prompt) and (fault := _rewriting(turn, stop))
-    ]
+        message = "the tokenizer names no stop token, so no answer ends; add eos_token to tokenizer_config.json"
+        return CheckResult("answers", False, message)
+    served = [turn for turn in turns if turn.row.startswith(turn.prompt)]
+    found = [(turn.place, fault) for turn in served if (fault := _rewriting(turn, stop))]
     if not found:
         return CheckResult("answers", True, f"{len(turns)} answers are trained as they are written")
-    kinds = Counter(fault for _, fault in found)
-    return CheckResult(
-        "answers",
-        False,
-        f"in {len(found)} of {len(turns)} answers the template {kinds.most_common(1)[0][0]}",
-        tuple(f"{place}: {fault}" for place, fault in found[:5]),
-    )
+    ((commonest, _),) = Counter(fault for _, fault in found).most_common(1)
+    message = f"in {len(found)} of {len(turns)} answers the template {commonest}"
+    return CheckResult("answers", False, message, tuple(f"{place}: {fault}" for place, fault in found[:5]))
 
 
 def check_length(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
-    """Check that the longest row fits into what the tokenizer says that the model can read.
+    """Check that the longest row is not longer than the tokenizer says the model can read.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
-    >>> check_length(load_tokenizer("data/models/tiny"), [ServedTurn("row 1, turn 2", "Hi", "Hi, " * 3000, "")]).passed
+    >>> turn = ServedTurn("row 1, turn 2", "Hi", "Hi, " * 3000, "")
+    >>> check_length(load_tokenizer("data/models/tiny"), [turn]).passed
     False
     """
     longest = max((len(ids) for ids in encode_all([turn.row for turn in turns], tokenizer).values()), default=0)

@@ -38,8 +38,8 @@ class SupervisedRow:
     supervised: tuple[bool, ...]  # one for each id; True where the token is a target of the loss
     parts: tuple[Part, ...] = ()  # one for each id
     tools: tuple[str, ...] = ()  # that the row calls
-    turns: tuple[tuple[range, tuple[str, ...]], ...] = ()  # places of each assistant turn, and the tools that it calls
-    question: str = ""  # by which errors name the row
+    turns: tuple[tuple[range, tuple[str, ...]], ...] = ()  # token places of each assistant turn, and its tools
+    question: str = ""  # names the row in errors
 
     @property
     def targets(self) -> int:
@@ -48,7 +48,7 @@ class SupervisedRow:
 
 # %% ../../nbs/training/11_supervision.ipynb #e8a06ed9
 class _Span(NamedTuple):
-    """Say where an assistant turn stands in the rendered text."""
+    """Say where an assistant turn is in the rendered text."""
 
     start: int
     end: int  # where its end-of-turn token starts
@@ -56,9 +56,29 @@ class _Span(NamedTuple):
     tools: tuple[str, ...]  # that it calls
 
 
+def _messages(example: TrainingExample) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in example.messages]
+
+
+def _turn_end(text: str, start: int, content: str, tokenizer: "PreTrainedTokenizerBase", place: str) -> int:
+    """Find where a turn's end-of-turn token starts. Raises `GateFailed` where the text is not the turn as written."""
+    end = text.find(tokenizer.eos_token, start) if tokenizer.eos_token else -1
+    if end < 0:
+        stop = tokenizer.eos_token or "a stop token, for the tokenizer names none"
+        raise GateFailed(f"{place} does not end with {stop}; the model would never learn to stop")
+    if (trained := text[start:end]) != content:
+        raise GateFailed(
+            f"{place}: the template makes {trained[:40]!r} of {content[:40]!r}; the model would learn another answer"
+        )
+    return end
+
+
 def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase", final_only: bool) -> list[_Span]:
-    """Find the assistant turns in the rendered text. Earlier turns that are no target may be rendered in another form than they are served; they are left out then."""
-    messages = [{"role": message.role, "content": message.content} for message in reading.example.messages]
+    """Find the assistant turns in the rendered text.
+
+    With `final_only`, earlier turns are no targets. Those that are trained in another form than served are left out.
+    """
+    messages = _messages(reading.example)
     spans = []
     for turn in reading.turns:
         prompt, content = render(messages[: turn.message], tokenizer, generate=True), messages[turn.message]["content"]
@@ -70,26 +90,34 @@ def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase
                 f"{place}: the served prompt is no prefix of the training row; run the preflight on this tokenizer"
             )
         start = len(prompt)
-        end = text.find(tokenizer.eos_token, start) if tokenizer.eos_token else -1
-        if end < 0:
-            raise GateFailed(
-                f"{place} does not end with {tokenizer.eos_token or 'a stop token, for the tokenizer names none'}; the model would never learn to stop"
-            )
-        if text[start:end] != content:
-            raise GateFailed(
-                f"{place}: the template makes {text[start:end][:40]!r} of {content[:40]!r}; the model would learn another answer"
-            )
-        spans.append(
-            _Span(
-                start,
-                end,
-                [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)],
-                tuple(sorted(turn.tools)),
-            )
-        )
+        end = _turn_end(text, start, content, tokenizer, place)
+        calls = [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)]
+        spans.append(_Span(start, end, calls, tuple(sorted(turn.tools))))
     return spans
 
 # %% ../../nbs/training/11_supervision.ipynb #a42f7d33
+def _turn_tokens(
+    span: _Span,
+    text: str,
+    ids: list[int],
+    starts: list[int],  # of each token in the text
+    tokenizer: "PreTrainedTokenizerBase",
+    question: str,
+) -> range:  # the tokens of the turn, its stop token included
+    first, last = bisect_left(starts, span.start), bisect_left(starts, span.end)
+    answer = text[span.start : span.end]
+    place = f"{answer[:40]!r} in answer to {question[:60]!r}"
+    if starts[first] != span.start:
+        raise GateFailed(
+            f"{place}: the tokenizer joins its beginning to the prompt before it, which is served without; "
+            "begin the answer with a word"
+        )
+    decoded = tokenizer.decode(ids[first:last])
+    if ids[last] != tokenizer.eos_token_id or decoded != answer:
+        raise GateFailed(f"{place}: its tokens say {decoded[:40]!r}; run the preflight on this tokenizer")
+    return range(first, last + 1)
+
+
 def _mark(
     example: TrainingExample,
     text: str,
@@ -103,30 +131,21 @@ def _mark(
     supervised = [mask == "none"] * len(ids)
     reading, turns = read_row(example), []
     spans = _turn_spans(reading, text, tokenizer, mask == "final_turn")
-    for number, (start, end, calls, tools) in enumerate(spans, 1):
-        first, last = bisect_left(starts, start), bisect_left(starts, end)
-        place = f"{text[start:end][:40]!r} in answer to {example.question[:60]!r}"
-        if starts[first] != start:
-            raise GateFailed(
-                f"{place}: the tokenizer joins its beginning to the prompt before it, which is served without; begin the answer with a word"
-            )
-        if ids[last] != tokenizer.eos_token_id or tokenizer.decode(ids[first:last]) != text[start:end]:
-            raise GateFailed(
-                f"{place}: its tokens say {tokenizer.decode(ids[first:last])[:40]!r}; run the preflight on this tokenizer"
-            )
-        parts[first : last + 1] = ["prose"] * (last + 1 - first)
-        for opening, closing in calls:
+    for number, span in enumerate(spans, 1):
+        tokens = _turn_tokens(span, text, ids, starts, tokenizer, example.question)
+        parts[tokens.start : tokens.stop] = ["prose"] * len(tokens)
+        for opening, closing in span.calls:
             inside = slice(bisect_left(starts, opening), bisect_left(starts, closing))
             parts[inside] = ["call"] * (inside.stop - inside.start)
-        parts[last] = "call" if calls else "prose"
-        for token in range(first, last + 1):
+        parts[tokens[-1]] = "call" if span.calls else "prose"
+        for token in tokens:
             supervised[token] |= (
                 mask == "assistant_turns"
                 or (mask == "final_turn" and number == len(spans))
                 or (mask == "tool_calls" and parts[token] == "call")
             )
-        turns.append((range(first, last + 1), tools))
-    supervised[0] = False  # nothing comes before it that could predict it
+        turns.append((tokens, span.tools))
+    supervised[0] = False  # nothing comes before the first token that could predict it
     return SupervisedRow(
         tuple(ids), tuple(supervised), tuple(parts), tuple(sorted(reading.tools)), tuple(turns), example.question
     )
@@ -137,12 +156,14 @@ TOGETHER = 512  # rows that are tokenized in one batch
 
 def supervise_rows(
     examples: Sequence[TrainingExample],
-    tokenizer: "PreTrainedTokenizerBase",  # a fast one, which knows where its tokens stand
+    tokenizer: "PreTrainedTokenizerBase",  # a fast one, which knows where each token starts
     mask: Mask = "assistant_turns",
     progress: Callable[[int], None] = lambda done: None,  # rows so far
     longest: float = math.inf,  # tokens; a longer row comes back unmarked, for the caller to refuse or split
 ) -> list[SupervisedRow]:
-    """Tokenize rows, in batches, and mark what the loss sees. Raises `GateFailed` that counts the rows of which the template serves or teaches something else than they say.
+    """Tokenize rows, in batches, and mark what the loss sees.
+
+    Raises `GateFailed`, with a count, for rows of which the template serves or teaches something else than they say.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> from punie.training.dataset import conversation
@@ -154,10 +175,7 @@ def supervise_rows(
     faults: list[str] = []
     for start in range(0, len(examples), TOGETHER):
         batch = examples[start : start + TOGETHER]
-        texts = [
-            render([{"role": message.role, "content": message.content} for message in example.messages], tokenizer)
-            for example in batch
-        ]
+        texts = [render(_messages(example), tokenizer) for example in batch]
         encoded = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
         for number, (example, text, encoding) in enumerate(zip(batch, texts, encoded), start + 1):
             if len(encoding.ids) > longest:
