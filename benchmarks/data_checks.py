@@ -29,9 +29,9 @@ def generate(folder: Path, most: int) -> Path:
 
     from punie.agent.typed_tools import TOOLS
     from punie.synthesis.conversations import ask, call_row
-    from punie.synthesis.names import WORDS, Names
+    from punie.synthesis.names import Names
 
-    names = Names(random.Random(0), lexicon=tuple(WORDS))
+    names = Names(random.Random(0))
     tools = list(TOOLS)
     rows = [
         json.dumps(

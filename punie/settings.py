@@ -13,7 +13,7 @@ from pathlib import Path
 
 # %% ../nbs/00_settings.ipynb #f1ec9b03
 class PunieError(Exception):
-    """Report a problem that the user can mend, in one line that says what to do.
+    """Report a problem that the user can fix, in one line that says what to do.
 
     >>> str(PunieError("no phase 'tny'; did you mean 'tiny'?"))
     "no phase 'tny'; did you mean 'tiny'?"
@@ -24,7 +24,7 @@ class PunieError(Exception):
 
 # %% ../nbs/00_settings.ipynb #9edbf463
 class GateFailed(PunieError):
-    """Stop a run because a check did not hold.
+    """Stop a run because a check did not pass.
 
     >>> isinstance(GateFailed("git_log: 0 supervised calls"), PunieError)
     True
@@ -33,7 +33,7 @@ class GateFailed(PunieError):
 # %% ../nbs/00_settings.ipynb #8e068a5c
 def find_root(
     start: Path | None = None,  # where to begin, the working directory by default
-) -> Path:  # the folder that holds settings.ini and pyproject.toml
+) -> Path:  # the folder with settings.ini and pyproject.toml
     """Find the root of the checkout. Raises `PunieError` outside one.
 
     >>> (find_root() / "settings.ini").exists()
@@ -48,7 +48,7 @@ def find_root(
 # %% ../nbs/00_settings.ipynb #e739a9dc
 @dataclass(frozen=True)
 class Settings:
-    """Hold this machine's choices, as `settings.ini` gives them.
+    """The choices for this machine, as written in `settings.ini`.
 
     >>> load_settings().data.name
     'data'
@@ -56,7 +56,7 @@ class Settings:
 
     root: Path  # the checkout
     data: Path  # data sets, suites, phase files and embedded models
-    runs: Path  # what runs leave; ignored by git
+    runs: Path  # what runs write; ignored by git
     reports: Path  # published pages
     free_disk_floor_gb: float  # in GB of 1e9 bytes; a stage does not start with less
     blas: str  # auto, off, or the path of a shared library
@@ -73,7 +73,10 @@ class Settings:
 def load_settings(
     root: Path | None = None,  # a checkout; found from the working directory by default
 ) -> Settings:
-    """Read `settings.ini`; `PUNIE_DATA`, `PUNIE_RUNS` and `PUNIE_REPORTS` in the environment replace a path. Raises `PunieError` where a key is missing or is no number.
+    """Read `settings.ini`.
+
+    `PUNIE_DATA`, `PUNIE_RUNS` and `PUNIE_REPORTS` in the environment replace a path.
+    Raises `PunieError` where a key is missing or a number cannot be read.
 
     >>> load_settings().free_disk_floor_gb > 0
     True
@@ -83,12 +86,15 @@ def load_settings(
     try:
         parser.read(root / "settings.ini", encoding="utf-8")
         paths, machine = parser["paths"], parser["machine"]
+
+        def folder(name: str) -> Path:
+            return (root / os.environ.get(f"PUNIE_{name.upper()}", paths[name])).resolve()
+
         return Settings(
             root=root,
-            **{
-                name: (root / os.environ.get(f"PUNIE_{name.upper()}", paths[name])).resolve()
-                for name in ("data", "runs", "reports")
-            },
+            data=folder("data"),
+            runs=folder("runs"),
+            reports=folder("reports"),
             free_disk_floor_gb=float(machine["free_disk_floor_gb"]),
             blas=machine["blas"],
         )

@@ -17,6 +17,7 @@ from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
     from punie.training.dataset import TrainingDataset
+    from punie.training.supervision import Mask
 
 console = Console()
 data_app = typer.Typer(no_args_is_help=True, help="Build, list and show data sets.", rich_markup_mode="markdown")
@@ -36,12 +37,13 @@ def find_data(
         if split_files(folder, "train"):
             return folder
     raise PunieError(
-        f"no data set {name!r}: name a folder that holds train.jsonl, or build one with `punie data build`; `punie data list` names the recipes"
+        f"no data set {name!r}: name a folder that holds train.jsonl, or build one with `punie data build`; "
+        "`punie data list` names the recipes"
     )
 
 
 def _load(name: str) -> "TrainingDataset":
-    """Load a data set, or make it in memory if only its recipe is there. Raises `PunieError`."""
+    """Load a data set, or make it in memory if there is only its recipe. Raises `PunieError`."""
     from punie.synthesis.recipes import RECIPES, make
     from punie.training.dataset_io import read_dataset
 
@@ -52,7 +54,7 @@ def _load(name: str) -> "TrainingDataset":
 # %% ../../nbs/cli/00_data.ipynb #4bcc14fd
 @data_app.command("list")
 def list_data() -> None:
-    """List the recipes, and which of them are built."""
+    """List the recipes, and show which of them are built."""
     from punie.synthesis.recipes import RECIPES
 
     grid, root = Table("data set", "train", "valid", "what it is", "built"), load_settings().root
@@ -71,8 +73,8 @@ def list_data() -> None:
 @data_app.command("build")
 def build_data(
     name: Annotated[str, typer.Argument(help="A recipe; `punie data list` names them.")],
-    folder: Annotated[Path | None, typer.Option(help="Where to write it; data/NAME by default.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace other rows that stand there.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Folder to write; data/NAME by default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace other rows that are there.")] = False,
 ) -> None:
     """Build a data set from its recipe. The same recipe gives the same rows.
 
@@ -86,12 +88,14 @@ def build_data(
 @data_app.command("show")
 def show_data(
     name: Annotated[str, typer.Argument(help="A recipe or a folder.")],
-    rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 3,
+    rows: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 3,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
-    seed: Annotated[int, typer.Option(help="Which rows.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of rows.")] = 0,
     mask: Annotated[str, typer.Option(help="assistant_turns, final_turn, tool_calls or none.")] = "assistant_turns",
 ) -> None:
-    """Show rows as the loss sees them: tokens of supervised calls in blue, of supervised prose in orange, everything else grey.
+    """Show rows as the loss sees them.
+
+    Tokens of supervised calls are blue, tokens of supervised prose are orange, everything else is grey.
 
     Examples: `punie data show phase26`, `punie data show my_rows --mask final_turn --rows 10`
     """
@@ -101,24 +105,24 @@ def show_data(
     from punie.training.dataset import DatasetStats, TrainingExample
     from punie.training.ledger import colour_row
 
-    mask = known_mask(mask)
-    dataset = _load(name)
+    chosen, dataset = known_mask(mask), _load(name)
     if split not in dataset.splits:
         raise PunieError(f"{name} has no split {split!r}; it has {', '.join(dataset.splits)}")
     stats, tokenizer = DatasetStats.of(dataset), load_tokenizer(str(load_settings().data / "models" / "tiny"))
     sizes = ", ".join(f"{count:,} {name}" for name, count in stats.rows.items())
     console.print(
-        f"{dataset.name}: {sizes} rows; {stats.messages:,} messages, {stats.characters:,} characters; {stats.several_answers:,} rows with several answers"
+        f"{dataset.name}: {sizes} rows; {stats.messages:,} messages, {stats.characters:,} characters; "
+        f"{stats.several_answers:,} rows with several answers"
     )
     examples = dataset.splits[split]
     for index in sorted(random.Random(seed).sample(range(len(examples)), min(rows, len(examples)))):
         messages = examples[index].messages
         without_prompt = TrainingExample(messages[1:] if messages[0].role == "system" else messages)
         console.rule(f"{split} {index + 1}")
-        console.print(colour_row(without_prompt, tokenizer, mask), highlight=False)
+        console.print(colour_row(without_prompt, tokenizer, chosen), highlight=False)
 
 
-def known_mask(name: str) -> str:
+def known_mask(name: str) -> "Mask":
     """Check the name of a mask. Raises `PunieError`.
 
     >>> known_mask("final_turn")
@@ -128,6 +132,7 @@ def known_mask(name: str) -> str:
 
     from punie.training.supervision import Mask
 
-    if name not in get_args(Mask):
-        raise PunieError(f"no mask {name!r}; masks are {', '.join(get_args(Mask))}")
-    return name
+    masks = get_args(Mask)
+    if name not in masks:
+        raise PunieError(f"no mask {name!r}; masks are {', '.join(masks)}")
+    return masks[masks.index(name)]

@@ -7,7 +7,7 @@ __all__ = ['console', 'open_engine', 'read_temperatures', 'overview', 'categorie
            'export_outcomes']
 
 # %% ../../nbs/cli/03_eval.ipynb #2be51f84
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -31,12 +31,15 @@ console = Console()
 # %% ../../nbs/cli/03_eval.ipynb #a96cc79d
 @contextmanager
 def open_engine(
-    engine: str,  # in-process, server, or the base URL of one
+    engine: str,  # in-process, server, or the base URL of a server
     folder: Path,  # of the model
     served_as: str = "default_model",  # the model's name at that URL
     chat: bool = False,  # the server offers chat only
-) -> "Iterator[Engine]":
-    """Open the way to a model. Raises `PunieError` for an unknown way, `GateFailed` where another model answers."""
+) -> "Generator[Engine]":
+    """Open an engine for a model.
+
+    Raises `PunieError` for an unknown engine, `GateFailed` where another model answers.
+    """
     from punie.evals.canary import make_canary
     from punie.evals.engines import InProcessEngine
     from punie.evals.server import served
@@ -51,7 +54,8 @@ def open_engine(
         yield ServerEngine(Line(engine), make_canary(folder), served_as, chat, name=engine.rstrip("/"))
     else:
         raise PunieError(
-            f"no engine {engine!r}; say in-process, server, or the URL of an OpenAI-compatible server such as http://127.0.0.1:8080/v1"
+            f"no engine {engine!r}; use in-process, server, or the URL of an OpenAI-compatible server "
+            "such as http://127.0.0.1:8080/v1"
         )
 
 
@@ -104,7 +108,10 @@ def overview(scored: "list[Scored]") -> Table:
 
 
 def categories(scored: "list[Scored]") -> Iterator[Table]:
-    """Tabulate the categories with their intervals: models side by side at one temperature; at several, a table for each model."""
+    """Tabulate the categories with their intervals.
+
+    At one temperature, the models are side by side; at several, each model has its own table.
+    """
     several = len({each.temperature for each in scored}) > 1
     for model, group in groupby(scored, key=lambda each: each.model if several else None):
         shown = list(group)
@@ -120,9 +127,9 @@ def categories(scored: "list[Scored]") -> Iterator[Table]:
 
 # %% ../../nbs/cli/03_eval.ipynb #34cdafff
 def _ask(
-    model: str, label: str, suite: "Suite", plan: "Plan", way: dict, bars: Progress
+    model: str, label: str, suite: "Suite", plan: "Plan", options: dict, bars: Progress
 ) -> tuple[Path, "list[Scored]"]:
-    """Ask one model what is still missing; return where its outcomes are kept, and what it scored."""
+    """Ask one model the prompts that have no outcome yet; return the folder of its outcomes, and its scores."""
     from punie.evals.controls import require_controls
     from punie.evals.outcomes import evaluate_into
     from punie.evals.scores import score_file
@@ -131,18 +138,12 @@ def _ask(
 
     task = bars.add_task(f"{label}: loading", total=None)
     controls = require_controls(suite)
-    with open_engine(folder=find_model(model), **way) as engine:
+    with open_engine(folder=find_model(model), **options) as engine:
         name = "-".join([*Path(model).parts[-2:], engine.artifact[:12]]).replace("/", "")
-        kept = (
-            load_settings().runs
-            / "evals"
-            / name
-            / (
-                suite.name
-                if engine.name == "in-process"
-                else f"{suite.name}-{engine.name.partition('://')[2].replace('/', '-') or engine.name}"
-            )
-        )
+        place = suite.name
+        if engine.name != "in-process":
+            place += f"-{engine.name.partition('://')[2].replace('/', '-') or engine.name}"
+        kept = load_settings().runs / "evals" / name / place
         evaluate_into(
             kept / "outcomes.jsonl",
             engine,
@@ -157,37 +158,38 @@ def _ask(
 
 
 def eval_model(
-    model: Annotated[str, typer.Argument(help="A model: its folder, or a hub id that is in the local cache.")],
+    model: Annotated[str, typer.Argument(help="A model: its folder, or a hub id in the local cache.")],
     suite: Annotated[
         str, typer.Option(help="A suite under data/suites, or a path that ends in .jsonl.")
     ] = "phase33_27",
     engine: Annotated[
-        str, typer.Option(help="in-process, server (one is started), or the base URL of one that runs.")
+        str, typer.Option(help="in-process, server (punie starts it), or the base URL of a running server.")
     ] = "in-process",
     temperature: Annotated[str, typer.Option(help="One temperature, or several with commas.")] = "0",
     epochs: Annotated[int, typer.Option(min=1, help="Tries of each prompt at temperatures above 0.")] = 1,
-    base: Annotated[str | None, typer.Option(help="The untrained base, to stand beside the model.")] = None,
+    base: Annotated[str | None, typer.Option(help="The untrained base, evaluated and shown beside the model.")] = None,
     top_p: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Draw from the likeliest tokens that share this probability.")
+        float,
+        typer.Option(min=0.01, max=1.0, help="Sample from the likeliest tokens that have this probability together."),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first epoch; each has the next one.")] = 0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Limit of a reply.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first epoch; each further epoch adds one.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 512,
     served_as: Annotated[str, typer.Option(help="The model's name at the URL.")] = "default_model",
-    chat: Annotated[bool, typer.Option("--chat", help="The server at the URL offers chat only.")] = False,
+    chat: Annotated[bool, typer.Option("--chat", help="The server at the URL offers only chat completions.")] = False,
 ) -> None:
     """Ask a model the prompts of a suite and judge every reply, or continue where that stopped.
 
-    Examples: `punie eval data/models/tiny`, `punie eval runs/tiny/seed0/model_5bit --base data/models/tiny --temperature 0,0.2,0.5,0.7 --epochs 5`, `punie eval Qwen/Qwen3-0.6B --suite routing_260 --engine server`
+    Examples: `punie eval data/models/tiny`,
+    `punie eval runs/tiny/seed0/model_5bit --base data/models/tiny --temperature 0,0.2,0.5,0.7 --epochs 5`,
+    `punie eval Qwen/Qwen3-0.6B --suite routing_260 --engine server`
     """
     from punie.evals.outcomes import Plan
     from punie.evals.scores import draw_scores, save_figure
     from punie.evals.suites import load_suite
 
-    loaded, plan = (
-        load_suite(suite),
-        Plan(temperatures=read_temperatures(temperature), epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens),
-    )
-    way = {"engine": engine, "served_as": served_as, "chat": chat}
+    loaded, temperatures = load_suite(suite), read_temperatures(temperature)
+    plan = Plan(temperatures=temperatures, epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens)
+    options = {"engine": engine, "served_as": served_as, "chat": chat}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(30),
@@ -199,8 +201,8 @@ def eval_model(
     try:
         with Progress(*columns, console=console) as bars:
             if base:
-                scored += _ask(base, "untrained base", loaded, plan, way | {"engine": "in-process"}, bars)[1]
-            kept, own = _ask(model, Path(model).name, loaded, plan, way, bars)
+                scored += _ask(base, "untrained base", loaded, plan, options | {"engine": "in-process"}, bars)[1]
+            kept, own = _ask(model, Path(model).name, loaded, plan, options, bars)
     except KeyboardInterrupt:
         raise PunieError("stopped; the same command continues, and finished samples are not asked again") from None
     scored += own
@@ -208,11 +210,11 @@ def eval_model(
     save_figure(draw_scores(scored), kept / "scores.png")
     console.print(f"Kept: {kept} (outcomes.jsonl, scores.json, scores.png, controls.json)", soft_wrap=True)
     if lost := sum(each.summary.outcomes["error"] for each in own):
-        raise PunieError(f"{lost} replies could not be had; the same command asks for them again")
+        raise PunieError(f"{lost} prompts got no reply; the same command asks them again")
 
 # %% ../../nbs/cli/03_eval.ipynb #7c2cd8be
 def find_run(name: str) -> Path:
-    """Find a run: a path, or a name under the folder of runs.
+    """Find a run: a path, or a name in the folder of runs.
 
     >>> find_run("data/suites/phase33_27.jsonl").name
     'phase33_27.jsonl'
@@ -227,16 +229,20 @@ def compare_runs(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="Runs: a phase's folder (all its seeds), one seed's folder, a folder of `punie eval`, or an outcomes file. The first is the reference; one alone is compared with its own untrained base."
+            help="Runs: a phase's folder (all its seeds), one seed's folder, a folder of `punie eval`, "
+            "or an outcomes file. The first is the reference; a single run is compared with its own untrained base."
         ),
     ],
     worth: Annotated[
         float, typer.Option(min=0.001, max=1.0, help="The smallest difference that matters, as a share of prompts.")
     ] = 0.05,
 ) -> None:
-    """Compare runs prompt by prompt with the first of them: PASS is better, FAIL is worse, CANNOT TELL is too few prompts.
+    """Compare runs prompt by prompt with the first of them.
 
-    Examples: `punie compare runs/tiny/seed0`, `punie compare runs/tiny/seed0 runs/tiny/seed1`, `punie compare runs/phase33b runs/phase40_8b --worth 0.1`
+    PASS means better, FAIL means worse, CANNOT TELL means too few prompts.
+
+    Examples: `punie compare runs/tiny/seed0`, `punie compare runs/tiny/seed0 runs/tiny/seed1`,
+    `punie compare runs/phase33b runs/phase40_8b --worth 0.1`
     """
     from dataclasses import asdict
 
@@ -260,33 +266,29 @@ def compare_runs(
     console.print(grid)
     colours = {"PASS": "green", "FAIL": "red", "CANNOT TELL": "yellow"}
     for each in compared.all:
-        console.print(
-            f"[bold {colours[each.answer]}]{each.answer}[/] {each.candidate} on {each.suite} at T = {each.temperature:g}: {each.sentence}"
-        )
+        answer = f"[bold {colours[each.answer]}]{each.answer}[/]"
+        console.print(f"{answer} {each.candidate} on {each.suite} at T = {each.temperature:g}: {each.sentence}")
     for name in compared.unmatched:
-        console.print(f"[dim]Not compared: {name}; the reference was not asked that.[/]")
-    kept = (
-        load_settings().runs
-        / "comparisons"
-        / "-against-".join(
-            run[0].name.replace("/", "-").replace(", ", "-").replace(" ", "_") for run in (measured[1], measured[0])
-        )
-    )
+        console.print(f"[dim]Not compared: {name}; the reference was not asked these prompts.[/]")
+    names = [run[0].name.replace("/", "-").replace(", ", "-").replace(" ", "_") for run in (measured[1], measured[0])]
+    kept = load_settings().runs / "comparisons" / "-against-".join(names)
     write_json(kept / "comparison.json", asdict(compared))
     save_figure(draw_comparisons(compared), kept / "comparison.png")
     console.print(f"Kept: {kept} (comparison.json, comparison.png)", soft_wrap=True)
 
 # %% ../../nbs/cli/03_eval.ipynb #fd4770ac
 def export_outcomes(
-    run: Annotated[str, typer.Argument(help="A folder that holds outcomes.jsonl, or the file.")],
+    run: Annotated[str, typer.Argument(help="A folder with outcomes.jsonl, or the file.")],
     to: Annotated[str, typer.Option(help="parquet, inspect, mlflow, trackio; several with commas.")] = "parquet",
     folder: Annotated[
-        Path | None, typer.Option(help="Where to write; exports/ beside the outcomes by default.")
+        Path | None, typer.Option(help="Folder to write; exports/ beside the outcomes by default.")
     ] = None,
 ) -> None:
     """Write outcomes for other tools.
 
-    Examples: `punie export runs/tiny/seed0`, `punie export runs/evals/models-tiny-2e172f360e1e/phase33_27 --to parquet,inspect`, then `inspect view --log-dir FOLDER`
+    Examples: `punie export runs/tiny/seed0`,
+    `punie export runs/evals/models-tiny-2e172f360e1e/phase33_27 --to parquet,inspect`,
+    then `inspect view --log-dir FOLDER`
     """
     from punie.evals.export import export
 

@@ -6,7 +6,7 @@
 __all__ = ['console', 'fuse_adapter', 'ladder', 'read_widths']
 
 # %% ../../nbs/cli/04_export.ipynb #1f62003d
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,12 +33,13 @@ def fuse_adapter(
     bits: Annotated[int, typer.Option(help="2, 3, 4, 5, 6 or 8; 16 for a float16 model.")] = 5,
     group_size: Annotated[int, typer.Option(help="Weights that share a scale: 32, 64 or 128.")] = 64,
     survival: Annotated[
-        float, typer.Option(min=0, max=1, help="Least share of its change that every tuned matrix must keep.")
+        float, typer.Option(min=0, max=1, help="Smallest share of its change that every tuned matrix must keep.")
     ] = 0.5,
 ) -> None:
-    """Make an artifact of a base and an adapter, and say what it keeps of the tuning.
+    """Make an artifact from a base and an adapter, and say how much of the tuning it keeps.
 
-    Examples: `punie fuse adapters/one models/one --base data/models/tiny`, `punie fuse adapters/one models/one --base mlx-community/Qwen3-8B-4bit --bits 6`
+    Examples: `punie fuse adapters/one models/one --base data/models/tiny`,
+    `punie fuse adapters/one models/one --base mlx-community/Qwen3-8B-4bit --bits 6`
     """
     import shutil
 
@@ -53,9 +54,10 @@ def fuse_adapter(
     if folder.exists():
         raise PunieError(f"{folder} exists already; name another folder, or remove it first")
     try:
-        export = Export(bits=bits, group_size=group_size) if bits != 16 else None
+        export = Export.model_validate({"bits": bits, "group_size": group_size}) if bits != 16 else None
     except ValidationError as error:
-        raise PunieError(f"--{error.errors()[0]['loc'][0].replace('_', '-')}: {error.errors()[0]['msg']}") from error
+        first = error.errors()[0]
+        raise PunieError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
     source = find_model(base)
     fused = folder.with_name(f"{folder.name}.fused_f16") if export else folder
     with console.status("fusing"):
@@ -71,7 +73,7 @@ def fuse_adapter(
     console.print(f"Artifact {artifact_id(folder)[:12]}: {folder}", soft_wrap=True)
 
 # %% ../../nbs/cli/04_export.ipynb #56cd00e1
-def _scorer(suites: "Sequence[Suite]", max_tokens: int, told: Callable[[str], None]) -> "Callable[[Path], Scores]":
+def _scorer(suites: "Sequence[Suite]", max_tokens: int, tell: Callable[[str], None]) -> "Callable[[Path], Scores]":
     """Make the function that scores a model on suites."""
     from punie.evals.engines import InProcessEngine, Sampling
     from punie.evals.runner import evaluate, summarize
@@ -82,7 +84,7 @@ def _scorer(suites: "Sequence[Suite]", max_tokens: int, told: Callable[[str], No
             records = []
             for record in evaluate(engine, suite, Sampling(max_tokens=max_tokens)):
                 records.append(record)
-                told(f"{suite.name} {len(records)} of {len(suite.samples)}")
+                tell(f"{suite.name} {len(records)} of {len(suite.samples)}")
             overall = summarize(records).overall
             scores[suite.name] = (int(overall.hits), overall.n)
         return scores
@@ -91,8 +93,8 @@ def _scorer(suites: "Sequence[Suite]", max_tokens: int, told: Callable[[str], No
 
 
 @contextmanager
-def _bar(rungs: int) -> Iterator[Callable[..., None]]:
-    """Show a bar of rungs and what is being done."""
+def _bar(rungs: int) -> Generator[Callable[..., None]]:
+    """Show a bar of rungs and the current step."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     with Progress(
@@ -111,19 +113,22 @@ def ladder(
     model: Annotated[
         str,
         typer.Argument(
-            help="A run whose adapter is trained (a phase, or a phase and a folder of its runs), or the folder of a float16 model."
+            help="A run with a trained adapter (a phase, or a phase and a folder of its runs), "
+            "or the folder of a float16 model."
         ),
     ],
     bits: Annotated[str, typer.Option(help="Widths, widest first.")] = "16,8,6,5,4",
     suite: Annotated[
-        list[str] | None, typer.Option(help="A suite; may be given many times. Those of the phase by default.")
+        list[str] | None, typer.Option(help="A suite; may be given several times. Those of the phase by default.")
     ] = None,
 ) -> None:
-    """Try a model in several widths: size, what is kept of the tuning, drift of the answers, and the score of each.
+    """Try a model in several widths: the size of each, how much it keeps of the tuning, its divergence and its score.
 
-    Every rung is kept when it is measured, so the same command continues after a stop. One model and its float16 form lie on the disk at a time.
+    Every measured rung is saved, so the same command continues after a stop. The disk holds only one rung's model
+    and the float16 model at a time.
 
-    Examples: `punie ladder tiny`, `punie ladder tiny/seed1`, `punie ladder phase40_8b --bits 6,5,4 --suite phase33_27`, `punie ladder models/fused --suite routing_260`
+    Examples: `punie ladder tiny`, `punie ladder tiny/seed1`,
+    `punie ladder phase40_8b --bits 6,5,4 --suite phase33_27`, `punie ladder models/fused --suite routing_260`
     """
     from punie.agent.prompt_utils import format_prompt, load_tokenizer
     from punie.evals.suites import load_suite
@@ -134,9 +139,8 @@ def ladder(
     widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)
     suites = [load_suite(name) for name in suite or named]
     tokenizer = load_tokenizer(str(base))
-    prompts = [
-        tokenizer.encode(format_prompt(sample.question, base), add_special_tokens=False) for sample in suites[0].samples
-    ]
+    questions = [format_prompt(sample.question, base) for sample in suites[0].samples]
+    prompts = [tokenizer.encode(question, add_special_tokens=False) for question in questions]
     with alone(folder), _bar(len(widths)) as show:
         score = _scorer(suites, max_tokens, lambda note: show(note=note))
         judge = f"{[(each.name, each.sha256) for each in suites]} {max_tokens} {code_hash()}"
@@ -174,7 +178,7 @@ def read_widths(text: str) -> list[int]:
 
 
 def _find_source(model: str) -> tuple[Path, Path | None, Path, list[str], int, int]:
-    """Find base, adapter, the ladder's folder, suites, group size and limit of a reply."""
+    """Find base, adapter, the ladder's folder, suites, group size and the longest reply."""
     from punie.phases.finished import open_registered, run_command, run_folder
     from punie.phases.spec import phase_names
     from punie.weights.artifacts import find_model

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from punie.check_results import CheckResult
     from punie.phases.spec import Spec
     from punie.training.ledger import Ledger
+    from punie.training.supervision import Mask
 
 console = Console()
 
 # %% ../../nbs/cli/01_gates.ipynb #81cfbf2d
 def gates_table(name: str, results: "list[CheckResult]") -> Table:
-    """Make the table of a gate's verdicts, failures first.
+    """Make the table of the gates' results, failures first.
 
     >>> gates_table("two rows", []).title
     'two rows'
@@ -48,8 +49,10 @@ def require_all(results: "list[CheckResult]") -> None:
         raise GateFailed(f"STOP: {len(failed)} of {len(results)} gates fail: {', '.join(failed)}")
 
 # %% ../../nbs/cli/01_gates.ipynb #66f74f4d
-def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) -> "tuple[Ledger, list[CheckResult]]":
-    """Make the ledger of the training rows, and check it; with a phase, check the phase's budget too."""
+def _count_tokens(
+    folder: Path, mask: "Mask", spec: "Spec | None", bars: Progress
+) -> "tuple[Ledger, list[CheckResult]]":
+    """Make and check the ledger of the training rows; with a phase, check the phase's budget too."""
     from punie.agent.prompt_utils import load_tokenizer
     from punie.training.dataset_io import read_dataset
     from punie.training.ledger import check_ledger, make_ledger
@@ -63,10 +66,10 @@ def _count_tokens(folder: Path, mask: str, spec: "Spec | None", bars: Progress) 
     reference = find_model(spec.base.reference, tokenizer_only=True) if spec and spec.base.reference else None
     rows = remedy.samples(read_dataset(folder).train)
     task = bars.add_task("tokens", total=len(rows))
-    with remedied(base, remedy, reference) as lent:
+    with remedied(base, remedy, reference) as model:
         supervised = ledger_rows(
             rows,
-            load_tokenizer(str(lent)),
+            load_tokenizer(str(model)),
             most,
             mask,
             spec.lora.long_rows if spec else "refuse",
@@ -90,7 +93,7 @@ def check(
     tokens: Annotated[bool, typer.Option(help="Count tokens too: the slowest part.")] = True,
     html: Annotated[bool, typer.Option("--html", help="Also make a page with plots.")] = False,
 ) -> None:
-    """Run every gate on a data set; exit with status 1 if one fails.
+    """Run every gate on a data set; exit with status 1 if a gate fails.
 
     Examples: `punie check phase33_merged`, `punie check ~/rows --mask final_turn --html`
     """
@@ -123,7 +126,9 @@ def check(
         if tokens and sound:
             try:
                 ledger, counted = _count_tokens(folder, chosen, spec, bars)
-            except GateFailed as error:  # this tokenizer cannot serve a row as it stands; the other gates still count
+            except (
+                GateFailed
+            ) as error:  # the tokenizer does not fit a row; the results of the other gates are still shown
                 counted = [CheckResult("ledger", False, str(error))]
             results += counted
     console.print(gates_table(f"{folder.name}: {audit.rows:,} rows", results))
@@ -139,20 +144,22 @@ def check(
 # %% ../../nbs/cli/01_gates.ipynb #1941363c
 def preflight(
     phase: Annotated[
-        str | None, typer.Argument(help="A phase: its base, reference, remedy, data and suite are taken.")
+        str | None, typer.Argument(help="A phase, with its base, reference, remedy, data and suite.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Instead of a phase: a model's folder or hub id. A tokenizer alone will do.")
+        str | None,
+        typer.Option(help="Instead of a phase: a model's folder or hub id. A tokenizer without weights is enough."),
     ] = None,
-    reference: Annotated[str | None, typer.Option(help="With --model: the model that it is to agree with.")] = None,
+    reference: Annotated[str | None, typer.Option(help="With --model: the model that it must agree with.")] = None,
     data: Annotated[
         str | None,
         typer.Option(help="With --model: a data set whose conversations are rendered; phase33_merged by default."),
     ] = None,
 ) -> None:
-    """Ask whether tokenizer, template, parsers and data agree; exit with status 1 if one thing does not.
+    """Check that tokenizer, template, parsers and data agree; exit with status 1 if they do not.
 
-    Examples: `punie preflight tiny`, `punie preflight --model Qwen/Qwen3-8B --reference Qwen/Qwen3-Coder-30B-A3B-Instruct`
+    Examples: `punie preflight tiny`,
+    `punie preflight --model Qwen/Qwen3-8B --reference Qwen/Qwen3-Coder-30B-A3B-Instruct`
     """
     from punie.evals.suites import load_suite
     from punie.phases.gates import run_preflight
@@ -164,19 +171,21 @@ def preflight(
     if (phase is None) == (model is None):
         raise PunieError("name a phase, or a --model")
     if phase and (reference or data):
-        raise PunieError(f"{phase} names its own reference and data; say --reference and --data with --model only")
+        raise PunieError(f"{phase} names its own reference and data; use --reference and --data with --model only")
     spec = load_spec(phase) if phase else None
-    base = spec.base if spec else Base(model=model, reference=reference)
-    folder, other = (find_model(name, tokenizer_only=True) if name else None for name in (base.model, base.reference))
+    base = spec.base if spec else Base.model_validate({"model": model, "reference": reference})
+    folder = find_model(base.model, tokenizer_only=True)
+    other = find_model(base.reference, tokenizer_only=True) if base.reference else None
     rows = read_dataset(find_data(spec.data.name if spec else data or "phase33_merged")).train
-    with remedied(folder, base.remedy, other) as lent, console.status(f"rendering {len(rows):,} conversations"):
+    with remedied(folder, base.remedy, other) as remade, console.status(f"rendering {len(rows):,} conversations"):
         results = run_preflight(
-            lent,
+            remade,
             base.remedy.samples(rows),
             load_suite(spec.evaluation.suites[0] if spec else "phase33_27"),
             base.tokens,
             other,
             base.remedy.one_sample_per_turn,
         )
-    console.print(gates_table(f"{phase or model}{f' against {base.reference}' if base.reference else ''}", results))
+    against = f" against {base.reference}" if base.reference else ""
+    console.print(gates_table(f"{phase or model}{against}", results))
     require_all(results)

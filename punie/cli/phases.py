@@ -24,7 +24,7 @@ phases_app = typer.Typer(help="List phases, show one, begin a new one, compare t
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Turn a knob, for example lora.rank=4; can be given several times."
+        "--set", metavar="KEY=VALUE", help="Change a knob, for example lora.rank=4; may be given several times."
     ),
 ]
 
@@ -43,9 +43,8 @@ def list_phases(context: typer.Context) -> None:
     for name in phase_names():
         try:
             spec = load_spec(name)
-            least = ", ".join(
-                f"{shares['overall']:.0%} of {suite}" for suite, shares in spec.criteria.items() if "overall" in shares
-            )
+            criteria = {suite: shares["overall"] for suite, shares in spec.criteria.items() if "overall" in shares}
+            least = ", ".join(f"{share:.0%} of {suite}" for suite, share in criteria.items())
             grid.add_row(name, Text(spec.title), spec.base.model, spec.lora.length, least)
         except PunieError as error:
             faults.append(str(error))
@@ -59,7 +58,7 @@ def show_phase(
     name: Annotated[str, typer.Argument(help="A phase.")],
     settings: Settings = None,
 ) -> None:
-    """Show a phase file, with what it will need.
+    """Show a phase file, and what its run will need.
 
     Examples: `punie phases show tiny`, `punie phases show phase40_8b`
     """
@@ -74,7 +73,10 @@ def show_phase(
     console.print(Syntax(read_text(phase_path(name)), "toml", background_color="default", word_wrap=True))
     try:
         seen = forecast(spec, tokens=0)
-        needs = f"{spec.base.model} has {seen.download_gb:.2g} GB; the run needs {seen.disk_gb:.2g} GB of disk and, where a row is as long as max_tokens, {seen.memory_gb:.2g} GB of memory"
+        needs = (
+            f"{spec.base.model} has {seen.download_gb:.2g} GB; the run needs {seen.disk_gb:.2g} GB of disk "
+            f"and, if a row is as long as max_tokens, {seen.memory_gb:.2g} GB of memory"
+        )
     except PunieError as error:
         needs = str(error)
     console.print(f"Hash {spec.sha256[:12]}. {needs}", soft_wrap=True)
@@ -83,7 +85,7 @@ def show_phase(
 @phases_app.command("new")
 def begin_phase(
     name: Annotated[str, typer.Argument(help="The new phase's name.")],
-    source: Annotated[str, typer.Option("--from", help="The phase that is copied, comments included.")] = "tiny",
+    source: Annotated[str, typer.Option("--from", help="The phase to copy, comments included.")] = "tiny",
     settings: Settings = None,
 ) -> None:
     """Begin a phase as a copy of another. An existing file is never replaced.
@@ -96,7 +98,7 @@ def begin_phase(
 
     new_phase(name, source, parse_overrides(settings or []))
     console.print(
-        f"Begun: {phase_path(name)}; say in it what you ask (title, hypothesis, criteria) before you run it",
+        f"Begun: {phase_path(name)}; write your question into it (title, hypothesis, criteria) before you run it",
         soft_wrap=True,
     )
 
@@ -104,9 +106,9 @@ def begin_phase(
 @phases_app.command("diff")
 def compare_phases(
     before: Annotated[str, typer.Argument(help="A phase.")],
-    after: Annotated[str, typer.Argument(help="Another.")],
+    after: Annotated[str, typer.Argument(help="Another phase.")],
 ) -> None:
-    """Show what differs between two phases, and say when it is more than one thing.
+    """Show what differs between two phases, and warn when it is more than one change of the experiment.
 
     Examples: `punie phases diff phase33b phase40_8b`
     """
@@ -125,7 +127,8 @@ def compare_phases(
     count = sum(change.of_experiment for change in changes)
     if count > 1:
         console.print(
-            f"[yellow]{count} changes of the experiment at once:[/] whatever comes out, nobody will know which of them did it. One phase between them, with one change, would tell."
+            f"[yellow]{count} changes of the experiment at once:[/] nobody can tell which of them causes a difference. "
+            "Add a phase between them, with one change."
         )
 
 # %% ../../nbs/cli/05_phases.ipynb #f159524d
@@ -133,7 +136,7 @@ STATES = {"PASS": "green", "FAIL": "red", "CANNOT TELL": "yellow", "stopped": "r
 
 
 def status() -> None:
-    """List the runs and where each stands.
+    """List the runs and the state of each.
 
     Examples: `punie status`
     """
@@ -155,25 +158,21 @@ def _show_rehearsal(shown: "Rehearsal") -> None:
     if shown.stopped:
         console.print(Text(f"STOP at {shown.stopped}", style="bold red"))
     if shown.remedy:
-        console.print("A remedy closes this. In the phase file:\n\n[bold]\\[base.remedy][/]")
+        console.print("A remedy repairs this. In the phase file:\n\n[bold]\\[base.remedy][/]")
         for name, value in shown.remedy.items():
-            console.print(
-                Text(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}".replace("'", '"'))
-            )
+            written = str(value).lower() if isinstance(value, bool) else repr(value)
+            console.print(Text(f"{name} = {written}".replace("'", '"')))
         console.print("\nThe stages below were rehearsed with it.")
-    console.print(
-        f"Stages in miniature, in seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in shown.stages.items())}"
-    )
-    seen, speed = shown.forecast, matmul_gflops()
-    hours = (
-        f"; training on this machine ({speed:.0f} GFLOP/s): not under {seen.hours(speed):.2g} h"
-        if seen.operations
-        else ""
-    )
-    console.print(
-        f"The real run: {seen.download_gb:.2g} GB to fetch, {seen.disk_gb:.2g} GB of disk, at most {seen.memory_gb:.2g} GB of memory (a row of max_tokens){hours}",
-        soft_wrap=True,
-    )
+    seconds = ", ".join(f"{name} {each:.0f}" for name, each in shown.stages.items())
+    console.print(f"Stages in miniature, in seconds: {seconds}")
+    if needs := shown.forecast:
+        speed = matmul_gflops()
+        hours = f"; training on this machine ({speed:.0f} GFLOP/s): not under {needs.hours(speed):.2g} h"
+        console.print(
+            f"The real run: {needs.download_gb:.2g} GB to download, {needs.disk_gb:.2g} GB of disk, "
+            f"at most {needs.memory_gb:.2g} GB of memory (a row of max_tokens){hours if needs.operations else ''}",
+            soft_wrap=True,
+        )
     if shown.page:
         console.print(f"Page in miniature: {shown.page}", soft_wrap=True)
 
@@ -182,9 +181,12 @@ def rehearse(
     phase: Annotated[str, typer.Argument(help="A phase.")],
     settings: Settings = None,
 ) -> None:
-    """Rehearse a whole phase on a tiny twin of its base; exit with status 1 where a gate stops it. No real run is touched.
+    """Rehearse a whole phase on a tiny model with the shape of its base; exit with status 1 if a gate stops it.
 
-    Examples: `punie rehearse phase40_8b`, `punie rehearse phase43a_coder30b`, `punie rehearse phase40_8b --set base.remedy.chat_template=reference`
+    No real run is touched.
+
+    Examples: `punie rehearse phase40_8b`, `punie rehearse phase43a_coder30b`,
+    `punie rehearse phase40_8b --set base.remedy.chat_template=reference`
     """
     from punie.pages.publish import make_page
     from punie.phases.rehearsal import rehearse as rehearse_phase
@@ -199,7 +201,5 @@ def rehearse(
         )
     _show_rehearsal(shown)
     if not shown.passed:
-        raise GateFailed(
-            f"the rehearsal of {phase} stops at {shown.stopped.partition(':')[0]}"
-            + ("; with the remedy above every stage passed" if shown.remedy else "")
-        )
+        repaired = "; with the remedy above every stage passed" if shown.remedy else ""
+        raise GateFailed(f"the rehearsal of {phase} stops at {shown.stopped.partition(':')[0]}{repaired}")

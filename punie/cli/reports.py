@@ -28,7 +28,7 @@ Runs = Annotated[
 
 # %% ../../nbs/cli/06_reports.ipynb #39e236a7
 def report(runs: Runs) -> None:
-    """Publish the page of a finished run; of several, their comparison with the first.
+    """Publish the page of a finished run; of several runs, their comparison with the first.
 
     Examples: `punie report tiny`, `punie report tiny/seed0 tiny/seed1`, `punie report tiny "tiny/seed0+lora.rank=4"`
     """
@@ -48,7 +48,7 @@ def results(
         bool, typer.Option("--all", help="Write the two documents over all phases: requirements and performance.")
     ] = False,
 ) -> None:
-    """Write results as Markdown and as a page: of a run, or with --all over all phases.
+    """Write results as Markdown and as a page: for a run, or with --all for all phases.
 
     Examples: `punie results tiny`, `punie results --all`
     """
@@ -56,16 +56,16 @@ def results(
     from punie.pages.index_page import write_index
     from punie.pages.results import results_document, write_document
     from punie.pages.tracker import all_documents
-    from punie.phases.finished import load_finished, open_finished, run_folder
+    from punie.phases.finished import open_finished, run_folder
+    from punie.phases.pipeline import load_results
 
     if not runs and not everything:
-        raise PunieError("name a run, or say --all")
+        raise PunieError("name a run, or use --all")
     reports = load_settings().reports
-    texts = {
-        page_folder(open_finished(run_folder(name))) / "results.md": results_document(load_finished(run_folder(name)))
-        for name in runs or []
-    }
-    texts |= {reports / f"{name}.md": text for name, text in (all_documents() if everything else {}).items()}
+    finished = [open_finished(run_folder(name)) for name in runs or []]
+    texts = {page_folder(run) / "results.md": results_document(load_results(run)) for run in finished}
+    if everything:
+        texts |= {reports / f"{name}.md": text for name, text in all_documents().items()}
     for path, text in texts.items():
         write_document(text, path)
         console.print(f"Written: {path}", soft_wrap=True)
@@ -73,13 +73,15 @@ def results(
 
 # %% ../../nbs/cli/06_reports.ipynb #38c49030
 def pages(
-    check: Annotated[bool, typer.Option(help="Open every page in a real browser, and say what is wrong.")] = False,
+    check: Annotated[bool, typer.Option(help="Open every page in a real browser, and list what is wrong.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="With --check: a folder for screenshots.")] = None,
     site: Annotated[
         Path | None, typer.Option(help="Also write all notebooks and reports as a static site into this folder.")
     ] = None,
 ) -> None:
-    """Write the index of all published pages; check them; build the site. Exit with status 1 where a page is wrong.
+    """Write the index of all published pages; check them; build the site.
+
+    Exit with status 1 if a page is wrong.
 
     Examples: `punie pages`, `punie pages --check`, `punie pages --site _site`
     """
@@ -98,8 +100,8 @@ def pages(
         for path, faults in wrong.items():
             console.print(Text("\n".join([f"{path.relative_to(reports)}:", *(f"  {fault}" for fault in faults)])))
         if wrong:
-            raise GateFailed(f"{len(wrong)} pages are not as they should be")
-        console.print("Every page loads with all that it needs, at 1100 and 390 pixels, in light and dark.")
+            raise GateFailed(f"{len(wrong)} pages have faults")
+        console.print("Every page loads completely, at 1100 and 390 pixels, in light and dark mode.")
 
 # %% ../../nbs/cli/06_reports.ipynb #24e151d4
 def _cells_table(cells: "list[Cell]") -> Table:
@@ -120,14 +122,16 @@ def sweep(
         typer.Option(help="A dask scheduler, such as tcp://host:8786; without one, cells run here one after another."),
     ] = None,
     label: Annotated[
-        str, typer.Option(help="With --scheduler: the resource of which each cell takes one.")
+        str, typer.Option(help="With --scheduler: the resource of which each cell uses one.")
     ] = "accelerator",
 ) -> None:
-    """Run a phase over seeds and over the values of knobs, and publish the page of all of it. Only what is missing is done.
+    """Run a phase over seeds and values of knobs, and publish the page of the sweep. Finished runs are not repeated.
 
-    On each machine: `dask worker tcp://host:8786 --nthreads 1 --resources accelerator=1`. Exit with status 1 where a cell failed, or was registered with something else.
+    With a scheduler, start on each machine: `dask worker tcp://host:8786 --nthreads 1 --resources accelerator=1`.
+    Exit with status 1 if a cell failed, or was registered with other inputs.
 
-    Examples: `punie sweep tiny --seeds 0-4`, `punie sweep tiny --seeds 0-2 --set lora.rank=4,8,16`, `punie sweep tiny --scheduler tcp://host:8786`
+    Examples: `punie sweep tiny --seeds 0-4`, `punie sweep tiny --seeds 0-2 --set lora.rank=4,8,16`,
+    `punie sweep tiny --scheduler tcp://host:8786`
     """
     from rich.progress import (
         BarColumn,
@@ -152,8 +156,11 @@ def sweep(
         console=console,
     ) as bars:
         task = bars.add_task(f"{phase}, {len(cells)} runs", total=len(missing_cells(cells)))
-        told = lambda over, all, cell: bars.update(task, completed=over, description=f"{cell.phase}/{cell.name}")  # noqa: E731
-        sweep_cluster(cells, scheduler, label, told) if scheduler else sweep_here(cells, told)
+
+        def show(done: int, total: int, cell: "Cell") -> None:
+            bars.update(task, completed=done, description=f"{cell.phase}/{cell.name}")
+
+        sweep_cluster(cells, scheduler, label, show) if scheduler else sweep_here(cells, show)
     console.print(_cells_table(cells))
     page = write_sweep_page(cells)
     write_index(load_settings().reports)
@@ -161,9 +168,11 @@ def sweep(
     states = [cell.state[0] for cell in cells]
     if refused := states.count("refused"):
         raise GateFailed(
-            f"{refused} of {len(cells)} cells were registered with something else than is there now; undo the change, or move their folders away, and the same command does the rest"
+            f"{refused} of {len(cells)} cells were registered with inputs that have changed since; "
+            "undo the change, or move their folders away, then run the same command again"
         )
     if failed := states.count("failed"):
         raise GateFailed(
-            f"{failed} of {len(cells)} cells failed; their logs lie in {cells[0].log.parent}; the same command tries them again"
+            f"{failed} of {len(cells)} cells failed; their logs are in {cells[0].log.parent}; "
+            "the same command tries them again"
         )

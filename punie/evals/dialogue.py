@@ -15,14 +15,14 @@ from ..training.code_calls import MadeCall
 from ..training.dataset import ChatMessage
 
 # %% ../../nbs/evals/02_dialogue.ipynb #642ba0e1
-NO_OUTPUT = "(no output)"  # stands for what a program printed that printed nothing
+NO_OUTPUT = "(no output)"  # the response to a program that printed nothing
 
 
 def next_turn(
     sample: Sample,
     replies: Sequence[str],  # so far
 ) -> ChatMessage | None:
-    """Answer the last reply as the tools would; None where the dialogue is over.
+    """Write the tools' response to the last reply; None where the dialogue is over.
 
     >>> from punie.evals.suites import load_suite
     >>> next_turn(load_suite("phase33_27").samples[0], ['read_file("a.py")']) is None
@@ -36,9 +36,8 @@ def next_turn(
     if unexpected or not missing:
         return None
     prints = any("print" in (block.code or "") for block in last.blocks)
-    return ChatMessage(
-        "user", tool_response("\n".join(_printed(sample, call) for call in last.calls) if prints else NO_OUTPUT)
-    )
+    output = "\n".join(_printed(sample, call) for call in last.calls) if prints else NO_OUTPUT
+    return ChatMessage("user", tool_response(output))
 
 
 def _printed(sample: Sample, made: MadeCall) -> str:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,8 +57,9 @@ def _end(process: subprocess.Popen) -> None:
     """Kill the server and everything that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has ended and was collected
+    except ProcessLookupError:  # it has already ended
         pass
+    assert process.stdin
     process.stdin.close()
     process.wait()
 
@@ -97,30 +98,23 @@ class PortTaken(PunieError):
 
 
 def _wait(process: subprocess.Popen, port: int, log: Path, deadline: float) -> None:
-    """Wait until the server generates. Raises `PortTaken`, or `PunieError` with the log's last word."""
+    """Wait until the server generates. Raises `PortTaken`, or `PunieError` with the log's last line."""
     while not listens(process.pid, port):
         if process.poll() is not None:
             lines = log.read_text(errors="replace").splitlines() or ["it printed nothing"]
             if any("Address already in use" in line for line in lines):
-                raise PortTaken(
-                    f"port {port} is taken by another program; leave the port out to have a free one chosen"
-                )
+                message = f"port {port} is taken by another program; leave the port out to have a free one chosen"
+                raise PortTaken(message)
             raise PunieError(f"mlx_lm.server ended while starting: {lines[-1]}; its log is {log}")
         if time.monotonic() > deadline:
             raise PunieError(f"mlx_lm.server does not listen yet; raise patience, or look into its log {log}")
         time.sleep(0.05)
-    request = {"model": "default_model", "prompt": "a", "max_tokens": 1}
+    url, request = f"http://{HOST}:{port}/v1/completions", {"model": "default_model", "prompt": "a", "max_tokens": 1}
     try:
-        response = httpx.post(
-            f"http://{HOST}:{port}/v1/completions",
-            json=request,
-            timeout=max(1.0, deadline - time.monotonic()),
-            trust_env=False,
-        )
+        response = httpx.post(url, json=request, timeout=max(1.0, deadline - time.monotonic()), trust_env=False)
     except httpx.TransportError as error:
-        raise PunieError(
-            f"mlx_lm.server listens but does not generate ({type(error).__name__}); raise patience, or look into its log {log}"
-        ) from error
+        problem = f"mlx_lm.server listens but does not generate ({type(error).__name__})"
+        raise PunieError(f"{problem}; raise patience, or look into its log {log}") from error
     if response.status_code != 200:
         raise PunieError(f"mlx_lm.server cannot serve the model: {response.text[:200]}; its log is {log}")
 
@@ -132,7 +126,7 @@ def served(
     port: int | None = None,  # a free one by default
     patience: float = 300.0,  # seconds from the start to the first token
     environment: Mapping[str, str] | None = None,  # added to ours; the hub stays offline
-) -> Iterator[str]:  # the base URL
+) -> Generator[str, None, None]:  # the base URL
     """Serve a model on this machine for as long as the context lasts. Raises `PunieError` where it cannot.
 
     >>> with served(Path("data/suites"), Path("server.log")) as url:
@@ -153,7 +147,7 @@ def served(
             except PortTaken:
                 if port or time.monotonic() > deadline:
                     raise
-                continue  # somebody was faster; the next free port
+                continue  # another program was faster; try the next free port
             yield f"http://{HOST}:{chosen}/v1"
             return
         finally:

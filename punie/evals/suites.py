@@ -24,7 +24,8 @@ from pydantic import (
 )
 
 from ..agent.own_tools import load_tools
-from ..agent.typed_tools import TOOLS, Registry, ResultPart
+from ..agent.registry import Registry, ResultPart
+from ..agent.typed_tools import TOOLS
 from ..files import read_jsonl, sha256_files
 from ..settings import PunieError, load_settings
 from ..training.dataset import ChatMessage
@@ -59,10 +60,11 @@ def _result_part(source: str, tools: Registry) -> ResultPart:
     def find(node: ast.expr) -> ResultPart | None:
         if isinstance(node, ast.Name):
             return tools[node.id].result if node.id in tools else None
-        owner = find(node.value) if isinstance(node, (ast.Attribute, ast.Subscript)) else None
-        return owner and (
-            owner.attribute(node.attr) if isinstance(node, ast.Attribute) else owner.item(ast.unparse(node.slice))
-        )
+        if isinstance(node, ast.Attribute) and (owner := find(node.value)):
+            return owner.attribute(node.attr)
+        if isinstance(node, ast.Subscript) and (owner := find(node.value)):
+            return owner.item(ast.unparse(node.slice))
+        return None
 
     try:
         found = find(ast.parse(source, mode="eval").body)
@@ -74,7 +76,7 @@ def _result_part(source: str, tools: Registry) -> ResultPart:
 
 # %% ../../nbs/evals/00_suites.ipynb #3a85174f
 class ExpectedCall(Strict):
-    """Hold one call that a right answer makes, with every accepted reading of its arguments.
+    """Hold one call that a right answer makes, with every accepted alternative for its arguments.
 
     >>> ExpectedCall(tool="git_log", accept=[{"path": "src", "count": 3}]).bound
     [{'path': 'src', 'count': 3}]
@@ -82,7 +84,7 @@ class ExpectedCall(Strict):
 
     tool: str
     accept: list[dict[str, Any]] = Field(min_length=1)  # each binds to the tool's signature
-    reads: list[str] = []  # fields of the result, "errors" or "errors.line"; a right answer reads one of them
+    reads: list[str] = []  # fields of the result, such as "errors" or "errors.line"; a right answer reads one of them
     result: Any = None  # what the tool returns, where the conversation goes on: text, or the fields of its model
     _bound: list[dict[str, object]] = PrivateAttr()
     _printed: str | None = PrivateAttr(default=None)
@@ -101,7 +103,7 @@ class ExpectedCall(Strict):
         except TypeError as error:
             raise ValueError(f"{self.tool}: {error}") from error
         if any(isinstance(value, ResultPart) for value in self._bound[0].values()):
-            raise ValueError("the first accepted reading has to state every value itself")
+            raise ValueError("the first accepted alternative has to state every value itself")
         for field in self.reads:
             _result_part(f"{self.tool}.{field.replace('.', '[0].')}", tools)
         if self.result is not None:
@@ -140,14 +142,15 @@ class Sample(Strict):
     expected: list[ExpectedCall]  # none: a right answer makes no call
     order: Literal["any", "as_listed"] = "any"
     forbidden: list[str] = []  # tools that a right answer does not call
-    _tools: Registry = PrivateAttr(default_factory=lambda: TOOLS)  # the one registry, which a default would copy
+    _tools: Registry = PrivateAttr(
+        default_factory=lambda: TOOLS
+    )  # punie's own is shared; a plain default would be copied
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Sample":
         self._tools = _tools(info)
-        if [turn.role for turn in self.messages] != [
-            ("user", "assistant")[index % 2] for index in range(len(self.messages))
-        ] or len(self.messages) % 2 == 0:
+        roles = [turn.role for turn in self.messages]
+        if len(roles) % 2 == 0 or roles != [("user", "assistant")[index % 2] for index in range(len(roles))]:
             raise ValueError("the turns go from user to assistant to user, and end with the user's")
         if unknown := set(self.forbidden) - set(self._tools):
             raise ValueError(f"no tool is called {min(unknown)!r}")
@@ -199,11 +202,9 @@ def _category_fault(sample: Sample, header: Header, tools: Registry) -> str | No
     if not sample.expected:
         return "a sample without a call has a category of its own; declare it in the first line of the suite"
     right = "multi_tool" if len(sample.expected) > 1 else tools[sample.expected[0].tool].category
-    return (
-        None
-        if sample.category == right
-        else f"the category is {sample.category!r}, but the expected calls are of {right!r}"
-    )
+    if sample.category == right:
+        return None
+    return f"the category is {sample.category!r}, but the expected calls are of {right!r}"
 
 # %% ../../nbs/evals/00_suites.ipynb #cba773ba
 class Suite(BaseModel):
@@ -224,10 +225,9 @@ class Suite(BaseModel):
     @cached_property
     def categories(self) -> tuple[str, ...]:
         """The categories that occur, in the order of the reports."""
+        known = self.declared or (*self.tools.categories, "multi_tool")
         present = {sample.category for sample in self.samples}
-        return tuple(
-            category for category in self.declared or (*self.tools.categories, "multi_tool") if category in present
-        )
+        return tuple(category for category in known if category in present)
 
 # %% ../../nbs/evals/00_suites.ipynb #133f8286
 def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
@@ -236,9 +236,8 @@ def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
         sample = Sample.model_validate(row, context={"tools": tools})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ").replace("Value error, ", "")
-        ) from error
+        place, message = ".".join(map(str, first["loc"])), first["msg"].replace("Value error, ", "")
+        raise ValueError(f"{place}: {message}".removeprefix(": ")) from error
     if fault := _category_fault(sample, header, tools):
         raise ValueError(fault)
     return sample
@@ -266,7 +265,7 @@ def load_suite(
                 continue
             sample = _read_sample(row, header, tools)
             if sample.id in seen:
-                raise ValueError(f"the id {sample.id!r} stands on line {seen[sample.id]} too")
+                raise ValueError(f"the id {sample.id!r} appears on line {seen[sample.id]} too")
         except ValueError as error:
             raise PunieError(f"{path}:{number}: {str(error).splitlines()[0]}") from error
         seen[sample.id] = number

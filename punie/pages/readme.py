@@ -16,10 +16,10 @@ from ..settings import find_root
 # %% ../../nbs/pages/14_readme.ipynb #7af26595
 def move_links(
     text: str,  # Markdown
-    source: Path,  # the folder that its links lead on from
-    target: Path,  # the folder that they shall lead on from
+    source: Path,  # the folder from which its links start
+    target: Path,  # the folder from which they shall start
 ) -> str:
-    """Rewrite relative links so that they lead where they did from another folder.
+    """Rewrite relative links so that they keep their targets when the text moves to another folder.
 
     >>> move_links("[a](../reports/a.html), [b](b.ipynb#here), [c](https://c.org), [d](#d)", Path("nbs"), Path("."))
     '[a](reports/a.html), [b](nbs/b.ipynb#here), [c](https://c.org), [d](#d)'
@@ -32,12 +32,12 @@ def move_links(
 def render_readme(
     notebook: Path,
 ) -> str:  # Markdown
-    """Render a notebook as Markdown for the repository's root, without cells that begin with the directive `#| hide`."""
+    """Render a notebook as Markdown for the repository's root, without cells that begin with `#| hide`."""
     import nbformat
     from nbconvert import MarkdownExporter
 
     content = nbformat.read(notebook, as_version=4)
-    content.metadata["language_info"] = {"name": "python"}  # nbdev-clean strips it; code fences need it
+    content.metadata["language_info"] = {"name": "python"}  # nbdev-clean removes it; code fences need it
     content.cells = [cell for cell in content.cells if not cell.source.startswith("#| hide")]
     for cell in content.cells:
         if cell.cell_type == "markdown":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..settings import PunieError, load_settings
 from .families import FAMILIES
-from .names import WORDS, Names
+from .names import Names, load_word_lists
 from .wordings import Bank, vocabulary
 from ..training.dataset import TrainingDataset, TrainingExample
 from ..training.dataset_io import SPLITS, read_split, split_files, write_dataset
@@ -85,7 +85,7 @@ def _take(rows: Iterator[TrainingExample], count: int, taken: set[str]) -> list[
 
 def _split(recipe: Recipe, bank: Bank, taken: set[str]) -> tuple[TrainingExample, ...]:
     rng = random.Random(f"{bank} {recipe.seed}")
-    names = Names(rng, lexicon=(*WORDS, *vocabulary()))
+    names = Names(rng, lexicon=(*load_word_lists().words, *vocabulary()))
     place = ("train", "valid").index(bank)
     rows = []
     for family, counts in recipe.rows.items():

@@ -41,7 +41,7 @@ from punie.agent.tool_results import (
     WorkspaceSymbolsResult,
 )
 from ..agent.typed_tools import TOOLS, call_text
-from .names import VERBS, Names
+from .names import Names
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #b34be06d
 View = tuple[str, str]  # code with the slot {call}, and the closing answer
@@ -227,9 +227,7 @@ def _diff(arguments: dict, names: Names) -> tuple[GitDiffResult, list[View]]:
 
 def _log(arguments: dict, names: Names) -> tuple[GitLogResult, list[View]]:
     commits = [
-        GitCommit(
-            hash=f"{names.rng.getrandbits(28):07x}", message=f"{names.rng.choice(VERBS).capitalize()} {names.snake()}"
-        )
+        GitCommit(hash=f"{names.rng.getrandbits(28):07x}", message=f"{names.verb().capitalize()} {names.snake()}")
         for _ in range(min(arguments.get("count", 10), 3))
     ]
     result = GitLogResult(success=True, commits=commits, commit_count=len(commits))

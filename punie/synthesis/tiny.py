@@ -27,7 +27,7 @@ from ..blas import load_blas, mlx_core
 from ..files import read_jsonl, write_json, write_jsonl
 from ..settings import PunieError
 from .conversations import ask, ask_by_name, ask_several, call_row, direct_row
-from .names import WORDS, Names
+from .names import Names, load_word_lists
 from .rewording import load_rewordings, reword
 from .wordings import Bank, load_direct_answers, vocabulary
 from ..training.dataset import TrainingExample
@@ -56,7 +56,7 @@ CODE_MODE_CUES = (
 
 @lru_cache
 def _lexicon(reworded: bool) -> tuple[str, ...]:
-    return (*WORDS, *vocabulary(), *(load_rewordings().words if reworded else ()))
+    return (*load_word_lists().words, *vocabulary(), *(load_rewordings().words if reworded else ()))
 
 
 def base_row(

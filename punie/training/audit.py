@@ -21,7 +21,7 @@ from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
 
-from ..files import Part, cut_lines, read_lines
+from ..files import FilePart, cut_lines, read_lines
 from ..settings import PunieError
 from .dataset import TrainingExample
 from .dataset_io import data_files, parse_row_line
@@ -208,7 +208,7 @@ ALONE = 30_000_000  # bytes; a smaller data set is not worth the start of proces
 
 def tally_lines(
     path: Path,
-    lines: Part | Sequence[tuple[int, bytes]],  # where they stand, or what they are, each with its number
+    lines: FilePart | Sequence[tuple[int, bytes]],  # where they stand, or what they are, each with its number
     patterns: Sequence[str] = (),
 ) -> Tally:
     """Count a part of a file. Raises `PunieError` that names the first line that is no row.
@@ -218,13 +218,13 @@ def tally_lines(
     ['Hi']
     """
     rows, file = [], str(path)
-    for number, line in read_lines(path, lines) if isinstance(lines, Part) else lines:
+    for number, line in read_lines(path, lines) if isinstance(lines, FilePart) else lines:
         example, layout = parse_row_line(line, f"{file}:{number}")
         rows.append((number, layout, example))
     return tally_rows(rows, path.name, patterns)
 
 
-def _parts(path: Path) -> Iterator[tuple[int, Part | list[tuple[int, bytes]]]]:
+def _parts(path: Path) -> Iterator[tuple[int, FilePart | list[tuple[int, bytes]]]]:
     """Cut a file: what to count, with its bytes. A part of a plain file is read where it is counted; what is compressed has to be unpacked first."""
     if path.suffix != ".gz":
         yield from ((part.size, part) for part in cut_lines(path, PART))

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..agent import tool_results
-from ..agent.typed_tools import TOOLS, Registry, ResultPart
+from ..agent.registry import Registry, ResultPart
+from ..agent.typed_tools import TOOLS
 from .code_calls import MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .dataset_validation import validate_example

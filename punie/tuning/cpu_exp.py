@@ -8,7 +8,7 @@ __all__ = ['numpy_kernels', 'attention', 'has_scalar_exp', 'numpy_exp']
 # %% ../../nbs/tuning/03_cpu_exp.ipynb #0264b830
 import contextlib
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -40,9 +40,8 @@ def _logsumexp(x: np.ndarray) -> np.ndarray:
 # %% ../../nbs/tuning/03_cpu_exp.ipynb #b05082c8
 def _through_numpy(
     function: Callable[[np.ndarray], np.ndarray],
-    pull_back: Callable[
-        ["mx.array", "mx.array", "mx.array"], "mx.array"
-    ],  # gradient, output and input -> gradient of the input
+    # takes gradient, output and input, and gives the gradient of the input
+    pull_back: Callable[["mx.array", "mx.array", "mx.array"], "mx.array"],
 ) -> Callable[["mx.array"], "mx.array"]:
     """Make a differentiable MLX function from a NumPy one. It computes in float32 and returns the type it was given."""
     mx = mlx_core()
@@ -71,18 +70,19 @@ def numpy_kernels() -> SimpleNamespace:
         weighted = gradient * output
         return weighted - output * weighted.sum(axis=-1, keepdims=True)
 
+    def after_logsumexp(gradient: "mx.array", output: "mx.array", x: "mx.array") -> "mx.array":
+        return gradient[..., None] * mx.array(_softmax(np.array(x, copy=False)))
+
     return SimpleNamespace(
         softmax=_through_numpy(_softmax, after_softmax),
         sigmoid=_through_numpy(_sigmoid, lambda gradient, output, x: gradient * output * (1 - output)),
-        logsumexp=_through_numpy(
-            _logsumexp, lambda gradient, output, x: gradient[..., None] * mx.array(_softmax(np.array(x, copy=False)))
-        ),
+        logsumexp=_through_numpy(_logsumexp, after_logsumexp),
     )
 
 # %% ../../nbs/tuning/03_cpu_exp.ipynb #b874b4f3
 @lru_cache(maxsize=2)  # every layer asks for the same two: of the shared prefix, and of the rows
 def _causal(length: int, total: int) -> "mx.array":
-    """Make what is added to the scores of `length` queries at the end of `total` keys: 0 for what is seen, minus infinity for what is not."""
+    """Make the mask for `length` queries at the end of `total` keys: 0 for a key that is seen, else minus infinity."""
     return mlx_core().array(np.triu(np.full((length, total), -np.inf, np.float32), k=total - length + 1))
 
 
@@ -94,7 +94,10 @@ def attention(
     scale: float,
     mask: "mx.array | str | None" = None,  # "causal", which of the keys are seen, or what is added to the scores
 ) -> "mx.array":  # (B, heads, L, width)
-    """Compute scaled dot-product attention with NumPy's softmax; the arguments are those of `mx.fast.scaled_dot_product_attention`."""
+    """Compute scaled dot-product attention with NumPy's softmax.
+
+    The arguments are those of `mx.fast.scaled_dot_product_attention`.
+    """
     mx = mlx_core()
     (rows, heads, length, width), key_heads = queries.shape, keys.shape[1]
     scores = (queries * scale).reshape(rows, key_heads, -1, width) @ keys.swapaxes(-1, -2)
@@ -113,7 +116,7 @@ def has_scalar_exp() -> bool:
 
 
 @contextlib.contextmanager
-def numpy_exp() -> Iterator[None]:
+def numpy_exp() -> Generator[None]:
     """Let NumPy compute the exponentials of attention, activation and loss, where that is faster."""
     mx = mlx_core()
     import mlx.nn as nn

@@ -28,7 +28,7 @@ _BYTES = {"U32": 4, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1}  
 
 
 def _weights(name: str, tensor: StoredTensor, quantization: Quantization | None) -> int:
-    """Count the weights that a tensor stands for; a packed one holds several a word."""
+    """Count the weights in a tensor; a packed tensor has several in each word."""
     count = 1
     for length in tensor.shape:
         count *= length
@@ -40,9 +40,12 @@ def weights_bytes(
     folder: Path,  # a model
     expanded: bool,  # to float32, as on a CPU
 ) -> int:
-    """Compute how large a model's weights are once loaded, from the headers of its files. Raises `PunieError` for a file that is not whole.
+    """Compute the bytes of a model's loaded weights from the headers of its files.
 
-    >>> weights_bytes(Path("data/models/tiny"), expanded=True) == 2 * weights_bytes(Path("data/models/tiny"), expanded=False)
+    Raises `PunieError` for a file that is not whole.
+
+    >>> tiny = Path("data/models/tiny")
+    >>> weights_bytes(tiny, expanded=True) == 2 * weights_bytes(tiny, expanded=False)
     True
     """
     model = read_model_files(folder)
@@ -77,13 +80,14 @@ def require_memory(
     needed, free = weights_bytes(folder, expanded=on_cpu()), free_memory() if free is None else free
     if needed > free:
         raise GateFailed(
-            f"the weights in {folder} need {needed / GB:.1f} GB of memory{' as float32' if on_cpu() else ''}, {free / GB:.1f} GB are free; take a smaller base or a larger machine"
+            f"the weights in {folder} need {needed / GB:.1f} GB of memory{' as float32' if on_cpu() else ''}, "
+            f"{free / GB:.1f} GB are free; take a smaller base or a larger machine"
         )
 
 # %% ../../nbs/tuning/07_forecast.ipynb #5b4ec3bd
 @dataclass(frozen=True)
 class Forecast:
-    """Hold what two steps say about a run.
+    """Hold what two steps predict for a run.
 
     >>> Forecast(seconds=120.0, memory_gb=2.5).memory_gb
     2.5
@@ -119,23 +123,30 @@ def forecast(
     validations: int = 0,  # tokens that validations send through the model
     free: int | None = None,  # bytes; what this machine has, by default
 ) -> Forecast:
-    """Predict time and memory from two steps that leave no trace. Raises `GateFailed` where the widest batch will not fit."""
+    """Predict time and memory from two steps that change nothing.
+
+    Raises `GateFailed` where the widest batch will not fit.
+    """
     mx, state, weights = mlx_core(), random_state(), model.trainable_parameters()
     mx.eval(model.parameters())
-    held, free = mx.get_active_memory(), free_memory() if free is None else free
+    used, free = mx.get_active_memory(), free_memory() if free is None else free
     ordered = sorted(batches, key=lambda rows: batch_work(rows, prefix))
-    middling, widest = ordered[len(ordered) // 2], ordered[-1]
+    median, widest = ordered[len(ordered) // 2], ordered[-1]
     try:
-        first, peak = _timed(compute, middling)
-        needed = held + (peak - held) * batch_work(widest, prefix) / batch_work(middling, prefix)
-        if needed - held > free:
+        first, peak = _timed(compute, median)
+        beyond = (peak - used) * batch_work(widest, prefix) / batch_work(median, prefix)  # the weights
+        if beyond > free:
             raise GateFailed(
-                f"the widest batch ({len(widest)} rows, {max(len(row.ids) for row in widest)} tokens) needs {(needed - held) / GB:.1f} GB beside the weights, {free / GB:.1f} GB are free; lower batch_size, or say grad_checkpoint = true"
+                f"the widest batch ({len(widest)} rows, {max(len(row.ids) for row in widest)} tokens) needs "
+                f"{beyond / GB:.1f} GB beside the weights, {free / GB:.1f} GB are free; "
+                "lower batch_size, or say grad_checkpoint = true"
             )
         second, peak = _timed(compute, widest)
     finally:
         model.update(weights)
         mx.random.seed(state)
-    rate = (batch_work(middling, prefix) + batch_work(widest, prefix)) / (first + second)
-    work = sum(batch_work(rows, prefix) for rows in batches) + validations / 2  # without a way back, half of a step
+    rate = (batch_work(median, prefix) + batch_work(widest, prefix)) / (first + second)
+    work = (
+        sum(batch_work(rows, prefix) for rows in batches) + validations / 2
+    )  # without a backward pass, about half of a step
     return Forecast(work / rate, peak / GB)

@@ -19,22 +19,27 @@ from .model_files import AdapterConfig, read_as, read_model_files
 # %% ../../nbs/weights/04_fusion.ipynb #29a64663
 def require_export_room(
     config: dict,  # of the base's config.json
-    folder: Path,  # where the models will lie; it need not exist yet
+    folder: Path,  # where the models will be; it need not exist yet
     bits: int,
     group_size: int,
     budget_gb: float,  # what the phase says it needs, in GB of 1e9 bytes
 ) -> None:
-    """Hold the disk that fusing and quantizing need against the budget and the disk. Raises `GateFailed` for the first, `PunieError` for the second."""
+    """Check that fusing and quantizing fit the budget and the disk.
+
+    Raises `GateFailed` where they do not fit the budget, `PunieError` where they do not fit the disk.
+    """
     needed = export_bytes(config, bits, group_size) / 1e9
     if needed > budget_gb:
         raise GateFailed(
-            f"fusing and quantizing to {bits} bits need {needed:.1f} GB, more than disk_gb = {budget_gb:g}; raise it in the phase file"
+            f"fusing and quantizing to {bits} bits need {needed:.1f} GB, more than disk_gb = {budget_gb:g}; "
+            "raise it in the phase file"
         )
     there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
     free = shutil.disk_usage(there).free / 1e9 - load_settings().free_disk_floor_gb
     if needed > free:
         raise PunieError(
-            f"fusing and quantizing to {bits} bits need {needed:.1f} GB, {there} has {free:.1f} GB above the floor; free some disk, then run the same command again"
+            f"fusing and quantizing to {bits} bits need {needed:.1f} GB, {there} has {free:.1f} GB above the floor; "
+            "free some disk, then run the same command again"
         )
 
 # %% ../../nbs/weights/04_fusion.ipynb #f72b7bd2
@@ -47,14 +52,18 @@ def fuse(
     base: Path,
     adapter: Path,  # folder with adapters.safetensors and adapter_config.json
     folder: Path,  # receives the fused model
-    replace: bool = False,  # the folder may be there already
+    replace: bool = False,  # an existing folder may be replaced
 ) -> str:  # the fused artifact's id
-    """Add an adapter to its base, dequantized, and write the sum as float16. Raises `GateFailed` where the adapter was tuned on another base, `PunieError` for broken files."""
+    """Add an adapter to its dequantized base, and write the sum as float16.
+
+    Raises `GateFailed` where the adapter was tuned on another base, `PunieError` for broken files.
+    """
     _require_whole(base)
     tuned_on, own = read_as(AdapterConfig, adapter / "adapter_config.json").base, artifact_id(base)
-    if tuned_on not in (None, own):
+    if tuned_on is not None and tuned_on != own:
         raise GateFailed(
-            f"the adapter in {adapter} was tuned on the base {tuned_on[:12]}, not on {own[:12]}; tune it again, or fuse it with its own base"
+            f"the adapter in {adapter} was tuned on the base {tuned_on[:12]}, not on {own[:12]}; "
+            "tune it again, or fuse it with its own base"
         )
     mx = mlx_core()
     from mlx.utils import tree_unflatten
@@ -64,12 +73,10 @@ def fuse(
     try:
         model = load_adapters(model, str(adapter))
     except (ValueError, RuntimeError, FileNotFoundError) as error:
-        raise PunieError(
-            f"the adapter in {adapter} does not fit the base in {base}: {' '.join(str(error).split())[:200]}"
-        ) from error
-    model.update_modules(
-        tree_unflatten([(name, layer.fuse()) for name, layer in model.named_modules() if hasattr(layer, "fuse")])
-    )
+        reason = " ".join(str(error).split())[:200]
+        raise PunieError(f"the adapter in {adapter} does not fit the base in {base}: {reason}") from error
+    fused = [(name, layer.fuse()) for name, layer in model.named_modules() if hasattr(layer, "fuse")]
+    model.update_modules(tree_unflatten(fused))
     model.set_dtype(mx.float16)
     plain = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
     write_model(folder, model, {**plain, "torch_dtype": "float16"}, base, replace)
@@ -81,14 +88,15 @@ def quantize(
     folder: Path,  # receives the quantized model
     bits: int,
     group_size: int = 64,  # weights that share a scale
-    replace: bool = False,  # the folder may be there already
+    replace: bool = False,  # an existing folder may be replaced
 ) -> str:  # the quantized artifact's id
     """Quantize a fused model. Raises `PunieError` where it is quantized already, or its files are broken."""
     _require_whole(fused)
     config = read_json(fused / "config.json")
     if packing := config.get("quantization"):
         raise PunieError(
-            f"the model in {fused} is quantized already, to {packing['bits']} bits; rounding it again would lose twice. Fuse its base first, which dequantizes it"
+            f"the model in {fused} is quantized already, to {packing['bits']} bits; rounding it again would lose twice. "
+            "Fuse its base first, which dequantizes it"
         )
     model, config = load_weights(fused)
     write_model(folder, *quantize_weights(model, config, bits, group_size), fused, replace)

@@ -6,7 +6,7 @@
 __all__ = ['Origin', 'licence_of', 'make_card', 'write_card']
 
 # %% ../../nbs/weights/07_model_card.ipynb #419a9d68
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -22,7 +22,8 @@ from .survival import Survival
 class Origin(BaseModel):
     """Hold what an artifact was made of.
 
-    >>> Origin(name="tiny", seed=0, purpose="A habit.", base="data/models/tiny", base_id="49f0", data="phase33_merged", data_id="e1", knobs={}).seed
+    >>> base = {"base": "data/models/tiny", "base_id": "49f0"}
+    >>> Origin(name="tiny", seed=0, purpose="A habit.", **base, data="phase33_merged", data_id="e1", knobs={}).seed
     0
     """
 
@@ -30,7 +31,7 @@ class Origin(BaseModel):
 
     name: str  # of the phase
     seed: int
-    purpose: str  # the hypothesis that the phase was to test
+    purpose: str  # the hypothesis that the phase tests
     base: str  # hub id or folder
     base_id: str  # artifact id of the base
     data: str  # the data set's name
@@ -41,14 +42,17 @@ class Origin(BaseModel):
 def licence_of(
     base: Path,  # a model folder
 ) -> str | list[str] | None:
-    """Read the licence from a model's card, or its licences; None where it states none. Raises `PunieError` for a card that cannot be read."""
+    """Read the licence or licences from a model's card; None where it states none.
+
+    Raises `PunieError` for a card that cannot be read.
+    """
     import yaml
     from huggingface_hub import ModelCard
 
     if not (base / "README.md").exists():
         return None
     try:
-        stated = ModelCard(read_text(base / "README.md"), ignore_metadata_errors=True).data.license
+        stated = ModelCard(read_text(base / "README.md"), ignore_metadata_errors=True).data.get("license")
     except (ValueError, yaml.YAMLError) as error:
         raise PunieError(
             f"the card {base / 'README.md'} cannot be read: {str(error).splitlines()[0]}; mend its head, or remove it"
@@ -56,7 +60,7 @@ def licence_of(
     return [str(name) for name in stated] if isinstance(stated, list) else stated and str(stated)
 
 # %% ../../nbs/weights/07_model_card.ipynb #7356f417
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -64,10 +68,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def _scores(scores: Mapping[str, Mapping[str, str]], verdict: str) -> list[str]:
     if not scores:
         return ["## Scores", "Not judged yet."]
-    tables = [
-        f"`{suite}`:\n\n" + _table(("category", "strictly right"), list(shares.items()))
-        for suite, shares in scores.items()
-    ]
+    head = ("category", "strictly right")
+    tables = [f"`{suite}`:\n\n{_table(head, list(shares.items()))}" for suite, shares in scores.items()]
     return ["## Scores", verdict, *tables]
 
 
@@ -75,9 +77,8 @@ def _survival(survival: Survival | None) -> list[str]:
     if survival is None:
         return []
     kept = [layer.kept for layer in survival.layers]
-    return [
-        f"Of the change that tuning made, {len(kept)} tuned matrices keep {min(kept):.0%} to {max(kept):.0%} after quantizing."
-    ]
+    share = f"{min(kept):.0%} to {max(kept):.0%}"
+    return [f"Of the change that tuning made, {len(kept)} tuned matrices keep {share} after quantizing."]
 
 # %% ../../nbs/weights/07_model_card.ipynb #35b4f32d
 def make_card(
@@ -93,10 +94,14 @@ def make_card(
 
     packing = read_model_files(artifact).quantization
     named = ", ".join([licence] if isinstance(licence, str) else licence or ())
+    if named:
+        terms = f"Licence of the base: {named}."
+    else:
+        terms = "The card of the base states no licence; look there before you pass this on."
     width = f"{packing.bits} bits in groups of {packing.group_size}" if packing else "float16"
     head = ModelCardData(
         base_model=origin.base if is_hub_id(origin.base) else None,
-        license=licence or None,
+        license=licence or None,  # ty: ignore[invalid-argument-type]  # the hub takes a list too
         library_name="mlx",
         pipeline_tag="text-generation",
         tags=["mlx", "tool-calling", "lora"],
@@ -107,7 +112,8 @@ def make_card(
         origin.purpose.strip(),
         *_scores(scores, verdict),
         "## Made of",
-        f"{origin.base} ({origin.base_id[:12]}), tuned with LoRA on the data set {origin.data} ({origin.data_id[:12]}), fused, and stored in {width}. {'Licence of the base: ' + named + '.' if named else 'The card of the base states no licence; look there before you pass this on.'}",
+        f"{origin.base} ({origin.base_id[:12]}), tuned with LoRA on the data set {origin.data} "
+        f"({origin.data_id[:12]}), fused, and stored in {width}. {terms}",
         *_survival(survival),
         _table(("knob", "value"), [(key, str(value)) for key, value in origin.knobs.items()]),
         "## Use",
@@ -127,7 +133,6 @@ def write_card(artifact: Path, card: str) -> None:
     try:
         ModelCard(card)
     except (ValueError, yaml.YAMLError) as error:
-        raise PunieError(
-            f"the card of {artifact.name} is not in the hub's form: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise PunieError(f"the card of {artifact.name} is not in the hub's form: {reason}") from error
     write_text(artifact / "README.md", card)
