@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 PLAIN = """
 import sys
@@ -39,7 +40,7 @@ def main(phase: str = "tiny") -> None:
     from punie.phases.pipeline import open_run, read_stages
     from punie.settings import load_settings
 
-    figures = {"phase": phase}
+    figures: dict[str, Any] = {"phase": phase}
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         os.environ["PUNIE_RUNS"] = one
         figures["pipeline_s"] = round(seconds(PIPELINE, phase), 2)

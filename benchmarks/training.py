@@ -26,13 +26,15 @@ from typing import Annotated, Any
 
 import typer
 
+from punie.agent.prompt_utils import load_tokenizer
 from punie.blas import matmul_gflops, mlx_core, on_cpu
 from punie.files import write_json
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
 from punie.training.lora_config import LoRAConfig
+from punie.training.prepare import prepare_rows
 from punie.training.supervision import SupervisedRow
-from punie.tuning.lora import prepare_rows, tune
+from punie.tuning.lora import tune
 from punie.tuning.objective import make_batch, shared_prefix, update_loss
 from punie.tuning.steps import add_lora, make_optimizer
 from punie.weights.artifacts import find_model, load_model
@@ -163,21 +165,21 @@ def theirs(model: Any, rows: Sequence[SupervisedRow], config: LoRAConfig) -> tup
         mx.enable_compile()  # as mlx-lm has it
     mx.random.seed(0)
     add_lora(model, config)
-    readings = _Readings(REPORT * config.batch_size)
+    readings, updates = _Readings(REPORT * config.batch_size), config.count_updates(len(rows))
     with tempfile.TemporaryDirectory() as folder:
         args = TrainingArgs(
             batch_size=config.batch_size,
-            iters=config.updates,
+            iters=updates,
             steps_per_report=REPORT,
             adapter_file=str(Path(folder) / "adapters.safetensors"),
         )
         train(
             model,
-            make_optimizer(config, config.updates),
+            make_optimizer(config, updates),
             CacheDataset(_Rows(rows)),
             None,
             args,
-            training_callback=readings,
+            training_callback=readings,  # ty: ignore[invalid-argument-type]  # it needs the methods alone
         )
     return statistics.median(readings.rates[1:]), float(readings.memory)
 

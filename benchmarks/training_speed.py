@@ -16,10 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from punie.agent.prompt_utils import load_tokenizer
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
 from punie.training.lora_config import LoRAConfig
-from punie.tuning.lora import prepare_rows, tune
+from punie.training.prepare import prepare_rows
+from punie.tuning.lora import tune
 from punie.weights.artifacts import find_model, load_model
 
 BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4
