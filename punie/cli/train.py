@@ -9,7 +9,7 @@ __all__ = ['console', 'read_knobs', 'plan_table', 'train']
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -195,8 +195,9 @@ def train(
     config, model_folder, dataset = read_knobs(knob or [], knobs), find_model(name), read_dataset(find_data(source))
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
+    plain: Any = tokenizer  # mlx-lm's wrapper passes everything on to the tokenizer
     rows, valid = (
-        prepare_rows(examples, tokenizer, config.max_tokens, config.mask, config.long_rows)
+        prepare_rows(examples, plain, config.max_tokens, config.mask, config.long_rows)
         for examples in (dataset.train, dataset.valid)
     )
     first, look = _is_first(), named_probe(suite, model_folder, tokenizer, max_tokens)

@@ -9,7 +9,7 @@ __all__ = ['FEW', 'TURN', 'certainty', 'changes', 'failure_modes', 'loss_lesson'
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ..evals.runner import Record
+from ..evals.records import Record
 from ..phases.pipeline import Results
 from ..phases.verdict import Judged, Verdict
 

@@ -13,7 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ..evals.runner import Record, Summary
+from ..evals.records import Record
+from ..evals.runner import Summary
 from ..evals.scoring import OUTCOMES
 from ..evals.statistics import Share
 from .page import COLOURS, GUIDE, PUBLISHED, SERIES, TUNED, Html, show, table

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..evals.runner import Record
+from ..evals.records import Record
 from ..evals.statistics import Share
 from ..files import write_text
 from .lessons import failure_modes, lessons, next_steps

@@ -141,6 +141,9 @@ def build_site(
     for number in range(len(order)):
         _page_of(number, order, folder)
     shutil.copytree(reports, folder / "reports", dirs_exist_ok=True)
+    for name in ("CHANGELOG.md", "CONTRIBUTING.md"):  # the README links to them
+        if (document := load_settings().root / name).exists():
+            shutil.copy(document, folder)
     links = re.sub(r"\(index\.ipynb\)", "(docs/readme.html)", contents_text(order))
     links = re.sub(r"\(([^()]+)\.ipynb\)", r"(docs/\1.html)", links)
     body = f"<h1>punie</h1><p>{cell(title_of(order[0])[1])}</p>"

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..evals.controls import run_controls
-from ..evals.runner import Record
+from ..evals.records import Record
 from ..evals.suites import load_suite
 from .page import Html, cell, fold, mark, table
 from ..phases.pipeline import STAGES, Results

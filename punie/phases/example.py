@@ -15,7 +15,7 @@ from ..agent.prompt_utils import load_tokenizer
 from ..check_results import CheckResult
 from ..evals.dialogue import gold_replies
 from ..evals.engines import Reply
-from ..evals.runner import Record, judge, write_records
+from ..evals.records import Record, judge, write_records
 from ..evals.suites import load_suite
 from ..files import sha256_text, write_json, write_jsonl
 from .finished import run_name

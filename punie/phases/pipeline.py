@@ -16,7 +16,8 @@ from ..evals.controls import require_controls
 from ..evals.engines import InProcessEngine
 from ..evals.outcomes import Plan, evaluate_into
 from ..evals.probe import named_probe
-from ..evals.runner import Record, Summary, read_records, stream_records, summarize, write_records
+from ..evals.records import Record, read_records, stream_records, write_records
+from ..evals.runner import Summary, summarize
 from ..evals.suites import load_suite
 from ..files import read_json, sha256_text, write_json, write_text
 from .gates import run_preflight

@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..evals.runner import Record, Summary, require_artifact, summarize
+from ..evals.records import Record, require_artifact
+from ..evals.runner import Summary, summarize
 from ..evals.statistics import Share
 from ..evals.suites import load_suite
 from ..files import read_json

@@ -23,7 +23,7 @@ from ..training.question_checks import suite_places
 # %% ../../nbs/synthesis/07_recipes.ipynb #2b0aafe9
 @dataclass(frozen=True)
 class Recipe:
-    """Say which rows a data set has.
+    """The rows of a data set, as counts.
 
     >>> RECIPES["phase33_merged"].sizes
     {'train': 1159, 'valid': 123}
@@ -31,8 +31,8 @@ class Recipe:
 
     about: str  # one line
     seed: int
-    rows: dict[str, tuple[int, int]]  # family -> rows drawn for training and for validation
-    left_out: dict[str, tuple[int, int]] = field(default_factory=dict)  # family -> how many of them are left out again
+    rows: dict[str, tuple[int, int]]  # family -> number of rows drawn for training and for validation
+    left_out: dict[str, tuple[int, int]] = field(default_factory=dict)  # family -> how many of these are left out
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -114,20 +114,24 @@ def make(name: str) -> TrainingDataset:
 # %% ../../nbs/synthesis/07_recipes.ipynb #4ba85d7f
 def build(
     name: str,
-    folder: Path | None = None,  # the data set's place in the data folder by default
+    folder: Path | None = None,  # by default the folder of this name in the data folder
     force: bool = False,  # overwrite other rows
 ) -> Path:
-    """Write a data set, and return its folder. Raises `PunieError` for an unknown name, or where the folder holds other rows."""
+    """Write a data set, and return its folder.
+
+    Raises `PunieError` for an unknown name, or where the folder already holds other rows.
+    """
     dataset = make(name)
     folder = folder or load_settings().data / name
     made = {folder / f"{split}.jsonl": rows for split, rows in dataset.splits.items()}
-    held = [path for split in SPLITS for path in split_files(folder, split)]
-    for path in () if force else held:
+    existing = [path for split in SPLITS for path in split_files(folder, split)]
+    for path in () if force else existing:
         if path not in made or read_split(path) != made[path]:
             raise PunieError(
-                f"{path} holds other rows than the recipe {name!r} makes; build into another folder, or overwrite it with force"
+                f"{path} holds other rows than the recipe {name!r} makes; "
+                "build into another folder, or overwrite it with force"
             )
     write_dataset(dataset, folder)
-    for path in set(held) - made.keys():  # they would count as rows of this data set
+    for path in set(existing) - made.keys():  # they would count as rows of this data set
         path.unlink()
     return folder

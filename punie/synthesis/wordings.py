@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from pydantic import BaseModel
+
 from ..files import read_toml
 from ..settings import load_settings
 
@@ -26,7 +28,7 @@ def expand(
     template: str,
     rng: random.Random,
 ) -> str:
-    """Choose one branch of every alternation.
+    """Choose one of the alternatives at each place.
 
     >>> expand("(show|show) the file {path}", random.Random(1))
     'show the file {path}'
@@ -106,7 +108,7 @@ def phrase(
     template: str,
     rng: random.Random,
 ) -> str:
-    """Expand a template into a sentence with its slots still open, as one of many people would type it.
+    """Expand a template into a sentence, as one of many people would type it. Its slots stay open.
 
     >>> phrase("{path}: lint", random.Random(0))
     '{path}: lint'
@@ -126,9 +128,8 @@ def phrase(
     return text
 
 # %% ../../nbs/synthesis/01_wordings.ipynb #e739a9dc
-@dataclass(frozen=True)
-class Wording:
-    """Hold the templates of one tool, or of one variant of it.
+class Wording(BaseModel, frozen=True):
+    """The templates of one tool, or of one variant of it.
 
     >>> [w.variant for w in load_wordings() if w.tool == "run_command"]
     ['', 'cwd']
@@ -155,7 +156,7 @@ def load_wordings() -> tuple[Wording, ...]:
     wordings = []
     for key, lists in tables.items():
         tool, _, variant = key.partition(".")
-        wordings.append(Wording(tool, variant, *(tuple(lists[bank]) for bank in ("train", "valid", "base"))))
+        wordings.append(Wording(tool=tool, variant=variant, **lists))
     return tuple(wordings)
 
 # %% ../../nbs/synthesis/01_wordings.ipynb #ab4aa201
@@ -172,7 +173,7 @@ def vocabulary() -> tuple[str, ...]:
 # %% ../../nbs/synthesis/01_wordings.ipynb #e739a901
 @dataclass(frozen=True)
 class DirectAnswers:
-    """Hold questions to answer in prose: terms with definitions, the forms of the question, and small talk.
+    """Questions to answer in prose: terms with definitions, forms of the question, and small talk.
 
     >>> all("{name}" in form for form in load_direct_answers().questions["train"])
     True

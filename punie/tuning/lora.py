@@ -12,8 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .run import Report, Run, arrays_of, is_pause, pause, prefix_of, restore
-
 from ..blas import mlx_core
 from ..files import write_json
 from ..settings import GateFailed, PunieError
@@ -27,6 +25,7 @@ from .forecast import batch_work, forecast
 from .measures import Probe
 from .objective import epoch, make_batch, update_batches, update_loss
 from .ranks import Watchdog, join_ranks, launched_ranks, ranks_agree
+from .run import Report, Run, arrays_of, is_pause, pause, prefix_of, restore
 from .steps import Taken, add_lora, checkpointed_layers, make_step, require_finite
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ class Run:
         self.mark = time.perf_counter()
 
     def due(self, update: int, every: int) -> bool:
-        """Whether something is due that is done every so many updates, and at the last."""
+        """Whether an interval ends at this update; at the last update all do."""
         return update % every == 0 or update == self.updates
 
 # %% ../../nbs/tuning/09_run.ipynb #ae9949b7

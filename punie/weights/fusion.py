@@ -95,8 +95,8 @@ def quantize(
     config = read_json(fused / "config.json")
     if packing := config.get("quantization"):
         raise PunieError(
-            f"the model in {fused} is quantized already, to {packing['bits']} bits; rounding it again would lose twice. "
-            "Fuse its base first, which dequantizes it"
+            f"the model in {fused} is quantized already, to {packing['bits']} bits; "
+            "rounding it again would lose twice. Fuse its base first, which dequantizes it"
         )
     model, config = load_weights(fused)
     write_model(folder, *quantize_weights(model, config, bits, group_size), fused, replace)
