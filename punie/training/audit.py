@@ -59,7 +59,7 @@ def mask_names(text: str) -> str:
     >>> mask_names("Rename parse_row in src/io.py, line 3")
     'rename § in §, line §'
     """
-    if "`" in text or '"' in text:  # a quotation may hold spaces
+    if "`" in text or '"' in text:  # a quotation may contain spaces
         return _NAME.sub("§", text).lower()
     return " ".join(map(_MASKED.__getitem__, text.split(" ")))
 

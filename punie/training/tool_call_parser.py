@@ -181,7 +181,7 @@ def _not_truncated(call: ToolCall) -> ToolCall:
 def _read_fence(text: str, start: int) -> tuple[int, list[ToolCall]] | None:
     """Read a JSON fence; None where it contains no call."""
     stop = _FENCE_STOP.search(text, start - 1)
-    if stop and stop[0].startswith("`"):  # JSON holds no fence
+    if stop and stop[0].startswith("`"):  # JSON contains no fence
         return None
     try:
         value = json.loads(text[start : stop.start() if stop else None])
