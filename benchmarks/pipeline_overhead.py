@@ -37,7 +37,8 @@ def seconds(code: str, *arguments: str) -> float:
 
 def main(phase: str = "tiny") -> None:
     from punie.files import write_json
-    from punie.phases.pipeline import open_run, read_stages
+    from punie.phases.pipeline import read_stages
+    from punie.phases.run import open_run
     from punie.settings import load_settings
 
     figures: dict[str, Any] = {"phase": phase}

@@ -26,7 +26,8 @@ from .train import train
 from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
-    from punie.phases.pipeline import Results, Run
+    from punie.phases.pipeline import Results
+    from punie.phases.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,7 +62,8 @@ def _advance_with_bars(run: "Run", start: str | None, until: str | None) -> None
         TimeRemainingColumn,
     )
 
-    from punie.phases.pipeline import STAGES, advance
+    from punie.phases.pipeline import advance
+    from punie.phases.stage_functions import STAGES
 
     columns = (
         TextColumn("{task.description:10}"),
@@ -127,7 +129,8 @@ def run(
     `punie run tiny --from evaluate`
     """
     from punie.pages.publish import make_page
-    from punie.phases.pipeline import open_run, require_stages
+    from punie.phases.pipeline import require_stages
+    from punie.phases.run import open_run
     from punie.phases.toml_keys import parse_overrides
 
     require_stages(start, until)

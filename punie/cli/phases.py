@@ -65,14 +65,14 @@ def show_phase(
     from rich.syntax import Syntax
 
     from punie.files import read_text
-    from punie.phases.needs import forecast
+    from punie.phases.needs import estimate_needs
     from punie.phases.spec import load_spec, phase_path
     from punie.phases.toml_keys import parse_overrides
 
     spec = load_spec(name, parse_overrides(settings or []))
     console.print(Syntax(read_text(phase_path(name)), "toml", background_color="default", word_wrap=True))
     try:
-        seen = forecast(spec, tokens=0)
+        seen = estimate_needs(spec, tokens=0)
         needs = (
             f"{spec.base.model} has {seen.download_gb:.2g} GB; the run needs {seen.disk_gb:.2g} GB of disk "
             f"and, if a row is as long as max_tokens, {seen.memory_gb:.2g} GB of memory"

@@ -132,7 +132,7 @@ class Comparison:
     overall: Difference
     by_category: dict[str, Difference]
     answer: Decision
-    settle: int | None  # prompts that would settle it; None where it is settled, or where nobody could write so many
+    settle: int | None  # prompts that would settle it; None where it is settled, or where too many would be needed
     sentence: str
 
 
@@ -217,7 +217,7 @@ class Comparisons:
 
     reference: str
     all: tuple[Comparison, ...]
-    unmatched: tuple[str, ...]  # runs that the reference has no partner for
+    unmatched: tuple[str, ...]  # runs without a partner in the reference
 
     def rows(self) -> list[list[str]]:
         """The table of the comparisons, under `COLUMNS`."""

@@ -38,8 +38,7 @@ GROUP = 1000  # rows
 
 
 def _schema() -> "Schema":
-    import pyarrow as pa
-
+    pa = _extra("pyarrow", "parquet")
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     fields = {name: field.annotation for name, field in Record.model_fields.items()}
     texts = pa.list_(pa.string())
@@ -57,10 +56,11 @@ def _records(outcomes: Path) -> Iterator[Record]:
 
 
 def to_parquet(outcomes: Path, folder: Path) -> Path:
-    """Write outcomes as a Parquet table; return its file. Raises `PunieError` for a file that holds no outcomes."""
-    import pyarrow as pa
-    from pyarrow import parquet
+    """Write outcomes as a Parquet table; return its file.
 
+    Raises `PunieError` for a file that holds no outcomes, or where pyarrow is not installed.
+    """
+    pa, parquet = _extra("pyarrow", "parquet"), _extra("pyarrow.parquet", "parquet")
     path, records = folder / "outcomes.parquet", _records(outcomes)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")

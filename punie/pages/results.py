@@ -19,8 +19,9 @@ from ..files import write_text
 from .lessons import failure_modes, lessons, next_steps
 from .page import render_page
 from .report import all_shares
-from ..phases.pipeline import STAGES, Results
+from ..phases.pipeline import Results
 from ..phases.run import folder_name
+from ..phases.stage_functions import STAGES
 from ..phases.verdict import Judged
 from ..settings import load_settings
 

@@ -16,9 +16,10 @@ from ..evals.controls import run_controls
 from ..evals.records import Record
 from ..evals.suites import load_suite
 from .page import Html, cell, fold, mark, table
-from ..phases.pipeline import STAGES, Results
+from ..phases.pipeline import Results
 from ..phases.spec import Spec
 from ..phases.spec_changes import flatten
+from ..phases.stage_functions import STAGES
 from ..phases.verdict import Verdict
 
 # %% ../../nbs/pages/03_tables.ipynb #06c15c76

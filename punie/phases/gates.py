@@ -30,10 +30,10 @@ from ..training.reference import compare_with_reference
 def run_preflight(
     folder: Path,  # of the model, or of its tokenizer alone
     rows: Sequence[TrainingExample],  # conversations from the training data
-    suite: Suite,  # whose right answers go through the parsers
+    suite: Suite,  # whose gold replies go through the parsers
     tokens: dict[str, int] | None = None,  # token names and ids; Qwen3's by default
-    reference: Path | None = None,  # of the model that this one is to be comparable with
-    last_only: bool = False,  # rows train their last turn only
+    reference: Path | None = None,  # of the model that this one should be comparable with
+    last_only: bool = False,  # rows train only their last turn
 ) -> list[CheckResult]:
     """Run every check that comes before training.
 

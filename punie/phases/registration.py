@@ -52,8 +52,11 @@ class Registration(BaseModel):
     """Hold what was promised before the run.
 
     >>> from punie.phases.spec import load_spec
-    >>> promised = {"phase": "tiny", "registered": "2025-06-01T08:00:00+00:00", "commit": "unknown", "versions": {}, "machine": machine()}
-    >>> Registration(**promised, inputs=Inputs(spec="a", data="b", suites={}, base="c", seed=0), spec=load_spec("tiny")).spec.criteria["routing_260"]
+    >>> inputs = Inputs(spec="a", data="b", suites={}, base="c", seed=0)
+    >>> made_with = {"commit": "unknown", "versions": {}, "machine": machine()}
+    >>> when = "2025-06-01T08:00:00+00:00"
+    >>> promised = Registration(phase="tiny", registered=when, inputs=inputs, spec=load_spec("tiny"), **made_with)
+    >>> promised.spec.criteria["routing_260"]
     {'overall': 0.85}
     """
 
@@ -63,9 +66,7 @@ class Registration(BaseModel):
     registered: str  # time, UTC, ISO 8601
     inputs: Inputs
     spec: Spec
-    overrides: dict[
-        str, Any
-    ] = {}  # knobs that were turned for this run alone, by dotted key; they stand in the spec too
+    overrides: dict[str, Any] = {}  # knobs that were changed for this run alone, by dotted key; the spec has them too
     code: str = ""  # hash of the package's source
     commit: str  # of the checkout, with "+changes" where it was dirty
     versions: dict[str, str]
@@ -75,7 +76,8 @@ class Registration(BaseModel):
 def gather_inputs(
     spec: Spec,
     seed: int,
-    models: Inputs | None = None,  # where base and reference lie elsewhere: inputs that know their hashes
+    models: Inputs
+    | None = None,  # inputs that know the hashes of base and reference, where those are on another machine
 ) -> Inputs:
     """Hash what a run depends on. Raises `PunieError` where a part is missing.
 
@@ -83,17 +85,18 @@ def gather_inputs(
     >>> list(gather_inputs(load_spec("tiny"), 0).suites)
     ['phase33_27', 'routing_260', 'probe_12']
     """
-    settings = load_settings()
+    settings, named = load_settings(), spec.base.reference
+    if models:
+        base, reference = models.base, models.reference
+    else:
+        base = artifact_id(find_base(spec))
+        reference = tokenizer_id(find_model(named, tokenizer_only=True)) if named else None
     return Inputs(
         spec=spec.sha256,
         data=dataset_hash(settings.data / spec.data.name),
         suites={name: load_suite(name).sha256 for name in spec.evaluation.all_suites},
-        base=models.base if models else artifact_id(find_base(spec)),
-        reference=models.reference
-        if models
-        else tokenizer_id(find_model(spec.base.reference, tokenizer_only=True))
-        if spec.base.reference
-        else None,
+        base=base,
+        reference=reference,
         seed=seed,
     )
 
@@ -106,14 +109,12 @@ def git_commit(root: Path) -> str:
     """
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        commit, changes = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+        return f"{commit}+changes" if changes else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -124,40 +125,31 @@ def machine() -> str:
     >>> machine()
     '... cores, ... GB, Python 3...'
     """
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB, Python {platform.python_version()}"
+    system, memory = f"{platform.system()} {platform.machine()}", f"{psutil.virtual_memory().total / 1e9:.0f} GB"
+    return f"{system}, {os.cpu_count()} cores, {memory}, Python {platform.python_version()}"
 
 # %% ../../nbs/phases/04_registration.ipynb #fa19a2e5
 @lru_cache
 def code_hash() -> str:
-    """Hash the package's own source, so that a changed scorer never leaves old scores standing.
+    """Hash the package's own source, so that old scores never pass for those of a changed scorer.
 
     >>> len(code_hash())
     64
     """
     package = Path(punie.__file__).parent
-    return sha256_text(
-        " ".join(f"{path.relative_to(package)} {sha256_files([path])}" for path in sorted(package.rglob("*.py")))
-    )
+    modules = sorted(package.rglob("*.py"))
+    return sha256_text(" ".join(f"{path.relative_to(package)} {sha256_files([path])}" for path in modules))
 
 # %% ../../nbs/phases/04_registration.ipynb #6373caa6
-VERSIONS = (
-    "punie",
-    "mlx",
-    "mlx-lm",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-    "scipy",
-    "pydantic",
-)  # of what can change a figure
+# packages that can change a figure
+VERSIONS = ("punie", "mlx", "mlx-lm", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pydantic")
 
 
 def register(
     spec: Spec,
     inputs: Inputs,
     path: Path,
-    overrides: Mapping[str, object] = {},  # knobs that were turned for this run alone
+    overrides: Mapping[str, object] = {},  # knobs that were changed for this run alone
 ) -> Registration:
     """Write the registration of a run."""
     registration = Registration(
@@ -181,17 +173,17 @@ def read_registration(path: Path) -> Registration:
     >>> read_registration(Path("data/models/tiny/config.json"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: data/models/tiny/config.json is no registration (Field required); move the run folder away and run again
+    punie.settings.PunieError: data/models/tiny/config.json is no registration (Field required); move the run folder...
     """
     try:
         registration = Registration.model_validate(read_json(path))
     except ValidationError as error:
-        raise PunieError(
-            f"{path} is no registration ({error.errors()[0]['msg']}); move the run folder away and run again"
-        ) from error
+        message = error.errors()[0]["msg"]
+        raise PunieError(f"{path} is no registration ({message}); move the run folder away and run again") from error
     if registration.spec.sha256 != registration.inputs.spec:
         raise GateFailed(
-            f"{path} was edited: its spec does not have the hash that was registered; move the run folder away and run again"
+            f"{path} was edited: its spec does not have the hash that was registered; "
+            "move the run folder away and run again"
         )
     return registration
 
@@ -205,17 +197,20 @@ def require_registered(
     """Check that nothing has changed since a run was registered. Raises `GateFailed` that names what did.
 
     >>> then = Inputs(spec="a", data="b", suites={}, base="c", seed=0)
-    >>> require_registered(Registration.model_construct(registered="2025-06-01", inputs=then), then.model_copy(update={"data": "d"}), Path("runs/tiny"))
+    >>> promised = Registration.model_construct(registered="2025-06-01", inputs=then)
+    >>> require_registered(promised, then.model_copy(update={"data": "d"}), Path("runs/tiny"))
     Traceback (most recent call last):
         ...
-    punie.settings.GateFailed: runs/tiny was registered on 2025-06-01 with another data; undo the change, or move that folder away to start a new run
+    punie.settings.GateFailed: runs/tiny was registered on 2025-06-01 with another data; undo the change, or move...
     """
     then, now = registration.inputs.model_dump(), inputs.model_dump()
     changed = [name for name in then if then[name] != now[name]]
-    if changed:
-        keys = (
-            f" ({'; '.join(map(str, list_changes(registration.spec, spec)[:3]))})" if spec and "spec" in changed else ""
-        )
-        raise GateFailed(
-            f"{folder} was registered on {registration.registered} with another {' and '.join(changed)}{keys}; undo the change, or move that folder away to start a new run"
-        )
+    if not changed:
+        return
+    what = " and ".join(changed)
+    if spec and "spec" in changed:
+        what += f" ({'; '.join(map(str, list_changes(registration.spec, spec)[:3]))})"
+    raise GateFailed(
+        f"{folder} was registered on {registration.registered} with another {what}; "
+        "undo the change, or move that folder away to start a new run"
+    )
