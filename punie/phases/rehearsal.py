@@ -71,7 +71,7 @@ class Rehearsal:
 
     phase: str
     words: str  # which tokenizer was used, and what that means
-    stopped: str = ""  # the gate that stops the phase as it stands, and why
+    stopped: str = ""  # the gate that stops the phase without a remedy, and why
     remedy: dict = field(default_factory=dict)  # a remedy for it, as written under [base.remedy]
     stages: dict[str, float] = field(default_factory=dict)  # seconds by stage of the miniature
     forecast: Needs | None = None  # what the real run needs
