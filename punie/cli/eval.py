@@ -7,7 +7,7 @@ __all__ = ['console', 'open_engine', 'read_temperatures', 'overview', 'categorie
            'export_outcomes']
 
 # %% ../../nbs/cli/03_eval.ipynb #2be51f84
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path

@@ -8,7 +8,6 @@ __all__ = ['app', 'console', 'Version', 'run', 'examine', 'doctor', 'main']
 # %% ../../nbs/cli/07_main.ipynb #a1a40d2e
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
