@@ -34,7 +34,7 @@ WINGS = {
     "cli": "The command line",
     "use": "Notebooks to run",
 }
-FIRST, LAST = ("index", "tour", "glossary"), ("phase", "compare")  # notebooks without a number
+FIRST, LAST = ("tour", "index", "glossary"), ("phase", "compare")  # notebooks without a number
 
 
 def wing_of(notebook: Path) -> str:
@@ -146,7 +146,8 @@ def build_site(
             shutil.copy(document, folder)
     links = re.sub(r"\(index\.ipynb\)", "(docs/readme.html)", contents_text(order))
     links = re.sub(r"\(([^()]+)\.ipynb\)", r"(docs/\1.html)", links)
-    body = f"<h1>punie</h1><p>{cell(title_of(order[0])[1])}</p>"
+    promise = title_of(load_settings().root / "nbs" / "index.ipynb")[1]
+    body = f"<h1>punie</h1><p>{cell(promise)}</p>"
     if (reports / "index.html").exists():
         body += '<p><a href="reports/index.html">Published reports</a></p>'
     write_text(folder / "index.html", render_page("punie", body + markdown2html(links)))
