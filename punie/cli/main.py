@@ -94,7 +94,7 @@ def _shares_table(results: "Results", suite: str) -> Table:
     for category, share, judged in judged_shares(results, suite):
         criterion = ""
         if judged:
-            criterion = f"{judged.least:.0%} {'[green]passed[/]' if judged.held else '[red]missed[/]'}"
+            criterion = f"{judged.least:.0%} {'[green]passed[/]' if judged.passed else '[red]missed[/]'}"
         grid.add_row(category, str(share), share.interval, criterion, str(base.get(category, "")))
     return grid
 

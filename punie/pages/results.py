@@ -72,7 +72,7 @@ def _by_category(results: Results, suite: str) -> str:
     base, published = all_shares(results.summary("base", suite)), results.registration.spec.baseline.get(suite, {})
     rows = []
     for name, share, judged in judged_shares(results, suite):
-        criterion = [f"{judged.least:.0%}", "passed" if judged.held else "missed"] if judged else ["", ""]
+        criterion = [f"{judged.least:.0%}", "passed" if judged.passed else "missed"] if judged else ["", ""]
         told = f"{published[name]:.1%}" if name in published else ""
         rows.append([name, share, share.interval, *criterion, base.get(name), told])
     header = ["category", "strictly right", "95% interval", "criterion", ""]

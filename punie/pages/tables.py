@@ -70,7 +70,7 @@ def criteria_table(verdict: Verdict) -> Html:
     """Tabulate each registered criterion with the measured share."""
     rows = []
     for each in verdict.criteria:
-        word = mark("passed" if each.held else "missed")
+        word = mark("passed" if each.passed else "missed")
         rows.append([each.suite, each.category, f"{each.least:.0%}", each.measured, each.measured.interval, word])
     return table(["suite", "category", "at least", "measured", "95% interval", ""], rows)
 

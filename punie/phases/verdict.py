@@ -24,7 +24,7 @@ class Judged(BaseModel):
     """Hold one criterion with the share that was measured.
 
     >>> share = Share(hits=23, n=27, low=0.68, high=0.94)
-    >>> Judged(suite="phase33_27", category="overall", least=0.85, measured=share).held
+    >>> Judged(suite="phase33_27", category="overall", least=0.85, measured=share).passed
     True
     """
 
@@ -36,7 +36,7 @@ class Judged(BaseModel):
     measured: Share
 
     @property
-    def held(self) -> bool:
+    def passed(self) -> bool:
         """Whether the criterion passed."""
         return self.measured.value >= self.least
 
@@ -63,7 +63,7 @@ class Verdict(BaseModel):
         head = f"**{self.verdict}** {self.phase}, seed {self.seed}: {self.sentence}"
         lines = [head, "", "| suite | category | at least | measured | |", "|---|---|---|---|---|"]
         for each in self.criteria:
-            word = "passed" if each.held else "missed"
+            word = "passed" if each.passed else "missed"
             lines.append(f"| {each.suite} | {each.category} | {each.least:.0%} | {each.measured} | {word} |")
         return "\n".join(lines)
 
@@ -102,7 +102,7 @@ def decide(
         for category, least in shares.items():
             label, measured = _find_share(summary, category)
             criteria.append(Judged(suite=name, category=label, least=least, measured=measured))
-    missed = [judged for judged in criteria if not judged.held]
+    missed = [judged for judged in criteria if not judged.passed]
     verdict: Literal["PASS", "FAIL", "CANNOT TELL"]
     if errors:
         verdict, sentence = "CANNOT TELL", f"Prompts without a reply: {errors}. That says nothing about the model."
