@@ -109,7 +109,7 @@ class Tool:
                 raise TypeError(f"{self.name}: {name} is of type {type(value).__name__}, not {wanted}")
         return dict(bound.arguments)
 
-
+# %% ../../nbs/agent/01_registry.ipynb #d7765023
 def _is_a(value: object, annotation: object) -> bool:
     try:
         _validator(annotation).validate_python(value, strict=True)

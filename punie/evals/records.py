@@ -83,6 +83,15 @@ def template_of(sample: Sample) -> str:
     """
     return "+".join(sorted({call.tool for call in sample.expected})) or re.sub(r"[-_]?\d+$", "", sample.id)
 
+# %% ../../nbs/evals/12_records.ipynb #5f9d2a92
+def _score(sample: Sample, given: Sequence[Reply], texts: Sequence[str]) -> dict[str, str]:
+    if error := next((each.error for each in given if each.error is not None), None):
+        return {"outcome": "error", "reason": "no_reply", "detail": error}
+    if any(each.hidden for each in given):
+        return {"outcome": "malformed", "reason": "hidden_by_server", "detail": ""}
+    score = score_replies(sample, texts)
+    return {"outcome": score.outcome, "reason": score.reason, "detail": score.detail}
+
 # %% ../../nbs/evals/12_records.ipynb #fe278820
 def judge(
     sample: Sample,
@@ -128,16 +137,7 @@ def judge(
         reads_fields=any(reads_fields(text, suite.tools) for text in texts),
     )
 
-
-def _score(sample: Sample, given: Sequence[Reply], texts: Sequence[str]) -> dict[str, str]:
-    if error := next((each.error for each in given if each.error is not None), None):
-        return {"outcome": "error", "reason": "no_reply", "detail": error}
-    if any(each.hidden for each in given):
-        return {"outcome": "malformed", "reason": "hidden_by_server", "detail": ""}
-    score = score_replies(sample, texts)
-    return {"outcome": score.outcome, "reason": score.reason, "detail": score.detail}
-
-
+# %% ../../nbs/evals/12_records.ipynb #3b25c4ca
 def judge_again(record: Record, sample: Sample, suite: Suite) -> Record:
     """Score the stored replies of a record again, with the present scorer."""
     lost, hidden = record.outcome == "error", record.reason == "hidden_by_server"
@@ -183,7 +183,7 @@ def write_records(records: Iterable[Record], path: Path) -> None:
     """Write records as JSON lines, whole or not at all."""
     write_jsonl(path, (record.model_dump() for record in records))
 
-
+# %% ../../nbs/evals/12_records.ipynb #964d4891
 def require_artifact(records: list[Record], artifact: str, suite: Suite) -> None:
     """Check that records are of this artifact and cover this suite, once an epoch. Raises `GateFailed`.
 
