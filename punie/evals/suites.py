@@ -101,7 +101,7 @@ class ExpectedCall(Strict):
                 for arguments in self.accept
             ]
         except TypeError as error:
-            raise ValueError(f"{self.tool}: {error}") from error
+            raise ValueError(str(error)) from error
         if any(isinstance(value, ResultPart) for value in self._bound[0].values()):
             raise ValueError("the first accepted alternative has to state every value itself")
         for field in self.reads:

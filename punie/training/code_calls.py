@@ -7,14 +7,13 @@ __all__ = ['SANDBOX_NAMES', 'MAX_CODE', 'Problem', 'UNKNOWN', 'UnreadableCode', 
 
 # %% ../../nbs/training/03_code_calls.ipynb #9dc5b131
 import ast
-import inspect
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from ..agent.registry import Registry, ResultPart, Tool
+from ..agent.registry import Misfit, Registry, ResultPart, Tool
 from ..agent.typed_tools import TOOLS
 from .code_shape import mark_values, put_back, set_aside
 
@@ -193,18 +192,8 @@ def _bind(tool: Tool, node: ast.Call, values: _Values) -> MadeCall:
         return MadeCall(tool.name, None, "not_literal")
     try:
         return MadeCall(tool.name, tool.bind(*positional, **keywords))
-    except TypeError:
-        return MadeCall(tool.name, None, _misfit(tool.signature, positional, keywords))
-
-
-def _misfit(signature: inspect.Signature, positional: list[object], keywords: dict[str, object]) -> Problem:
-    """Say why a call does not fit a signature."""
-    try:
-        signature.bind_partial(*positional, **keywords)
-        signature.bind(*positional, **keywords)
-    except TypeError as error:
-        return "missing_argument" if str(error).startswith("missing") else "unknown_argument"
-    return "wrong_type"
+    except Misfit as error:
+        return MadeCall(tool.name, None, error.problem)
 
 # %% ../../nbs/training/03_code_calls.ipynb #f9ba47b7
 def _called_tool(node: ast.AST, tools: Registry) -> str | None:
