@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['End', 'Called', 'MAX_CODE', 'Answer', 'Limits', 'TracedCall', 'Trace', 'syntax_fault', 'run_code']
 
-# %% ../../nbs/agent/06_sandbox.ipynb #4a3d24e5
+# %% ../../nbs/agent/06_sandbox.ipynb #6de077d2
 import atexit
 import builtins
 import os
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from .registry import Misfit, Registry, Tool
+from .registry import Misfit, Problem, Registry, Tool
 from .typed_tools import TOOLS
 from ..settings import PunieError
 
 if TYPE_CHECKING:
     from pydantic_monty import Monty
 
-# %% ../../nbs/agent/06_sandbox.ipynb #24751979
+# %% ../../nbs/agent/06_sandbox.ipynb #431acc78
 End = Literal["done", "exception", "limit", "refused", "syntax"]
 
 
@@ -56,7 +56,8 @@ class TracedCall:
     tool: str
     arguments: dict[str, object] | None  # by name, with defaults; None where they do not fit the signature
     result: object = None  # what the tool returned
-    failure: str | None = None  # why it returned nothing: `missing_argument`, ..., or the exception of the tool
+    problem: Problem | None = None  # why the call does not fit the signature
+    failure: str | None = None  # why nothing was returned, in words
     reads: tuple[str, ...] = ()  # fields of the result that the program read: "errors", "errors.line"
     lacks: tuple[str, ...] = ()  # fields that it asked for, and that the result does not have
 
@@ -250,7 +251,7 @@ def syntax_fault(code: str) -> tuple[str, int | None] | None:
         return getattr(error, "msg", None) or type(error).__name__, getattr(error, "lineno", None)
     return None
 
-# %% ../../nbs/agent/06_sandbox.ipynb #3ebce12e
+# %% ../../nbs/agent/06_sandbox.ipynb #b1c8ec43
 Answer = Callable[[str, dict[str, object]], object]
 
 
@@ -280,8 +281,9 @@ def run_code(
             calls[place] = TracedCall(tool.name, arguments)
             result = answer(tool.name, arguments)
         except Exception as error:
-            failure = error.problem if isinstance(error, Misfit) else f"{type(error).__name__}: {error}"
-            calls[place], errors[place] = replace(calls[place], failure=failure), error
+            problem = error.problem if isinstance(error, Misfit) else None
+            failure = f"{type(error).__name__}: {error}"
+            calls[place], errors[place] = replace(calls[place], problem=problem, failure=failure), error
             raise
         calls[place] = replace(calls[place], result=result)
         return _view(result, lacking.setdefault(place, []).append)

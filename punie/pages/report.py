@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..evals.records import Record
+from ..evals.reply_rules import OUTCOMES
 from ..evals.runner import Summary
-from ..evals.scoring import OUTCOMES
 from ..evals.statistics import Share
 from .page import COLOURS, GUIDE, PUBLISHED, SERIES, TUNED, Html, show, table
 from ..phases.pipeline import Results
