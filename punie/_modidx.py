@@ -521,6 +521,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'punie.evals.runner._Counts.share': ('evals/runner.html#_counts.share', 'punie/evals/runner.py'),
                                     'punie.evals.runner._Dialogue': ('evals/runner.html#_dialogue', 'punie/evals/runner.py'),
                                     'punie.evals.runner._Dialogue.after': ('evals/runner.html#_dialogue.after', 'punie/evals/runner.py'),
+                                    'punie.evals.runner.cut_warning': ('evals/runner.html#cut_warning', 'punie/evals/runner.py'),
                                     'punie.evals.runner.evaluate': ('evals/runner.html#evaluate', 'punie/evals/runner.py'),
                                     'punie.evals.runner.summarize': ('evals/runner.html#summarize', 'punie/evals/runner.py')},
             'punie.evals.scores': { 'punie.evals.scores.Scored': ('evals/scores.html#scored', 'punie/evals/scores.py'),
