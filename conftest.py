@@ -1,6 +1,7 @@
 """Collect every notebook under nbs/ and run it with nbdev's own test runner, so that nbdev directives hold.
 
-Runs of phases go to a temporary folder, so that a test neither uses nor touches anybody's own runs.
+Runs of phases go to a temporary folder, so that a test neither uses nor touches anybody's own runs. Workers share the
+cores, as the ranks of a training do: a matrix library with a thread for each core in each worker would only spin.
 """
 
 import os
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr, TracebackStyle
 
 os.environ["PUNIE_RUNS"] = tempfile.mkdtemp(prefix="punie-runs-")
+threads = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+for library in ("MKL", "OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", str(threads))
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> "NotebookFile | None":
