@@ -4,6 +4,7 @@ Runs of phases go to a temporary folder, so that a test neither uses nor touches
 cores, as the ranks of a training do: a matrix library with a thread for each core in each worker would only spin.
 """
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -38,10 +39,15 @@ class NotebookFailed(Exception):
 
 class Notebook(pytest.Item):
     def runtest(self) -> None:
+        from IPython import get_ipython
         from nbdev.test import test_nb
 
+        gc.freeze()  # the collector need not walk again through what was there before
         with patch.dict(os.environ):  # what a notebook sets is gone when the next begins
             passed, _ = test_nb(self.path, verbose=False, cell_timeout=300)[:2]
+        if shell := get_ipython():  # and so is what it named
+            shell.reset(new_session=False)
+            shell.close()
         if not passed:
             raise NotebookFailed(self.path)
 
