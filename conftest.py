@@ -28,6 +28,11 @@ def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> "NotebookF
     return None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put notebooks before doctests: with short tests at the end, no worker waits long for the other."""
+    items.sort(key=lambda item: not isinstance(item, Notebook))
+
+
 class NotebookFile(pytest.File):
     def collect(self) -> "list[Notebook]":
         return [Notebook.from_parent(self, name="notebook")]
