@@ -21,7 +21,6 @@ from punie.agent.tool_results import (
     TypeCheckError,
     TypeCheckResult,
 )
-from ..programs import Finished
 from .workspace import MAX_OUTPUT, ToolFault, Workspace, reported
 
 # %% ../../nbs/toolbox/03_validation_tools.ipynb #75bfbaae
@@ -67,33 +66,22 @@ Finding = TypeVar("Finding", bound=BaseModel)
 _TY_REPORT = TypeAdapter(list[_TyFinding])
 _RUFF_REPORT = TypeAdapter(list[_RuffFinding])
 
-# %% ../../nbs/toolbox/03_validation_tools.ipynb #5dc2ea61
-def _report(done: Finished, name: str, path: str, report: TypeAdapter[list[Finding]]) -> list[Finding]:
-    """Read a report of findings. Raises `ToolFault` where there is none, or where nothing was checked."""
+# %% ../../nbs/toolbox/03_validation_tools.ipynb #a5f365a3
+def _report(
+    workspace: Workspace, name: str, options: list[str], path: str, report: TypeAdapter[list[Finding]]
+) -> list[Finding]:
+    """Run a program and read its report of findings. Raises `ToolFault` without one, or if nothing was checked."""
+    done = workspace.run_whole(name, [*options, str(workspace.existing(path))])
     if done.returncode:
-        raise ToolFault(ValueError, f"{name} failed with exit status {done.returncode}: {_reason(done)}")
+        raise ToolFault(ValueError, f"{name} failed with exit status {done.returncode}: {workspace.reason(done)}")
     if "no python files found" in done.stderr.lower():
         raise ToolFault(ValueError, f"{path} holds no Python file that {name} checks")
     if not done.stdout.strip():
-        raise ToolFault(ValueError, f"{name} ended without a report: {_reason(done)}")
+        raise ToolFault(ValueError, f"{name} ended without a report: {workspace.reason(done)}")
     try:
         return report.validate_json(done.stdout)
     except ValidationError as error:
         raise ToolFault(ValueError, f"{name}'s report is not understood: {error.errors()[0]['msg']}") from error
-
-
-def _reason(done: Finished) -> str:
-    """What a program said about its failure, on one line."""
-    said = " ".join((done.stderr.strip() or done.stdout.strip()).split())
-    return said if len(said) <= 300 else f"{said[:300]}..."
-
-
-def _existing(workspace: Workspace, path: str) -> Path:
-    """Locate a file or folder. Raises `ToolFault` where it is missing."""
-    found = workspace.locate(path)
-    if not found.exists():
-        raise ToolFault(FileNotFoundError, f"{path} does not exist")
-    return found
 
 # %% ../../nbs/toolbox/03_validation_tools.ipynb #eeb59fb8
 @reported
@@ -103,10 +91,9 @@ def typecheck(workspace: Workspace, path: str) -> TypeCheckResult:
     >>> typecheck(Workspace(Path("data")), "no_such_file.py").parse_error
     'no_such_file.py does not exist'
     """
-    found = _existing(workspace, path)
-    options = ["check", "--output-format", "gitlab", "--exit-zero", "--python", workspace.python, str(found)]
+    options = ["check", "--output-format", "gitlab", "--exit-zero", "--python", workspace.python]
     errors = []
-    for finding in _report(workspace.run_whole("ty", options), "ty", path, _TY_REPORT):
+    for finding in _report(workspace, "ty", options, path, _TY_REPORT):
         place = finding.location.positions.begin
         errors.append(
             TypeCheckError(
@@ -129,8 +116,7 @@ def ruff_check(workspace: Workspace, path: str) -> RuffResult:
     >>> ruff_check(Workspace(Path("punie")), "settings.py").success
     True
     """
-    found = _existing(workspace, path)
-    options = ["check", "--output-format", "json", "--exit-zero", "--no-fix", "--no-cache", str(found)]
+    options = ["check", "--output-format", "json", "--exit-zero", "--no-fix", "--no-cache"]
     violations = [
         RuffViolation(
             file=workspace.name(Path(finding.filename)),
@@ -140,7 +126,7 @@ def ruff_check(workspace: Workspace, path: str) -> RuffResult:
             message=finding.message,
             fixable=finding.fix is not None and finding.fix.applicability == "safe",
         )
-        for finding in _report(workspace.run_whole("ruff", options), "ruff", path, _RUFF_REPORT)
+        for finding in _report(workspace, "ruff", options, path, _RUFF_REPORT)
     ]
     return RuffResult(
         success=not violations,
@@ -203,7 +189,7 @@ def pytest_run(workspace: Workspace, path: str) -> TestResult:
     'no_such_tests does not exist'
     """
     file, separator, test = path.partition("::")
-    target = f"{_existing(workspace, file)}{separator}{test}"
+    target = f"{workspace.existing(file)}{separator}{test}"
     with tempfile.TemporaryDirectory(prefix="punie-pytest-") as name:
         report = Path(name) / "report.xml"
         options = [f"--rootdir={workspace.root}", f"--confcutdir={workspace.root}", f"--junit-xml={report}"]
@@ -215,7 +201,7 @@ def pytest_run(workspace: Workspace, path: str) -> TestResult:
         if done.returncode == 5:
             raise ToolFault(ValueError, f"pytest found no tests in {path}")
         if done.returncode not in (0, 1, 2) or not report.exists() or report.stat().st_size > MAX_OUTPUT:
-            raise ToolFault(ValueError, f"pytest failed with exit status {done.returncode}: {_reason(done)}")
+            raise ToolFault(ValueError, f"pytest failed with exit status {done.returncode}: {workspace.reason(done)}")
         result = read_junit(report.read_text(encoding="utf-8"))
     if done.returncode == 0 and (result.failed or result.errors):
         raise ToolFault(ValueError, "pytest reports failures and an exit status of 0; its run cannot be trusted")

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -181,7 +181,7 @@ class Workspace:
 
     def python_files(self, path: str) -> Iterator[Path]:
         """Find the Python files of a folder, sorted, or the one file. Hidden folders and links are left out."""
-        found = self.locate(path)
+        found = self.existing(path)
         if not found.is_dir():
             yield found
         for folder, below, names in os.walk(found):
@@ -204,6 +204,7 @@ class Workspace:
         cwd: str = ".",  # a folder of the workspace
         timeout: float | None = None,  # seconds; the workspace's own limit by default
         limit: int = MAX_OUTPUT,  # bytes of output, and of errors, after which it is ended
+        variables: Mapping[str, str] | None = None,  # of the environment, besides the usual ones
     ) -> Finished:
         """Run a program without a shell, and end it with all that it started. Raises `ToolFault` where it cannot start.
 
@@ -215,20 +216,37 @@ class Workspace:
             raise ToolFault(NotADirectoryError, f"{_short(cwd)} is no folder of the workspace")
         found = self.program(program, folder)
         try:
-            return run_program([found, *args], folder, self.environment, timeout or self.timeout, limit)
+            environment = {**self.environment, **(variables or {})}
+            return run_program([found, *args], folder, environment, timeout or self.timeout, limit)
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
             raise ToolFault(
                 type(error), f"cannot start {_short(program)}: {getattr(error, 'strerror', error)}"
             ) from error
 
-    def run_whole(self, program: str, args: Sequence[str] = (), cwd: str = ".") -> Finished:
+    def run_whole(
+        self,
+        program: str,
+        args: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> Finished:
         """Run a program whose output is useless in part. Raises `ToolFault` also where it was ended early."""
-        done = self.run(program, args, cwd)
+        done, name = self.run(program, args, variables=variables), Path(program).name
         if done.timed_out:
-            raise ToolFault(TimeoutError, f"{Path(program).name} did not end within {self.timeout:g} s")
+            raise ToolFault(TimeoutError, f"{name} did not end within {self.timeout:g} s")
         if done.cut:
-            raise ToolFault(ValueError, f"{Path(program).name} printed more than {MAX_OUTPUT >> 20} MiB")
+            raise ToolFault(ValueError, f"{name} printed more than {MAX_OUTPUT >> 20} MiB")
         return done
+
+    def reason(self, done: Finished) -> str:
+        """What a program said about its failure: on one line, and with paths relative to the workspace."""
+        said = " ".join((done.stderr.strip() or done.stdout.strip()).split()).replace(str(self.root), ".")
+        return said if len(said) <= 300 else f"{said[:300]}..."
+
+    def existing(self, path: str) -> Path:
+        """Locate a file or folder that must be there. Raises `ToolFault` where it is not."""
+        if (found := self.locate(path)).exists():
+            return found
+        raise ToolFault(FileNotFoundError, f"{_short(path)} does not exist")
 
 # %% ../../nbs/toolbox/00_workspace.ipynb #ec30d825
 def _short(path: str) -> str:
