@@ -106,6 +106,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'punie.agent.sandbox._run': ('agent/sandbox.html#_run', 'punie/agent/sandbox.py'),
                                      'punie.agent.sandbox._view': ('agent/sandbox.html#_view', 'punie/agent/sandbox.py'),
                                      'punie.agent.sandbox._view_class': ('agent/sandbox.html#_view_class', 'punie/agent/sandbox.py'),
+                                     'punie.agent.sandbox._with_iterators': ( 'agent/sandbox.html#_with_iterators',
+                                                                              'punie/agent/sandbox.py'),
                                      'punie.agent.sandbox.run_code': ('agent/sandbox.html#run_code', 'punie/agent/sandbox.py'),
                                      'punie.agent.sandbox.syntax_fault': ('agent/sandbox.html#syntax_fault', 'punie/agent/sandbox.py')},
             'punie.agent.stubs': { 'punie.agent.stubs._models': ('agent/stubs.html#_models', 'punie/agent/stubs.py'),
