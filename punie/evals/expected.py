@@ -148,14 +148,15 @@ class Part(Strict):
         return self._part.tool
 
     def values(self, result: Any) -> list[Any]:
-        """List its values in what the tool returned."""
+        """List its values in what the tool returned; a value that is None is not there."""
         owners, _, name = self._part.path.rpartition(".")
         wanted = [
             owner
             for owner in values_at(owners, result)
             if all(getattr(owner, field) in values for field, values in self.where.items())
         ]
-        return [value for owner in wanted for value in values_at(f".{name}" if name else "", owner)]
+        found = [value for owner in wanted for value in values_at(f".{name}" if name else "", owner)]
+        return [value for value in found if value is not None]
 
 
 Shown = str | list[str] | Part
@@ -171,7 +172,7 @@ def shows_value(printed: str, value: Any) -> bool:
     """
     if isinstance(value, float):
         return any(
-            float(number) == (round(value, len(number.partition(".")[2])) if "." in number else value)
+            float(number) == round(value, len(number.partition(".")[2]))
             for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", printed)
         )
     written = re.escape(str(value))
@@ -181,16 +182,17 @@ def shows_value(printed: str, value: Any) -> bool:
     return bool(re.search(f"{behind if starts else ''}{written}{ahead if ends else ''}", printed, re.IGNORECASE))
 
 
-def lacking(entry: Shown, printed: str, results: Mapping[str, Any]) -> Iterator[str]:
-    """Say what of an entry a text does not show; `results` holds what each tool returned first.
+def lacking(entry: Shown, printed: str, results: Mapping[str, list[Any]]) -> Iterator[str]:
+    """Say what of an entry a text does not show; `results` holds what each tool returned, call by call.
 
     >>> list(lacking(["yes", "true"], "It is so.", {}))
     ["'yes' or 'true'"]
     """
     if isinstance(entry, Part):
-        for value in entry.values(results[entry.tool]) if entry.tool in results else ():
-            if not shows_value(printed, value):
-                yield f"{entry.source}, {value!r}"
+        for result in results.get(entry.tool, ()):
+            for value in entry.values(result):
+                if not shows_value(printed, value):
+                    yield f"{entry.source}, {value!r}"
     else:
         accepted = [entry] if isinstance(entry, str) else entry
         if not any(shows_value(printed, text) for text in accepted):
