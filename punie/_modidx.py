@@ -428,6 +428,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'punie/evals/expected.py'),
                                       'punie.evals.expected.World.result': ('evals/expected.html#world.result', 'punie/evals/expected.py'),
                                       'punie.evals.expected._argument': ('evals/expected.html#_argument', 'punie/evals/expected.py'),
+                                      'punie.evals.expected.alternatives': ('evals/expected.html#alternatives', 'punie/evals/expected.py'),
                                       'punie.evals.expected.lacking': ('evals/expected.html#lacking', 'punie/evals/expected.py'),
                                       'punie.evals.expected.result_part': ('evals/expected.html#result_part', 'punie/evals/expected.py'),
                                       'punie.evals.expected.shows_value': ('evals/expected.html#shows_value', 'punie/evals/expected.py'),

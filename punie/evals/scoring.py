@@ -18,7 +18,7 @@ from ..agent.sandbox import TracedCall
 from ..agent.typed_tools import TOOLS
 from .answers import MAX_REPLY, Answer, accepts, canonical, pair, read_answer
 from .dialogue import Played, play
-from .expected import ExpectedCall, Part, World, lacking, shows_value
+from .expected import ExpectedCall, Part, Shown, World, alternatives, lacking, shows_value
 from .reply_rules import REPLY_RULES, Reason, ReplyRule, Score, excerpt
 from .suites import Sample
 from ..training.tool_call_parser import parse_tool_calls
@@ -73,8 +73,8 @@ def all_made(sample: Sample, world: World, played: Played) -> Score | None:
 def _differences(wanted: ExpectedCall, made: TracedCall) -> list[str]:
     """Say where a call differs from the nearest accepted alternative."""
     mine = canonical(made.arguments or {})
-    alternatives = [canonical(bound).items() for bound in wanted.bound]
-    different = [[(name, value) for name, value in each if mine.get(name) != value] for each in alternatives]
+    accepted = [canonical(bound).items() for bound in wanted.bound]
+    different = [[(name, value) for name, value in each if mine.get(name) != value] for each in accepted]
     return [f"{name} is {excerpt(mine.get(name))}, not {excerpt(value)}" for name, value in min(different, key=len)]
 
 
@@ -107,18 +107,24 @@ def shown(sample: Sample, world: World, played: Played) -> Score | None:
     for entry in hides:
         if shows_too_much := _first_shown(entry, played.printed, results):
             return Score(outcome="wrong_call", reason="shows_too_much", detail=f"shows {shows_too_much}"[:200])
-    whole = {type(results[each.tool][0]).__name__ for each in shows if isinstance(each, Part) and each.tool in results}
+    parts = [part for entry in shows for part in alternatives(entry) if isinstance(part, Part) and not part.whole]
+    whole = {type(result).__name__ for part in parts for result in results.get(part.tool, ())}
     if printed := next((name for name in whole - {"str"} if f"{name}(" in played.printed), None):
         return Score(outcome="wrong_call", reason="shows_too_much", detail=f"shows a whole {printed}")
     return None
 
 
-def _first_shown(entry: str | list[str] | Part, printed: str, results: dict[str, list[object]]) -> str | None:
+def _first_shown(entry: Shown, printed: str, results: dict[str, list[object]]) -> str | None:
     """Find what of an entry a text shows."""
-    values = [entry] if isinstance(entry, str) else entry
-    if isinstance(entry, Part):
-        values = [value for result in results.get(entry.tool, ()) for value in entry.values(result)]
-    return next((excerpt(value) for value in values if shows_value(printed, value)), None)
+    for part in alternatives(entry):
+        if isinstance(part, Part):
+            values = [value for result in results.get(part.tool, ()) for value in part.values(result)]
+        else:
+            values = [part]
+        for value in values:
+            if shows_value(printed, value):
+                return excerpt(value)
+    return None
 
 # %% ../../nbs/evals/05_scoring.ipynb #cda72b97
 _ACTIONS = ("write_file", "run_command", "cst_rename", "cst_add_import")
