@@ -103,7 +103,8 @@ def shown(sample: Sample, world: World, played: Played) -> Score | None:
             results.setdefault(call.tool, []).append(call.result)
     for entry in shows:
         if lacks := next(lacking(entry, played.printed, results), None):
-            return Score(outcome="wrong_call", reason="not_shown", detail=f"does not show {lacks}"[:200])
+            reason: Reason = "not_shown" if played.printed.strip() else "nothing_printed"
+            return Score(outcome="wrong_call", reason=reason, detail=f"does not show {lacks}"[:200])
     for entry in hides:
         if shows_too_much := _first_shown(entry, played.printed, results):
             return Score(outcome="wrong_call", reason="shows_too_much", detail=f"shows {shows_too_much}"[:200])

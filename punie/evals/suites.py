@@ -121,7 +121,7 @@ class Header(Strict):
 
     categories: list[str] = []  # the suite's own, in the order of a report
     tools: str | None = None  # a file of tools beside the suite
-    says_not: dict[str, list[str]] = {}  # what no answer of a category says, besides what its sample states
+    says_not: dict[str, list[str]] = {}  # what no answer of a category says, unless its sample asks for it
 
 
 def _category_fault(sample: Sample, header: Header, tools: Registry) -> str | None:
@@ -195,7 +195,8 @@ def load_suite(
                 files += [path.parent / header.tools] if header.tools else []
                 tools = load_tools(files[1]) if header.tools else TOOLS
                 continue
-            more = header.says_not.get(str(row.get("category")), [])
+            own = {phrase for group in row.get("says", []) for phrase in group}
+            more = [each for each in header.says_not.get(str(row.get("category")), []) if each not in own]
             row = {**row, "says_not": [*row.get("says_not", []), *more]} if more else row
             sample = _read_sample(row, header, tools)
             if sample.id in seen:
