@@ -1493,6 +1493,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'punie/toolbox/wiring_rules.py'),
                                             'punie.toolbox.wiring_rules._html_of_tdom': ( 'toolbox/wiring_rules.html#_html_of_tdom',
                                                                                           'punie/toolbox/wiring_rules.py'),
+                                            'punie.toolbox.wiring_rules._imports_tdom': ( 'toolbox/wiring_rules.html#_imports_tdom',
+                                                                                          'punie/toolbox/wiring_rules.py'),
                                             'punie.toolbox.wiring_rules._missing_context': ( 'toolbox/wiring_rules.html#_missing_context',
                                                                                              'punie/toolbox/wiring_rules.py'),
                                             'punie.toolbox.wiring_rules._missing_priority': ( 'toolbox/wiring_rules.html#_missing_priority',

@@ -13,7 +13,7 @@ import libcst as cst
 from ..agent.tool_results import DomainValidationResult
 from .cst_source import Source, dotted, last_name
 from .cst_tools import imported_names
-from .domain_rules import Found, Rule, argument, check_source, literal, method, returned, rule
+from .domain_rules import Found, Rule, argument, check_source, method, returned, rule
 from .templates import bound_names, html_calls, read_template
 
 # %% ../../nbs/toolbox/16_wiring_rules.ipynb #4e4da230
@@ -177,20 +177,25 @@ def _no_call(source: Source) -> Iterator[Found]:
         yield 1, ""
 
 
+def _imports_tdom(source: Source) -> list[cst.ImportFrom]:
+    """The imports of tdom's own `html`."""
+    return [node for node in source.of(cst.ImportFrom) if ("tdom", "html") in imported_names(node)]
+
+
 def _context(call: cst.Call) -> cst.BaseExpression | None:
     return argument(call, len(call.args), "context")
 
 
 @rule(BINDING_RULES, "tdom-svcs/missing-context", "error", "html() renders %s without a context", "pass context=")
 def _missing_context(source: Source) -> Iterator[Found]:
-    for call in html_calls(source):
+    for call in [] if _imports_tdom(source) else html_calls(source):
         template = argument(call, 0, "template")
         if _context(call) or template is None or len([a for a in call.args if not a.keyword]) > 1:
             continue
         if isinstance(template, cst.TemplatedString):
             names = [tag.name for tag in read_template(source, template).components]
             yield from [(source.line(call), ", ".join(names))] if names else []
-        elif literal(template) is None:
+        elif isinstance(template, (cst.Name, cst.Attribute, cst.Call)):
             yield source.line(call), source.code(template).splitlines()[0]
 
 
@@ -232,9 +237,7 @@ def _unknown(source: Source) -> Iterator[Found]:
 )
 def _html_of_tdom(source: Source) -> Iterator[Found]:
     if any(_context(call) for call in html_calls(source)):
-        for node in source.of(cst.ImportFrom):
-            if ("tdom", "html") in imported_names(node):
-                yield source.line(node), ""
+        yield from ((source.line(node), "") for node in _imports_tdom(source))
 
 
 def check_di_template_binding(source: str) -> DomainValidationResult:
