@@ -1562,6 +1562,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'punie/training/row_faults.py'),
                                            'punie.training.row_faults.Turn.tools': ( 'training/row_faults.html#turn.tools',
                                                                                      'punie/training/row_faults.py'),
+                                           'punie.training.row_faults._arguments': ( 'training/row_faults.html#_arguments',
+                                                                                     'punie/training/row_faults.py'),
                                            'punie.training.row_faults._code_faults': ( 'training/row_faults.html#_code_faults',
                                                                                        'punie/training/row_faults.py'),
                                            'punie.training.row_faults._invented': ( 'training/row_faults.html#_invented',

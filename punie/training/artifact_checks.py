@@ -17,9 +17,9 @@ from statistics import fmean
 import numpy as np
 
 from ..agent.prompt_utils import code_mode
+from ..agent.sandbox import syntax_fault
 from ..check_results import CheckResult
 from ..settings import PunieError
-from .code_calls import UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .tool_call_parser import ToolCall, parse_tool_calls
 from ..weights.model_files import AdapterConfig, Quantization, StoredTensor, open_weights, read_as, read_model_files
@@ -188,10 +188,8 @@ def _call_fault(call: ToolCall) -> str | None:
     """Say why the scorer cannot read a call, None where it can."""
     if call.malformed or call.code is None:
         return call.malformed or f"a call of {call.name} in the form {call.form}, not execute_code(code) in XML"
-    try:
-        calls_in_code(call.code)
-    except UnreadableCode as error:
-        return f"code that is no Python ({error})"
+    if fault := syntax_fault(call.code):
+        return f"code that is no Python ({fault[0]})"
     return None if call.code.strip() else "a call without code"
 
 

@@ -62,9 +62,7 @@ class Thresholds(BaseModel):
 # %% ../../nbs/training/19_data_checks.ipynb #ffea6f71
 FINE = {
     "structure": "every row is a sound conversation",
-    "code": "all code is Python within the registry and the sandbox",
-    "fields": "every field that code reads exists",
-    "scorable": "every call can be judged by reading it",
+    "code": "all code runs, prints something, and reads only fields that exist",
     "invented": "every argument was stated by the user",
     "promises": "no answer promises a call that it does not make",
 }
@@ -82,7 +80,7 @@ def _check_faults(audit: Audit, gate: str, name: str, most: float, fine: str) ->
     if not found.rows:
         return CheckResult(name, True, fine)
     kinds = ""
-    if gate in ("code", "scorable"):
+    if gate == "code":
         kinds = ", ".join(f"{kind} {count}" for kind, count in found.kinds.most_common(3))
     rows = f"{found.rows} of {audit.rows} rows{f' ({kinds})' if kinds else ''}"
     message = f"{found.faults} faults in {rows}, {most:.1%} of rows allowed"
@@ -92,7 +90,7 @@ def _check_faults(audit: Audit, gate: str, name: str, most: float, fine: str) ->
 def check_row_gate(audit: Audit, gate: str, most: float = 0.0) -> CheckResult:
     """Check the share of rows with a fault of one gate.
 
-    >>> check_row_gate(Audit("empty", {"train": Tally()}), "fields").passed
+    >>> check_row_gate(Audit("empty", {"train": Tally()}), "code").passed
     True
     """
     return _check_faults(audit, gate, gate, most, FINE[gate])
@@ -251,7 +249,7 @@ def check_data(
         check_system_prompt_consistency(audit, system_prompt),
         check_prompt_independence(audit),
         check_training_data_content(audit, limits["responses"]),
-        *(check_row_gate(audit, gate, limits[gate]) for gate in ("code", "fields", "scorable", "invented", "promises")),
+        *(check_row_gate(audit, gate, limits[gate]) for gate in ("code", "invented", "promises")),
         check_contradictions(audit),
         check_repetition(audit, thresholds.repeated),
         *check_leakage(audit, suites, thresholds.templates),

@@ -8,14 +8,16 @@ __all__ = ['Fault', 'PLACEHOLDERS', 'RESULT_CLASSES', 'GATES', 'Turn', 'Reading'
 # %% ../../nbs/training/08_row_faults.ipynb #62edd6ba
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..agent import tool_results
-from ..agent.registry import Registry, ResultPart
+from ..agent.registry import Registry
 from ..agent.typed_tools import TOOLS
-from .code_calls import MadeCall, UnreadableCode, calls_in_code
+from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .dataset_validation import validate_example
+from .row_runs import fixed_arguments, program_fault
 from .tool_call_parser import ToolCall, parse_tool_calls
 
 # %% ../../nbs/training/08_row_faults.ipynb #e0334482
@@ -29,15 +31,13 @@ class Turn(NamedTuple):
     message: int  # its place in the row
     prose: str  # the text around the calls
     blocks: tuple[ToolCall, ...]
-    calls: tuple[MadeCall, ...]  # calls and problems in the code of sound blocks
-    unreadable: str | None = None  # why code in the turn is not Python
+    calls: tuple[MadeCall, ...]  # in the programs
+    programs: tuple[str, ...] = ()  # the code of sound blocks
 
     @property
     def tools(self) -> set[str]:
         """The tools that the turn calls."""
-        return {
-            call.tool for call in self.calls if call.tool in TOOLS and call.problem not in ("in_loop", "tool_as_value")
-        }
+        return {call.tool for call in self.calls}
 
 
 class Reading(NamedTuple):
@@ -69,14 +69,13 @@ def read_turn(
     """
     prose, blocks = parse_tool_calls(text) if "<" in text or "```json" in text else (text, [])
     calls: list[MadeCall] = []
-    unreadable = None
+    programs: list[str] = []
     for block in blocks:
         if block.malformed is None and isinstance(code := block.arguments.get("code"), str):
-            try:
+            programs.append(code)
+            with suppress(UnreadableCode):  # a run says so
                 calls += calls_in_code(code, tools)
-            except UnreadableCode as error:
-                unreadable = str(error)
-    return Turn(message, prose, tuple(blocks), tuple(calls), unreadable)
+    return Turn(message, prose, tuple(blocks), tuple(calls), tuple(programs))
 
 
 def read_row(example: TrainingExample) -> Reading:
@@ -92,13 +91,6 @@ def read_row(example: TrainingExample) -> Reading:
 # %% ../../nbs/training/08_row_faults.ipynb #5b7039ea
 Fault = tuple[str, str]  # its gate, and what is wrong
 
-_GATES_OF_PROBLEMS = {  # any other problem belongs to the gate `code`
-    "unknown_field": "fields",
-    "in_loop": "scorable",
-    "not_literal": "scorable",
-    "refused_syntax": "scorable",
-}
-
 
 def _code_faults(reading: Reading) -> Iterator[Fault]:
     for turn in reading.turns:
@@ -106,11 +98,9 @@ def _code_faults(reading: Reading) -> Iterator[Fault]:
             if block.code is None:
                 found = block.malformed or f"{block.name!r:.40} as {block.form}"
                 yield "format", f"a call that is no Format A: {found}"
-        if turn.unreadable:
-            yield "code", f"code that is no Python: {turn.unreadable}"
-        for call in turn.calls:
-            if call.problem:
-                yield _GATES_OF_PROBLEMS.get(call.problem, "code"), f"{call.tool}: {call.problem}"
+        for code in turn.programs:
+            if fault := program_fault(code):
+                yield "code", fault
 
 # %% ../../nbs/training/08_row_faults.ipynb #221a4382
 def states(text: str, value: object) -> bool:
@@ -146,21 +136,28 @@ _DEFAULTS = {
 }
 
 
+def _arguments(turn: Turn) -> Iterator[tuple[str, str, object]]:
+    """List the arguments that a turn states: the call's tool, the parameter, the value."""
+    for call in turn.calls:
+        for name, value in (call.arguments or {}).items():
+            if value is not UNKNOWN:
+                yield call.tool, name, value
+    if any(not call.is_read for call in turn.calls):
+        for code in turn.programs:
+            yield from fixed_arguments(code)
+
+
 def _invented(reading: Reading) -> Iterator[Fault]:
     for turn in reading.turns:
         said = None
-        for call in turn.calls:
-            if call.arguments is None or call.tool not in TOOLS:
+        for tool, name, value in _arguments(turn):
+            if value == _DEFAULTS[tool][name] or value is True or value == ".":
                 continue
-            defaults = _DEFAULTS[call.tool]
-            for name, value in call.arguments.items():
-                if value == defaults[name] or value is True or value == "." or isinstance(value, ResultPart):
-                    continue
-                if said is None:
-                    earlier = reading.example.messages[: turn.message]
-                    said = "\n".join([message.content for message in earlier if message.role == "user"])
-                if not states(said, value):
-                    yield "invented", f"{call.tool} with {name} = {value!r}, which nobody stated"
+            if said is None:
+                earlier = reading.example.messages[: turn.message]
+                said = "\n".join([message.content for message in earlier if message.role == "user"])
+            if not states(said, value):
+                yield "invented", f"{tool} with {name} = {value!r}, which nobody stated"
 
 # %% ../../nbs/training/08_row_faults.ipynb #89746482
 _RESPONSE = re.compile(r"<tool_response>\n?(?P<body>.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)
@@ -209,7 +206,7 @@ def _promises(reading: Reading) -> Iterator[Fault]:
 
 # %% ../../nbs/training/08_row_faults.ipynb #61f82db7
 # the gates of the faults of single rows
-GATES = ("structure", "format", "code", "fields", "scorable", "invented", "responses", "promises")
+GATES = ("structure", "format", "code", "invented", "responses", "promises")
 
 
 def row_faults(reading: Reading) -> list[Fault]:
