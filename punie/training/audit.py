@@ -195,7 +195,7 @@ def tally_rows(
 
 # %% ../../nbs/training/09_audit.ipynb #701c202d
 PART = 1_500_000  # bytes of lines that are counted together
-ALONE = 30_000_000  # bytes; a smaller data set is counted without other processes
+ALONE = 8_000_000  # bytes; a smaller data set is counted without other processes, which take a second to start
 
 
 def tally_lines(
