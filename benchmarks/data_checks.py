@@ -5,7 +5,8 @@
 
 Each size runs in a process of its own, so that its peak of memory is its own. Prints one line a size, and writes
 reports/benchmarks/data_checks.json and .png. Rows are generated: 20,000 different ones, and copies with other file
-names.
+names. All code is run; programs that differ only in what they hand to tools share a run. The last line is for rows
+none of whose programs can share one, because each prints a number of its own.
 """
 
 import json
@@ -21,10 +22,11 @@ import typer
 
 SIZES = (1_000, 10_000, 50_000, 100_000, 300_000, 1_000_000)
 DIFFERENT = 20_000
+UNSHARED = 10_000
 
 
-def generate(folder: Path, most: int) -> Path:
-    """Write `most` rows, each with a question of its own."""
+def generate(path: Path, most: int, unshared: bool = False) -> Path:
+    """Write `most` rows, each with a question of its own, and if `unshared` with a program of its own."""
     import random
 
     from punie.agent.typed_tools import TOOLS
@@ -40,12 +42,12 @@ def generate(folder: Path, most: int) -> Path:
         )
         for index in range(min(most, DIFFERENT))
     ]
-    path = folder / "rows.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for index in range(most):
             copy = index // DIFFERENT
             row = rows[index % DIFFERENT]
-            file.write((row.replace(".py", f"_{copy}.py") if copy else row) + "\n")
+            row = row.replace(".py", f"_{copy}.py") if copy else row
+            file.write((row.replace("print(", f"print({index}, ") if unshared else row) + "\n")
     return path
 
 
@@ -133,7 +135,7 @@ def main(most: int = SIZES[-1], one: str = "", source: Path = Path()) -> None:
         return
     measured = []
     with tempfile.TemporaryDirectory() as name:
-        path = generate(Path(name), most)
+        path = generate(Path(name) / "rows.jsonl", most)
         for rows in (size for size in SIZES if size <= most):
             measured.append(in_own_process("checks", rows, path))
             print(
@@ -142,6 +144,9 @@ def main(most: int = SIZES[-1], one: str = "", source: Path = Path()) -> None:
                 ),
                 flush=True,
             )
+        source = generate(Path(name) / "unshared.jsonl", min(most, UNSHARED), unshared=True)
+        unshared = in_own_process("checks", min(most, UNSHARED), source)
+        print("a run for each program: {rows:,} rows, {rows_per_second:,.0f} rows/s".format(**unshared), flush=True)
         twins = in_own_process("twins", min(most, 100_000), path)
         print(
             "near duplicates among {rows:,} questions: {seconds:.0f} s, {twins:,} found, peak {peak_gb:.2f} GB".format(
@@ -151,7 +156,10 @@ def main(most: int = SIZES[-1], one: str = "", source: Path = Path()) -> None:
     folder = Path(__file__).parent.parent / "reports" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data_checks.json").write_text(
-        json.dumps({"cores": os.cpu_count(), "checks": measured, "near_duplicates": twins}, indent=2) + "\n"
+        json.dumps(
+            {"cores": os.cpu_count(), "checks": measured, "unshared": unshared, "near_duplicates": twins}, indent=2
+        )
+        + "\n"
     )
     draw(measured, folder / "data_checks.png")
 
