@@ -54,7 +54,7 @@ def test_notebooks_are_numbered_without_gaps() -> None:
     for notebook in reading_order():
         if notebook.stem not in FREE:
             folders.setdefault(notebook.parent, []).append(notebook.stem)
-    assert len(folders) == 10  # the nine wings, and what lies below them
+    assert len(folders) == 11  # the ten wings, and what lies below them
     for folder, stems in folders.items():
         numbers = [re.fullmatch(r"(\d\d)_[a-z_]+", stem) for stem in stems]
         assert all(numbers), (folder, stems)

@@ -10,7 +10,7 @@ __all__ = ['Domain', 'ToolResult', 'TypeCheckError', 'TypeCheckResult', 'RuffVio
            'CstRenameResult', 'CstAddImportResult', 'ValidationIssue', 'DomainValidationResult']
 
 # %% ../../nbs/agent/00_tool_results.ipynb #b12fedb4
-from typing import Literal
+from typing import Literal, Self, get_origin
 
 from pydantic import BaseModel
 
@@ -23,6 +23,24 @@ class ToolResult(BaseModel):
     """
 
     parse_error: str | None = None  # why the tool's output could not be read, if it could not
+
+    @classmethod
+    def unread(
+        cls,
+        reason: str,
+        **known: object,  # fields that are known all the same
+    ) -> Self:
+        """Make the result of a call that found out nothing: empty, false, and with the reason.
+
+        >>> TypeCheckResult.unread("ty did not end within 60 s").success
+        False
+        """
+        empty: dict[str, object] = {}
+        for name, field in cls.model_fields.items():
+            kind = get_origin(field.annotation) or field.annotation
+            if field.is_required() and isinstance(kind, type):
+                empty[name] = kind()
+        return cls.model_validate({**empty, **known, "parse_error": reason})
 
 # %% ../../nbs/agent/00_tool_results.ipynb #231f8c93
 class TypeCheckError(BaseModel):

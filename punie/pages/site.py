@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WINGS = {
     "": "First things",
     "agent": "What the model is asked to be",
+    "toolbox": "The tools, run for real",
     "weights": "Model folders",
     "training": "From rows to tokens",
     "tuning": "From tokens to an adapter",
