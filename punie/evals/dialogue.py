@@ -106,7 +106,8 @@ def next_turn(
     played = play(sample, answer, world)
     missing, unexpected = pair(sample.expected_in(world), played.calls)
     failed = any(trace.end != "done" for trace in played.traces)
-    if unexpected or not missing or failed or not any(trace.calls for trace in played.turns[-1]):
+    finished = not missing and len(sample.tried_in) == 1  # with more worlds, see whether it stops by itself
+    if unexpected or finished or failed or not any(trace.calls for trace in played.turns[-1]):
         return None
     return ChatMessage("user", tool_response(response(played.turns[-1])))
 

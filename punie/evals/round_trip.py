@@ -29,7 +29,8 @@ def _decoded_replies(tokenizer: "PreTrainedTokenizerBase", suite: Suite) -> Iter
         asked, decoded = [ChatMessage("system", system_prompt(suite.tools)), *sample.conversation], []
         for reply in gold_replies(sample):
             decoded.append(_decoded(tokenizer, asked, reply))
-            asked += [ChatMessage("assistant", reply), *filter(None, [next_turn(sample, decoded)])]
+            turn = next_turn(sample, decoded, sample.tried_in[0])
+            asked += [ChatMessage("assistant", reply), *filter(None, [turn])]
         yield sample, decoded
 
 

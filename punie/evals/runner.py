@@ -28,21 +28,47 @@ WINDOW = 256  # open samples at the same time
 
 
 @dataclass
-class _Open:
+class _Asked:
+    """A sample, and what was replied in each of its worlds."""
+
     sample: Sample
+    replies: dict[int, list[Reply]] = field(default_factory=dict)  # by world, once its dialogue is over
+
+    @property
+    def complete(self) -> bool:
+        return len(self.replies) == len(self.sample.tried_in)
+
+    @property
+    def dialogues(self) -> tuple[list[Reply], list[list[Reply]]]:
+        """The dialogue of the first world, and those of the later ones if they are not all the same."""
+        first, *later = [self.replies[world] for world in sorted(self.replies)]
+        return first, later if any(each != first for each in later) else []
+
+
+@dataclass
+class _Dialogue:
+    """A dialogue that is still open, in all worlds that have gone the same way so far."""
+
+    asked: _Asked
+    worlds: list[int]
     conversation: list[ChatMessage]
     replies: list[Reply] = field(default_factory=list)
 
-    def goes_on(self, reply: Reply) -> bool:
-        """Add a reply; say whether the conversation goes on after it."""
-        self.replies.append(reply)
-        if reply.error is not None or reply.hidden:
-            return False
-        turn = next_turn(self.sample, [each.text for each in self.replies])
-        if turn is None:
-            return False
-        self.conversation = [*self.conversation, ChatMessage("assistant", reply.text), turn]
-        return True
+    def after(self, reply: Reply) -> "list[_Dialogue]":
+        """Add a reply; return the dialogues that go on, one for each response that differs."""
+        replies = [*self.replies, reply]
+        going: dict[str, _Dialogue] = {}
+        for world in self.worlds:
+            turn = None
+            if reply.error is None and not reply.hidden:
+                sample = self.asked.sample
+                turn = next_turn(sample, [each.text for each in replies], sample.tried_in[world])
+            if turn is None:
+                self.asked.replies[world] = replies
+                continue
+            conversation = [*self.conversation, ChatMessage("assistant", reply.text), turn]
+            going.setdefault(turn.content, _Dialogue(self.asked, [], conversation, replies)).worlds.append(world)
+        return list(going.values())
 
 
 def evaluate(
@@ -56,15 +82,18 @@ def evaluate(
     system = ChatMessage("system", system_prompt(suite.tools))
     waiting = (sample for sample in suite.samples if sample.id not in skip)
     asked = engine.artifact, sampling, epoch, engine.name, engine.stop
-    while dialogues := [_Open(sample, [system, *sample.conversation]) for sample in islice(waiting, WINDOW)]:
+    while dialogues := [
+        _Dialogue(_Asked(sample), list(range(len(sample.tried_in))), [system, *sample.conversation])
+        for sample in islice(waiting, WINDOW)
+    ]:
         while dialogues:
             going = []
             for place, reply in engine.stream([each.conversation for each in dialogues], sampling):
                 dialogue = dialogues[place]
-                if dialogue.goes_on(reply):
-                    going.append(dialogue)
-                else:
-                    yield judge(dialogue.sample, dialogue.replies, suite, *asked)
+                going += dialogue.after(reply)
+                if dialogue.asked.complete:
+                    replies, branches = dialogue.asked.dialogues
+                    yield judge(dialogue.asked.sample, replies, suite, *asked, branches=branches)
             dialogues = going
 
 # %% ../../nbs/evals/15_runner.ipynb #0eb76c3b
