@@ -92,6 +92,10 @@ def git_status(workspace: Workspace, path: str) -> GitStatusResult:
     """List changed files, staged or not, and those that git does not know.
 
     `file_count` counts a file once, even where it is listed twice.
+
+    >>> from pathlib import Path
+    >>> git_status(Workspace(Path("data")), "../README.md").parse_error
+    '../README.md lies outside the workspace'
     """
     place = _place(workspace, path)
     options = ["--porcelain=v2", "-z", "--untracked-files=all", "--ignored=no", "--find-renames"]
@@ -165,6 +169,10 @@ def git_diff(workspace: Workspace, path: str, staged: bool = False) -> GitDiffRe
     """Show what has changed since the last `git add`, or with `staged` what was added since the last commit.
 
     Of files in conflict, the difference to one's own side is shown.
+
+    >>> from pathlib import Path
+    >>> git_diff(Workspace(Path("data")), "../README.md").parse_error
+    '../README.md lies outside the workspace'
     """
     options = ["--numstat", "--patch", "-z", "--relative", "--no-color", "--no-ext-diff", "--no-textconv"]
     options += ["--find-renames", "--submodule=short", "--unified=3", "--cached" if staged else "--ours"]
@@ -184,7 +192,12 @@ _LOG = ("%H", "%an", "%aI", "%s")
 
 @reported
 def git_log(workspace: Workspace, path: str, count: int = 10) -> GitLogResult:
-    """List the last commits that changed a path, newest first."""
+    """List the last commits that changed a path, newest first.
+
+    >>> from pathlib import Path
+    >>> git_log(Workspace(Path("data")), "../README.md").parse_error
+    '../README.md lies outside the workspace'
+    """
     if count < 1:
         raise ToolFault(ValueError, f"count is {count}; ask for at least one commit")
     options = [f"--max-count={count}", f"--format={'%x1f'.join(_LOG)}", "-z", "--no-patch", "--no-show-signature"]

@@ -173,7 +173,11 @@ def _preview(workspace: Workspace, file: str, row: int) -> str | None:
 def goto_definition(
     server: LanguageServer, file_path: str, line: int, column: int, symbol: str
 ) -> GotoDefinitionResult:
-    """Find where a symbol is defined."""
+    """Find where a symbol is defined.
+
+    >>> goto_definition(LanguageServer(Workspace(Path("data"))), "none.py", 1, 1, "total").parse_error
+    'none.py does not exist'
+    """
     locations = []
     for answer in _ask_about(server, "definition", file_path, line, column, symbol):
         start, end = answer["range"]["start"], answer["range"]["end"]
@@ -195,7 +199,11 @@ def goto_definition(
 def find_references(
     server: LanguageServer, file_path: str, line: int, column: int, symbol: str
 ) -> FindReferencesResult:
-    """Find every use of a symbol in the workspace, its definition included."""
+    """Find every use of a symbol in the workspace, its definition included.
+
+    >>> find_references(LanguageServer(Workspace(Path("data"))), "none.py", 1, 1, "total").parse_error
+    'none.py does not exist'
+    """
     more = {"context": {"includeDeclaration": True}}
     places = set()
     for answer in _ask_about(server, "references", file_path, line, column, symbol, **more):
@@ -210,7 +218,11 @@ def find_references(
 
 @reported
 def hover(server: LanguageServer, file_path: str, line: int, column: int, symbol: str) -> HoverResult:
-    """Show the type and documentation of a symbol."""
+    """Show the type and documentation of a symbol.
+
+    >>> hover(LanguageServer(Workspace(Path("data"))), "none.py", 1, 1, "total").parse_error
+    'none.py does not exist'
+    """
     answer = _ask_about(server, "hover", file_path, line, column, symbol)
     return HoverResult(success=True, symbol=symbol, content=answer["contents"]["value"].strip(), language="python")
 
@@ -236,7 +248,11 @@ def _all_symbols(symbols: list[SymbolInfo]) -> Iterator[SymbolInfo]:
 
 @reported
 def document_symbols(server: LanguageServer, file_path: str) -> DocumentSymbolsResult:
-    """Outline one file; a symbol's line is the one with its name."""
+    """Outline one file; a symbol's line is the one with its name.
+
+    >>> document_symbols(LanguageServer(Workspace(Path("data"))), "none.py").parse_error
+    'none.py does not exist'
+    """
     path, _ = _source(server, file_path)
     symbols = _outline(server.ask("textDocument/documentSymbol", {"textDocument": {"uri": path.as_uri()}}) or [])
     count = sum(1 for _ in _all_symbols(symbols))
@@ -245,7 +261,11 @@ def document_symbols(server: LanguageServer, file_path: str) -> DocumentSymbolsR
 
 @reported
 def workspace_symbols(server: LanguageServer, query: str) -> WorkspaceSymbolsResult:
-    """Search symbols whose name holds the query, in upper or lower case."""
+    """Search symbols whose name holds the query, in upper or lower case.
+
+    >>> workspace_symbols(LanguageServer(Workspace(Path("data"), search="")), "total").parse_error
+    "there is no program 'ty' here; install punie[tools]"
+    """
     symbols = [
         WorkspaceSymbol(
             name=answer["name"],
