@@ -26,6 +26,7 @@ from punie.agent.tool_results import (
     GitLogResult,
     GitStatusResult,
     GotoDefinitionResult,
+    HoverResult,
     RuffResult,
     TestResult,
     TypeCheckResult,
@@ -175,12 +176,20 @@ def _cst_find(maker: Maker, fields: Fields, given: Fields) -> None:
         each["node_type"] = str(maker.arguments.get("pattern", "Name")).partition(":")[0]
 
 
+def _hover(maker: Maker, fields: Fields, given: Fields) -> None:
+    fields["success"] = maker.items > 0
+    if not maker.items:
+        fields |= {"content": None, "language": None}
+
+
 def _cst_rename(maker: Maker, fields: Fields, given: Fields) -> None:
-    fields |= {"success": True, "rename_count": maker.items, "modified_source": f"{maker.word()} = 1\n"}
+    source = f"{maker.word()} = 1\n" if maker.items else None
+    fields |= {"success": maker.items > 0, "rename_count": maker.items, "modified_source": source}
 
 
 def _cst_add_import(maker: Maker, fields: Fields, given: Fields) -> None:
-    fields |= {"success": True, "import_added": maker.items > 2, "modified_source": f"import {maker.word()}\n"}
+    source = f"import {maker.word()}\n" if maker.items else None
+    fields |= {"success": maker.items > 0, "import_added": maker.items > 2, "modified_source": source}
 
 
 def _domain(maker: Maker, fields: Fields, given: Fields) -> None:
@@ -197,6 +206,7 @@ RULES: dict[type, Rule] = {
     FindReferencesResult: _counted(FindReferencesResult, "references", "reference_count"),
     DocumentSymbolsResult: _counted(DocumentSymbolsResult, "symbols", "symbol_count"),
     WorkspaceSymbolsResult: _counted(WorkspaceSymbolsResult, "symbols", "symbol_count"),
+    HoverResult: _hover,
     GitStatusResult: _git_status,
     GitDiffResult: _git_diff,
     GitLogResult: _git_log,

@@ -6,8 +6,10 @@
 __all__ = ['End', 'Called', 'MAX_CODE', 'Answer', 'Limits', 'TracedCall', 'Trace', 'syntax_fault', 'run_code']
 
 # %% ../../nbs/agent/06_sandbox.ipynb #6de077d2
+import ast
 import atexit
 import builtins
+import datetime
 import os
 import re
 import threading
@@ -24,7 +26,7 @@ from .typed_tools import TOOLS
 from ..settings import PunieError
 
 if TYPE_CHECKING:
-    from pydantic_monty import Monty
+    from pydantic_monty import Monty, OSPolicy
 
 # %% ../../nbs/agent/06_sandbox.ipynb #431acc78
 End = Literal["done", "exception", "limit", "refused", "syntax"]
@@ -142,6 +144,35 @@ def _close(process: int) -> None:
     if process == os.getpid() and (pool := _pools.pop(process, None)):
         pool.__exit__(None, None, None)
 
+# %% ../../nbs/agent/06_sandbox.ipynb #3b162eb6
+_LAZY = ("enumerate", "filter", "map", "reversed", "zip")
+
+
+def _with_iterators(code: str) -> str:
+    """Make iterators of what the interpreter makes lists of; every line keeps its number."""
+    try:
+        nodes: list[tuple[ast.AST, int | None, int | None]] = [(ast.parse(code), None, None)]
+    except RecursionError:
+        return code
+    places: list[tuple[int, int, bytes]] = []  # line, column, what is inserted there
+    while nodes:
+        node, *call_end = nodes.pop()
+        if isinstance(node, ast.JoinedStr):  # has no reliable places before Python 3.12
+            continue
+        end = (getattr(node, "end_lineno", None), getattr(node, "end_col_offset", None))
+        is_call = isinstance(node, ast.Call)
+        is_lazy = is_call and isinstance(node.func, ast.Name) and node.func.id in _LAZY
+        if isinstance(node, ast.GeneratorExp) or is_lazy:
+            shares_brackets = not is_lazy and list(end) == call_end
+            places.append((node.lineno, node.col_offset, b"(iter" if shares_brackets else b"iter("))
+            places.append((node.end_lineno or 0, node.end_col_offset or 0, b")"))
+        nodes += [(child, *(end if is_call else (None, None))) for child in ast.iter_child_nodes(node)]
+    lines = code.encode().splitlines(keepends=True)
+    for line, column, inserted in sorted(places, reverse=True):
+        text = lines[line - 1]
+        lines[line - 1] = text[:column] + inserted + text[column:]
+    return b"".join(lines).decode()
+
 # %% ../../nbs/agent/06_sandbox.ipynb #3726130a
 _HIGHER_ORDER = re.compile(r"\b(?:map|filter)\s*\(|\bkey\s*=")
 _PRELUDE = """
@@ -170,9 +201,12 @@ def min(*args, key=None, **options):
 def max(*args, key=None, **options):
     return _extreme(_max, args, key, options)
 """
+_POLICY: "OSPolicy" = {"datetime": datetime.datetime(2026, 1, 1), "random_start": {"seed": 0}}
+_ADDRESS = re.compile(r"(?<= at )0x[0-9a-f]+(?=>)")
 _LIMIT = re.compile(r"(?:feed time|turn time|sleep|memory|suspension) limit|^RecursionError: maximum recursion depth")
 _REFUSALS = (ImportError, NotImplementedError, PermissionError)
 _NO_METHOD = re.compile(r"^AttributeError: type object '(\w+)' has no attribute '(\w+)'$")
+_NO_NAME = re.compile(r"^NameError: name '(\w+)' is not defined")
 
 Called = Callable[[Tool, tuple, dict[str, Any]], object]  # a tool, what it is called with, and what the program gets
 
@@ -186,6 +220,8 @@ def _end(error: Any, tool_failed: bool) -> End:
     if not isinstance(error, MontyRuntimeError) or _LIMIT.search(str(error)):
         return "limit"
     if (lack := _NO_METHOD.search(str(error))) and hasattr(getattr(builtins, lack[1], None), lack[2]):
+        return "refused"
+    if (unknown := _NO_NAME.search(str(error))) and hasattr(builtins, unknown[1]):
         return "refused"
     return "refused" if isinstance(error.exception(), _REFUSALS) and not tool_failed else "exception"
 
@@ -217,6 +253,7 @@ def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: in
             "max_suspensions": limits.calls + lookups,
             "max_total_sleep_secs": limits.seconds,
         },
+        os_policy=_POLICY,
         external_modules={"tools": lambda: ExternalModule(functions)},
     )
     try:
@@ -225,12 +262,14 @@ def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: in
                 run.feed_run("import json")
             if _HIGHER_ORDER.search(code):
                 run.feed_run(_PRELUDE)
-            run.feed_run(code, external_lookup=functions, print_callback=output)
+            run.feed_run(_with_iterators(code), external_lookup=functions, print_callback=output)
     except MontyError as error:
         frames = getattr(error, "traceback", list)()
         end = _end(error, str(error) in failed)
-        return Trace((), output.output, end, str(error), frames[-1].line if frames else None)
-    return Trace(printed=output.output)
+        ended = Trace((), output.output, end, str(error), frames[-1].line if frames else None)
+    else:
+        ended = Trace(printed=output.output)
+    return replace(ended, printed=_ADDRESS.sub("0x0", ended.printed))
 
 # %% ../../nbs/agent/06_sandbox.ipynb #f76fc810
 MAX_CODE = 20_000  # characters; longer code is not read

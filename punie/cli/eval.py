@@ -87,6 +87,7 @@ def overview(scored: "list[Scored]") -> Table:
         *several,
         "Code\nMode",
         "only\nnamed",
+        "cut\noff",
         "keyword\nscore",
         title=scored[0].summary.suite,
     )
@@ -102,6 +103,7 @@ def overview(scored: "list[Scored]") -> Table:
             *passed,
             f"{s.code_mode.value:.0%}",
             f"{s.prose_mention.value:.0%}",
+            str(s.cut),
             f"{s.keyword:.1%}",
         )
     return grid
@@ -184,6 +186,7 @@ def eval_model(
     `punie eval Qwen/Qwen3-0.6B --suite routing_260 --engine server`
     """
     from punie.evals.outcomes import Plan
+    from punie.evals.runner import cut_warning
     from punie.evals.scores import draw_scores, save_figure
     from punie.evals.suites import load_suite
 
@@ -209,6 +212,8 @@ def eval_model(
     console.print(overview(scored), *categories(scored))
     save_figure(draw_scores(scored), kept / "scores.png")
     console.print(f"Kept: {kept} (outcomes.jsonl, scores.json, scores.png, controls.json)", soft_wrap=True)
+    for warning in filter(None, (cut_warning(each.summary) for each in own)):
+        console.print(f"[yellow]Warning:[/] {warning} (--max-tokens)", soft_wrap=True)
     if lost := sum(each.summary.outcomes["error"] for each in own):
         raise PunieError(f"{lost} prompts got no reply; the same command asks them again")
 

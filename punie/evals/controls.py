@@ -108,7 +108,7 @@ def _invented_field(sample: Sample) -> list[str] | None:
 
 def _whole_result(sample: Sample) -> list[str] | None:
     """Print everything where a field is asked for."""
-    asked = [each.tool for each in sample.shows if isinstance(each, Part)]
+    asked = [each.tool for each in sample.shows if isinstance(each, Part) and not each.whole]
     if not any(sample.tools[tool].result.is_model for tool in asked):
         return None
     return [code_mode("\n".join(map(gold_code, sample.expected)))]

@@ -80,13 +80,15 @@ def derived_seed(seed: int, conversation: Conversation) -> int:  # 31 bits
 class Reply:
     """Hold what came back for one conversation.
 
-    >>> Reply("Hi.")
-    Reply(text='Hi.', error=None, hidden=False)
+    >>> Reply("Hi.", tokens=2)
+    Reply(text='Hi.', error=None, hidden=False, cut=False, tokens=2)
     """
 
     text: str  # as the model wrote it
     error: str | None = None  # why there is no reply; says nothing about the model
     hidden: bool = False  # the server withheld or cut text that the model wrote
+    cut: bool = False  # it reached the limit of tokens, so the model had not finished
+    tokens: int | None = None  # generated, without the one that ends it; None where the server does not say
 
 
 class Engine(ABC):
@@ -214,7 +216,8 @@ class InProcessEngine(Engine):
                         tokens.append(response.token)
                     if response.finish_reason is not None:
                         del live[response.uid]
-                        yield place, Reply(self.tokenizer.decode(tokens))
+                        cut = response.finish_reason == "length"
+                        yield place, Reply(self.tokenizer.decode(tokens), cut=cut, tokens=len(tokens))
         finally:
             generator.close()
 

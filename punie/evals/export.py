@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, groupby, islice
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, get_origin
+from typing import TYPE_CHECKING, get_args, get_origin
 
 from .records import Record, stream_records
 from .runner import summarize
@@ -39,12 +39,12 @@ GROUP = 1000  # rows
 
 def _schema() -> "Schema":
     pa = _extra("pyarrow", "parquet")
-    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    fields = {name: field.annotation for name, field in Record.model_fields.items()}
-    texts = pa.list_(pa.string())
-    return pa.schema(
-        [(name, texts if get_origin(kind) is tuple else kinds.get(kind, pa.string())) for name, kind in fields.items()]
-    )
+    kinds = {int: pa.int64(), int | None: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+    def column(kind: object) -> object:
+        return pa.list_(column(get_args(kind)[0])) if get_origin(kind) is tuple else kinds.get(kind, pa.string())
+
+    return pa.schema([(name, column(field.annotation)) for name, field in Record.model_fields.items()])
 
 
 def _records(outcomes: Path) -> Iterator[Record]:

@@ -50,6 +50,8 @@ class Record(BaseModel):
     max_tokens: int
     stop: tuple[str, ...]  # tokens that end a reply
     question: str
+    tokens: int | None = None  # that were generated, in all replies
+    cut: bool = False  # a reply reached the limit of tokens
     replies: tuple[str, ...]  # as the model wrote them, too long ones cut; several where the sample has steps
     branches: tuple[tuple[str, ...], ...] = ()  # the dialogues of the later worlds, where they went another way
     outcome: Outcome
@@ -99,6 +101,8 @@ def _score(sample: Sample, given: Sequence[Reply], texts: Texts, branches: Seque
         return {"outcome": "error", "reason": "no_reply", "detail": error}
     if any(each.hidden for each in given):
         return {"outcome": "malformed", "reason": "hidden_by_server", "detail": ""}
+    if any(each.cut for each in given):
+        return {"outcome": "malformed", "reason": "truncated", "detail": "the reply reached the limit of tokens"}
     score = score_replies(sample, texts, branches)
     return {"outcome": score.outcome, "reason": score.reason, "detail": score.detail}
 
@@ -140,6 +144,8 @@ def judge(
         **sampling.model_dump(),
         stop=stop,
         question=sample.question,
+        tokens=None if any(each.tokens is None for each in every) else sum(each.tokens or 0 for each in every),
+        cut=any(each.cut for each in every),
         replies=texts,
         branches=others,
         **_score(sample, every, texts, others),
@@ -154,12 +160,13 @@ def judge_again(record: Record, sample: Sample, suite: Suite) -> Record:
     """Score the stored replies of a record again, with the present scorer."""
     lost, hidden = record.outcome == "error", record.reason == "hidden_by_server"
     replies, *branches = [
-        [Reply(text, error=record.detail if lost else None, hidden=hidden) for text in texts]
+        [Reply(text, error=record.detail if lost else None, hidden=hidden, cut=record.cut) for text in texts]
         for texts in (record.replies or ("",), *record.branches)
     ]
     sampling = Sampling(**record.model_dump(include=set(Sampling.model_fields)))
     asked = record.artifact, sampling, record.epoch, record.engine, record.stop
-    return judge(sample, replies, suite, *asked, branches=branches)
+    judged = judge(sample, replies, suite, *asked, branches=branches)
+    return judged.model_copy(update={"tokens": record.tokens})
 
 # %% ../../nbs/evals/14_records.ipynb #2c50707b
 def read_records(path: Path) -> list[Record]:

@@ -18,7 +18,7 @@ from ..agent.sandbox import TracedCall
 from ..agent.typed_tools import TOOLS
 from .answers import MAX_REPLY, Answer, accepts, canonical, pair, read_answer
 from .dialogue import Played, play
-from .expected import ExpectedCall, Part, World, lacking, shows_value
+from .expected import ExpectedCall, Part, Shown, World, alternatives, lacking, shows_value
 from .reply_rules import REPLY_RULES, Reason, ReplyRule, Score, excerpt
 from .suites import Sample
 from ..training.tool_call_parser import parse_tool_calls
@@ -73,8 +73,8 @@ def all_made(sample: Sample, world: World, played: Played) -> Score | None:
 def _differences(wanted: ExpectedCall, made: TracedCall) -> list[str]:
     """Say where a call differs from the nearest accepted alternative."""
     mine = canonical(made.arguments or {})
-    alternatives = [canonical(bound).items() for bound in wanted.bound]
-    different = [[(name, value) for name, value in each if mine.get(name) != value] for each in alternatives]
+    accepted = [canonical(bound).items() for bound in wanted.bound]
+    different = [[(name, value) for name, value in each if mine.get(name) != value] for each in accepted]
     return [f"{name} is {excerpt(mine.get(name))}, not {excerpt(value)}" for name, value in min(different, key=len)]
 
 
@@ -97,53 +97,81 @@ def in_order(sample: Sample, world: World, played: Played) -> Score | None:
 def shown(sample: Sample, world: World, played: Played) -> Score | None:
     """Find something that the output should show and does not, or should not show and does."""
     shows, hides = [*sample.shows, *world.shows], [*sample.hides, *world.hides]
-    results = {call.tool: call.result for call in reversed(played.calls) if call.failure is None}
+    results: dict[str, list[object]] = {}
+    for call in played.calls:
+        if call.failure is None:
+            results.setdefault(call.tool, []).append(call.result)
     for entry in shows:
         if lacks := next(lacking(entry, played.printed, results), None):
             return Score(outcome="wrong_call", reason="not_shown", detail=f"does not show {lacks}"[:200])
     for entry in hides:
         if shows_too_much := _first_shown(entry, played.printed, results):
             return Score(outcome="wrong_call", reason="shows_too_much", detail=f"shows {shows_too_much}"[:200])
-    whole = {type(results[each.tool]).__name__ for each in shows if isinstance(each, Part) and each.tool in results}
+    parts = [part for entry in shows for part in alternatives(entry) if isinstance(part, Part) and not part.whole]
+    whole = {type(result).__name__ for part in parts for result in results.get(part.tool, ())}
     if printed := next((name for name in whole - {"str"} if f"{name}(" in played.printed), None):
         return Score(outcome="wrong_call", reason="shows_too_much", detail=f"shows a whole {printed}")
     return None
 
 
-def _first_shown(entry: str | list[str] | Part, printed: str, results: dict[str, object]) -> str | None:
+def _first_shown(entry: Shown, printed: str, results: dict[str, list[object]]) -> str | None:
     """Find what of an entry a text shows."""
-    values = [entry] if isinstance(entry, str) else entry
-    if isinstance(entry, Part):
-        values = entry.values(results[entry.tool]) if entry.tool in results else []
-    return next((excerpt(value) for value in values if shows_value(printed, value)), None)
+    for part in alternatives(entry):
+        if isinstance(part, Part):
+            values = [value for result in results.get(part.tool, ()) for value in part.values(result)]
+        else:
+            values = [part]
+        for value in values:
+            if shows_value(printed, value):
+                return excerpt(value)
+    return None
 
 # %% ../../nbs/evals/05_scoring.ipynb #cda72b97
-_OTHER_WORLDS = World(seed=1, items=4), World(seed=2, items=0)
+_ACTIONS = ("write_file", "run_command", "cst_rename", "cst_add_import")
+_SOME, _NONE = World(seed=1, items=4), World(seed=2, items=0)
 
 
-def informed(sample: Sample, answer: Answer, played: Played) -> Score | None:
-    """Find programs that print nothing, or the same whatever the tools return."""
-    if sample.worlds or sample.shows:
-        return None
-    last = max((place for place, turn in enumerate(played.turns) if turn), default=0)
-    told = "".join(trace.printed for trace in played.turns[last])
-    if not told.strip():
+def informed(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score | None:
+    """Find programs that print nothing, or the same whatever the tools return; `played` is in each world."""
+    last = max((place for place, turn in enumerate(played[0].turns) if turn), default=0)
+    of_last = Played(played[0].turns[last : last + 1])
+    told = [each.printed for each in (played if sample.worlds else [of_last])]
+    if not any(text.strip() for text in told):
         return Score(outcome="wrong_call", reason="nothing_printed")
-    same_results = True
-    for world in _OTHER_WORLDS:
-        other = play(sample, Answer(answer.turns[last : last + 1]), world, stated=False)
-        same_results &= [call.result for call in other.calls] == [
-            call.result for trace in played.turns[last] for call in trace.calls
-        ]
-        if other.printed != told and all(trace.end == "done" for trace in other.traces):
-            return None
-    if same_results:
+    if sample.worlds:
+        returned = [[call.result for call in each.calls] for each in played]
+        used = len(set(told)) > 1 or all(each == returned[0] for each in returned)
+    else:
+        looks = [{place} for place, call in enumerate(of_last.calls) if call.tool not in _ACTIONS]
+        turn = Answer(answer.turns[last : last + 1])
+        used = all(_is_used(sample, turn, places) for places in looks or [set(range(len(of_last.calls)))])
+    if used:
         return None
-    return Score(outcome="wrong_call", reason="constant_output", detail=f"prints {excerpt(told)} whatever was returned")
+    detail = f"prints {excerpt(told[0])} whatever is returned"
+    return Score(outcome="wrong_call", reason="constant_output", detail=detail)
+
+
+def _is_used(sample: Sample, turn: Answer, places: set[int]) -> bool:
+    """Say whether the rest of a reply depends on what its calls at these places return."""
+    varied = False
+    for base, others in ((sample.tried_in[0], (_SOME, _NONE)), (_NONE, (_SOME,))):
+        plain = play(sample, turn, base)
+        for other in others:
+            tried = play(sample, turn, base, dict.fromkeys(places, other))
+            if any(trace.end != "done" for trace in (*plain.traces, *tried.traces)):
+                continue
+            if _effect(tried) != _effect(plain):
+                return True
+            varied |= [call.result for call in tried.calls] != [call.result for call in plain.calls]
+    return not varied
+
+
+def _effect(played: Played) -> tuple[str, list[object]]:
+    return played.printed, [(call.tool, call.arguments) for call in played.calls]
 
 # %% ../../nbs/evals/05_scoring.ipynb #3f377390
 WORLD_RULES: tuple[WorldRule, ...] = (permitted, sound, ends_well, all_made, nothing_else, in_order, shown)
-InformedRule = Callable[[Sample, Answer, Played], Score | None]
+InformedRule = Callable[[Sample, Answer, Sequence[Played]], Score | None]
 
 
 @dataclass(frozen=True)
@@ -186,7 +214,7 @@ def score_replies(
         if score := _first(rule(sample, world, each) for rule in rules.world):
             where = f"in world {place}: " if len(worlds) > 1 else ""
             return score.model_copy(update={"detail": f"{where}{score.detail}"})
-    found = _first(rule(sample, answers[0], played[0]) for rule in rules.last)
+    found = _first(rule(sample, answers[0], played) for rule in rules.last)
     return found or Score(outcome="correct", reason="match")
 
 

@@ -87,22 +87,23 @@ def read_reply(
     >>> empty = {"choices": [{"text": "", "finish_reason": "stop"}], "usage": {"completion_tokens": 57}}
     >>> answer = ServerReply.model_validate(empty)
     >>> read_reply(answer, load_tokenizer("data/models/tiny"), 512)
-    Reply(text='', error=None, hidden=True)
+    Reply(text='', error=None, hidden=True, cut=False, tokens=57)
     """
     choice = answer.choices[0]
     count = answer.usage.completion_tokens if answer.usage else None
-    cut = choice.finish_reason == "length" and count is not None and count < max_tokens
+    cut = choice.finish_reason == "length"
+    early = cut and count is not None and count < max_tokens
     ids = [token for token, _ in answer.tokens if isinstance(token, int)]
     if ids:
         whole = count in (None, len(ids))
-        text = tokenizer.decode(ids if choice.finish_reason == "length" else ids[:-1])
-        return Reply(str(text), hidden=cut or not whole)
+        text = tokenizer.decode(ids if cut else ids[:-1])
+        return Reply(str(text), hidden=early or not whole, cut=cut, tokens=len(ids) - (not cut))
     text = choice.text or choice.message.content or ""
     explained = len(tokenizer.encode(text, add_special_tokens=False))
     # there may be an end token, and a spelling that the tokenizer would not choose
     unexplained = not text if count is None else count > 1.05 * explained + 2
     parsed = choice.finish_reason == "tool_calls" or choice.message.tool_calls or choice.message.reasoning
-    return Reply(text, hidden=bool(cut or unexplained or parsed))
+    return Reply(text, hidden=bool(early or unexplained or parsed), cut=cut, tokens=count)
 
 # %% ../../nbs/evals/12_server_engine.ipynb #22348193
 class NoAnswer(PunieError):

@@ -81,10 +81,10 @@ def scores_table(results: Results) -> Html:
     for suite in results.registration.spec.evaluation.suites:
         for role, label in (("base", "untrained base"), ("tuned", "tuned")):
             s = results.summary(role, suite)
-            shares = [s.overall, s.overall.interval, s.code_mode, s.names_tools, f"{s.keyword:.1%}"]
+            shares = [s.overall, s.overall.interval, s.code_mode, s.names_tools, s.cut, f"{s.keyword:.1%}"]
             rows.append([suite, label, *shares, s.artifact[:12]])
-    shares = ["strictly right", "95% interval", "Code Mode", "names the tools", "keyword score (old figures only)"]
-    return table(["suite", "model", *shares, "artifact"], rows)
+    shares = ["strictly right", "95% interval", "Code Mode", "names the tools", "cut off"]
+    return table(["suite", "model", *shares, "keyword score (old figures only)", "artifact"], rows)
 
 
 def gates_table(gates: Sequence[Mapping]) -> Html:

@@ -72,7 +72,9 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
 # %% ../../nbs/toolbox/12_toolbox.ipynb #62b29275
 WRITES = frozenset({"write_file", "run_command", "cst_rename", "cst_add_import"})
 PROGRAMS = {
-    "typecheck": "ty", "ruff_check": "ruff", "pytest_run": "pytest",
+    "typecheck": "ty",
+    "ruff_check": "ruff",
+    "pytest_run": "pytest",
     **{
         tool.name: {"lsp": "ty", "git": "git"}[tool.category]
         for tool in TOOLS.values()
