@@ -16,8 +16,8 @@ from ..agent.prompt_utils import system_prompt, tool_response
 from ..agent.sandbox import Answer, Trace, TracedCall, run_code
 from .answers import MAX_REPLY, Turn, read_answer, without_thinking
 from .dialogue import response
-from .engines import Engine, Sampling
-from .streaming import Said, say
+from .engines import Engine, Reply, Sampling
+from .streaming import say
 from ..settings import PunieError
 from ..toolbox.toolbox import WRITES, Toolbox
 from ..toolbox.workspace import ToolFault
@@ -163,16 +163,15 @@ def ask(
     return Asked(question, tuple(steps), "max_turns", f"{max_turns} replies, and each called tools")
 
 
-def _over(said: Said, turn: Turn) -> tuple[End, str] | None:
+def _over(said: Reply, turn: Turn) -> tuple[End, str] | None:
     """Say how a dialogue ends with a reply; None where its programs are to be run."""
     if said.hidden:
         return "withheld", "the server withheld a part of the reply"
     if len(said.text) > MAX_REPLY:
         return "unreadable", f"a reply of more than {MAX_REPLY} characters"
-    broken = next((block for block in turn.blocks if block.code is None), None)
-    if said.cut and (broken or not turn.blocks):
+    if said.cut:
         return "cut", "the reply was cut at the limit of tokens"
-    if broken:
+    if broken := next((block for block in turn.blocks if block.code is None), None):
         found = broken.malformed or f"{broken.name!r:.40} as {broken.form}, not execute_code(code) in XML"
         return "unreadable", f"a call that cannot be read: {found}"
     return None if turn.blocks else ("answered", "")
