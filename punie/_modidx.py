@@ -327,6 +327,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'punie.evals.answers.without_thinking': ( 'evals/answers.html#without_thinking',
                                                                                'punie/evals/answers.py')},
             'punie.evals.ask': { 'punie.evals.ask.Asked': ('evals/ask.html#asked', 'punie/evals/ask.py'),
+                                 'punie.evals.ask.Asked._repr_markdown_': ('evals/ask.html#asked._repr_markdown_', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Asked.answer': ('evals/ask.html#asked.answer', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Asked.row': ('evals/ask.html#asked.row', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Asked.to_dict': ('evals/ask.html#asked.to_dict', 'punie/evals/ask.py'),

@@ -79,6 +79,10 @@ class Asked:
             messages.pop()
         return TrainingExample(tuple(messages))
 
+    def _repr_markdown_(self) -> str:
+        ending = self.end if self.end == "answered" else f"{self.end}: {self.detail}"
+        return f"{TrainingExample(self.row.messages[1:])._repr_markdown_()}\n\n*{ending}*"
+
     def to_dict(self) -> dict:
         """The dialogue as an object for JSON: the steps with each call, the end, the answer."""
         steps = [asdict(step) | {"traces": [_as_dict(trace) for trace in step.traces]} for step in self.steps]
