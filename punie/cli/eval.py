@@ -132,30 +132,26 @@ def _ask(
     model: str, label: str, suite: "Suite", plan: "Plan", options: dict, bars: Progress
 ) -> tuple[Path, "list[Scored]"]:
     """Ask one model the prompts that have no outcome yet; return the folder of its outcomes, and its scores."""
-    from punie.evals.controls import require_controls
-    from punie.evals.outcomes import evaluate_into
     from punie.evals.scores import score_file
-    from punie.evals.workspace_outcomes import evaluate_workspaces_into, require_gold
-    from punie.evals.workspaces import WorkspaceSuite
+    from punie.evals.workspace_outcomes import evaluate_suite_into, require_control
     from punie.files import write_json
     from punie.weights.artifacts import find_model
 
     task = bars.add_task(f"{label}: loading", total=None)
-
-    def tell(done: int, total: int) -> None:
-        bars.update(task, description=label, completed=done, total=total)
-
-    controls = require_gold(suite) if isinstance(suite, WorkspaceSuite) else require_controls(suite)
+    controls = require_control(suite)
     with open_engine(folder=find_model(model), **options) as engine:
         name = "-".join([*Path(model).parts[-2:], engine.artifact[:12]]).replace("/", "")
         place = suite.name
         if engine.name != "in-process":
             place += f"-{engine.name.partition('://')[2].replace('/', '-') or engine.name}"
         kept = load_settings().runs / "evals" / name / place
-        if isinstance(suite, WorkspaceSuite):
-            evaluate_workspaces_into(kept / "outcomes.jsonl", engine, suite, plan, tell)
-        else:
-            evaluate_into(kept / "outcomes.jsonl", engine, suite, plan, tell)
+        evaluate_suite_into(
+            kept / "outcomes.jsonl",
+            engine,
+            suite,
+            plan,
+            lambda done, total: bars.update(task, description=label, completed=done, total=total),
+        )
     scored = [each for each in score_file(kept / "outcomes.jsonl", label) if each.temperature in plan.temperatures]
     write_json(kept / "controls.json", controls.model_dump())
     write_json(kept / "scores.json", [each.model_dump() for each in scored])
@@ -191,11 +187,9 @@ def eval_model(
     from punie.evals.outcomes import Plan
     from punie.evals.runner import cut_warning
     from punie.evals.scores import draw_scores, save_figure
-    from punie.evals.suites import load_suite
-    from punie.evals.workspaces import is_about_workspaces, load_workspaces
+    from punie.evals.workspace_outcomes import open_suite
 
-    loaded = load_workspaces(suite) if is_about_workspaces(suite) else load_suite(suite)
-    temperatures = read_temperatures(temperature)
+    loaded, temperatures = open_suite(suite), read_temperatures(temperature)
     plan = Plan(temperatures=temperatures, epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens)
     options = {"engine": engine, "served_as": served_as, "chat": chat}
     columns = (
