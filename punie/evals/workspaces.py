@@ -150,7 +150,7 @@ def _imports(before: str, after: str, statement: str) -> bool:
     stands = statement in [ast.unparse(node) for node in first]
     return stands and lines == _lines(before) and documented == ast.get_docstring(ast.parse(before))
 
-# %% ../../nbs/evals/92_workspaces.ipynb #72de528c
+# %% ../../nbs/evals/92_workspaces.ipynb #4ca55e2e
 Reported = str | list[str] | Found  # a text, one of several texts, or what a tool finds
 
 
@@ -196,7 +196,7 @@ class WorkspaceSuite(Suite):
     seed: int  # that the repositories are made from
     samples: tuple[WorkspaceSample, ...]
 
-# %% ../../nbs/evals/92_workspaces.ipynb #85bc9479
+# %% ../../nbs/evals/92_workspaces.ipynb #8b7127ec
 class _Header(Strict):
     repositories: list[Literal["library", "scripts", "service"]] = Field(min_length=1)
     seed: int = 0
