@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
+from .ask import ask_model
 from .data import data_app
 from .eval import compare_runs, eval_model, export_outcomes
 from .export import fuse_adapter, ladder
@@ -193,7 +194,7 @@ _COMMANDS = {
     "Phases": {"run": run, "rehearse": rehearse, "status": status, "sweep": sweep},
     "Before a run": {"doctor": doctor, "check": check, "preflight": preflight},
     "Tune and export": {"train": train, "fuse": fuse_adapter, "ladder": ladder},
-    "Judge": {"eval": eval_model, "compare": compare_runs, "export": export_outcomes},
+    "Judge": {"ask": ask_model, "eval": eval_model, "compare": compare_runs, "export": export_outcomes},
     "Read": {"report": report, "results": results, "pages": pages},
 }
 for panel, commands in _COMMANDS.items():
