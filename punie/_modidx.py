@@ -1811,6 +1811,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'punie.toolbox.toolbox.Toolbox.close': ( 'toolbox/toolbox.html#toolbox.close',
                                                                                 'punie/toolbox/toolbox.py'),
                                        'punie.toolbox.toolbox._changing': ('toolbox/toolbox.html#_changing', 'punie/toolbox/toolbox.py'),
+                                       'punie.toolbox.toolbox._graph': ('toolbox/toolbox.html#_graph', 'punie/toolbox/toolbox.py'),
                                        'punie.toolbox.toolbox._with_server': ( 'toolbox/toolbox.html#_with_server',
                                                                                'punie/toolbox/toolbox.py'),
                                        'punie.toolbox.toolbox._with_source': ( 'toolbox/toolbox.html#_with_source',

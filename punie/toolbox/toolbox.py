@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Answer', 'Implementation', 'IMPLEMENTATIONS', 'WRITES', 'PROGRAMS', 'Toolbox']
 
-# %% ../../nbs/toolbox/18_toolbox.ipynb #879fcaac
+# %% ../../nbs/toolbox/18_toolbox.ipynb #8014473b
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,11 +14,24 @@ from typing import Self
 
 from ..agent.tool_results import ToolResult
 from ..agent.typed_tools import TOOLS
-from . import cst_tools, git_tools, language_tools, tdom_rules, tdom_tree, text_tools, validation_tools
+from punie.toolbox import (
+    cst_tools,
+    dependency_graph,
+    git_tools,
+    injection_rules,
+    language_tools,
+    route_rules,
+    svcs_rules,
+    tdom_rules,
+    tdom_tree,
+    text_tools,
+    validation_tools,
+    wiring_rules,
+)
 from .language_tools import LanguageServer
 from .workspace import ToolFault, Workspace
 
-# %% ../../nbs/toolbox/18_toolbox.ipynb #0dd93194
+# %% ../../nbs/toolbox/18_toolbox.ipynb #31759913
 Answer = str | ToolResult
 Implementation = Callable[..., Answer]  # takes the toolbox, and the tool's arguments by name
 
@@ -49,6 +62,13 @@ def _changing(function: Callable[..., ToolResult]) -> Implementation:
     return change
 
 
+def _graph(box: "Toolbox", file_path: str) -> ToolResult:
+    """Read all modules of a folder, or the one file."""
+    workspace = box.workspace
+    names = [workspace.name(path) for path in workspace.python_files(file_path)]
+    return dependency_graph.check_dependency_graph({name: workspace.read_text(name) for name in names})
+
+
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "read_file": _with_workspace(text_tools.read_file),
     "write_file": _with_workspace(text_tools.write_file),
@@ -70,9 +90,15 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "validate_component": _with_source(tdom_rules.validate_component),
     "check_render_tree": _with_source(tdom_tree.check_render_tree),
     "validate_escape_context": _with_source(tdom_rules.validate_escape_context),
+    "validate_service_registration": _with_source(svcs_rules.validate_service_registration),
+    "check_dependency_graph": _graph,
+    "validate_injection_site": _with_source(injection_rules.validate_injection_site),
+    "validate_middleware_chain": _with_source(wiring_rules.validate_middleware_chain),
+    "check_di_template_binding": _with_source(wiring_rules.check_di_template_binding),
+    "validate_route_pattern": _with_source(route_rules.validate_route_pattern),
 }
 
-# %% ../../nbs/toolbox/18_toolbox.ipynb #a88a7233
+# %% ../../nbs/toolbox/18_toolbox.ipynb #4fd460bb
 WRITES = frozenset({"write_file", "run_command", "cst_rename", "cst_add_import"})
 PROGRAMS = {
     "typecheck": "ty",
@@ -85,7 +111,7 @@ PROGRAMS = {
     },
 }  # what a tool starts; the others start nothing, and run_command starts what it is told
 
-# %% ../../nbs/toolbox/18_toolbox.ipynb #c9cd548a
+# %% ../../nbs/toolbox/18_toolbox.ipynb #aa6ef1b3
 class Toolbox:
     """Run tools on a workspace by their names. Close it, or use it in a `with` block, to end the language server.
 
