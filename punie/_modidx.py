@@ -598,6 +598,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'punie.evals.scoring.nothing_else': ('evals/scoring.html#nothing_else', 'punie/evals/scoring.py'),
                                      'punie.evals.scoring.permitted': ('evals/scoring.html#permitted', 'punie/evals/scoring.py'),
                                      'punie.evals.scoring.reads_fields': ('evals/scoring.html#reads_fields', 'punie/evals/scoring.py'),
+                                     'punie.evals.scoring.score_many': ('evals/scoring.html#score_many', 'punie/evals/scoring.py'),
                                      'punie.evals.scoring.score_replies': ('evals/scoring.html#score_replies', 'punie/evals/scoring.py'),
                                      'punie.evals.scoring.score_reply': ('evals/scoring.html#score_reply', 'punie/evals/scoring.py'),
                                      'punie.evals.scoring.shown': ('evals/scoring.html#shown', 'punie/evals/scoring.py'),

@@ -22,7 +22,7 @@ from .answers import MAX_REPLY, PATHS, accepts
 from .dialogue import gold_code, gold_replies
 from .expected import Part
 from .reply_rules import Outcome, Reason
-from .scoring import Rules, keyword_score, score_replies
+from .scoring import Rules, keyword_score, score_many
 from .suites import Sample, Suite
 from ..settings import GateFailed
 
@@ -351,18 +351,21 @@ class ControlReport(BaseModel):
 # %% ../../nbs/evals/19_controls.ipynb #d9ed91c8
 def _try(control: Control, samples: Sequence[Sample], rules: Rules) -> ControlRow:
     outcomes: Counter[Outcome] = Counter()
-    keyword, wrong, tried = 0.0, [], 0
-    for sample in samples:
-        if (replies := control.policy(sample)) is None:
-            continue
-        score, expected = score_replies(sample, replies, rules=rules), control.expected[not sample.expected]
-        tried, keyword = tried + 1, keyword + keyword_score(sample, replies[0])
+    keyword, wrong = 0.0, []
+    tried = [(sample, replies) for sample in samples if (replies := control.policy(sample)) is not None]
+    for (sample, replies), score in zip(tried, score_many(tried, rules)):
+        expected = control.expected[not sample.expected]
+        keyword += keyword_score(sample, replies[0])
         outcomes[score.outcome] += 1
         if score.outcome != expected[0] or expected[1] not in (None, score.reason):
             found, wanted = f"{score.outcome} ({score.reason})", f"{expected[0]} ({expected[1] or 'any reason'})"
             wrong.append(f"{sample.id} is {found} and should be {wanted}")
     return ControlRow(
-        control=control.name, samples=tried, outcomes=dict(outcomes), keyword=keyword / max(tried, 1), wrong=wrong
+        control=control.name,
+        samples=len(tried),
+        outcomes=dict(outcomes),
+        keyword=keyword / max(len(tried), 1),
+        wrong=wrong,
     )
 
 
