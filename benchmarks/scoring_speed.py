@@ -46,12 +46,12 @@ def replies() -> Iterator[tuple]:
 
 def measure(outcomes: int) -> dict:
     """Score this many replies and return seconds and the peak of memory."""
-    from punie.evals.scoring import score_replies
+    from punie.evals.scoring import score_many
 
     source, seconds, counts = islice(replies(), outcomes), 0.0, Counter()
     while batch := list(islice(source, BATCH)):
         started = time.perf_counter()
-        scored = [score_replies(sample, answer).outcome for sample, answer in batch]
+        scored = [score.outcome for score in score_many(batch)]
         seconds += time.perf_counter() - started
         counts.update(scored)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1)

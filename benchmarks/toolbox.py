@@ -67,7 +67,7 @@ def main(workspace: Path = Path(__file__).parent.parent, times: int = 5) -> None
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             warm = statistics.median(seconds(box, tool, arguments) for _ in range(times))
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            busy = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / times
+            busy = abs(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / times
             slowest = max(slowest, warm)
             print(
                 f"{first:6.2f} s first, {warm:6.3f} s warm, {busy:5.2f} s of processor: {call_text(tool, arguments)}",

@@ -14,7 +14,7 @@ from punie.settings import find_root
 ROOT = find_root()
 NOTEBOOKS = ROOT / "nbs"
 Entry = tuple[str, str | None, list[str]]  # a notebook, its module, and the code of its cells
-FREE = ("index", "tour", "glossary", "contents", "phase", "compare")  # read or run; no module is imported from them
+FREE = ("index", "tour", "glossary", "contents", "phase", "compare", "ask")  # no module is imported from them
 
 
 def code_cells(notebook: Path) -> list[str]:

@@ -132,21 +132,20 @@ def _ask(
     model: str, label: str, suite: "Suite", plan: "Plan", options: dict, bars: Progress
 ) -> tuple[Path, "list[Scored]"]:
     """Ask one model the prompts that have no outcome yet; return the folder of its outcomes, and its scores."""
-    from punie.evals.controls import require_controls
-    from punie.evals.outcomes import evaluate_into
     from punie.evals.scores import score_file
+    from punie.evals.workspace_outcomes import evaluate_suite_into, require_control
     from punie.files import write_json
     from punie.weights.artifacts import find_model
 
     task = bars.add_task(f"{label}: loading", total=None)
-    controls = require_controls(suite)
+    controls = require_control(suite)
     with open_engine(folder=find_model(model), **options) as engine:
         name = "-".join([*Path(model).parts[-2:], engine.artifact[:12]]).replace("/", "")
         place = suite.name
         if engine.name != "in-process":
             place += f"-{engine.name.partition('://')[2].replace('/', '-') or engine.name}"
         kept = load_settings().runs / "evals" / name / place
-        evaluate_into(
+        evaluate_suite_into(
             kept / "outcomes.jsonl",
             engine,
             suite,
@@ -183,14 +182,14 @@ def eval_model(
 
     Examples: `punie eval data/models/tiny`,
     `punie eval runs/tiny/seed0/model_5bit --base data/models/tiny --temperature 0,0.2,0.5,0.7 --epochs 5`,
-    `punie eval Qwen/Qwen3-0.6B --suite routing_260 --engine server`
+    `punie eval Qwen/Qwen3-0.6B --suite routing_260 --engine server`, `punie eval data/models/tiny --suite workspace_40`
     """
     from punie.evals.outcomes import Plan
     from punie.evals.runner import cut_warning
     from punie.evals.scores import draw_scores, save_figure
-    from punie.evals.suites import load_suite
+    from punie.evals.workspace_outcomes import open_suite
 
-    loaded, temperatures = load_suite(suite), read_temperatures(temperature)
+    loaded, temperatures = open_suite(suite), read_temperatures(temperature)
     plan = Plan(temperatures=temperatures, epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens)
     options = {"engine": engine, "served_as": served_as, "chat": chat}
     columns = (

@@ -22,7 +22,7 @@ from .answers import MAX_REPLY, PATHS, accepts
 from .dialogue import gold_code, gold_replies
 from .expected import Part
 from .reply_rules import Outcome, Reason
-from .scoring import Rules, keyword_score, score_replies
+from .scoring import Rules, keyword_score, score_many
 from .suites import Sample, Suite
 from ..settings import GateFailed
 
@@ -145,7 +145,7 @@ def _no_arguments(sample: Sample) -> list[str] | None:
     return [code_mode("\n".join(f"print({name}())" for name in _names(sample)))]
 
 # %% ../../nbs/evals/19_controls.ipynb #aa37b17e
-ExpectedScore = tuple[Outcome, Reason]
+ExpectedScore = tuple[Outcome, Reason | None]  # None accepts any reason
 RIGHT: tuple[ExpectedScore, ExpectedScore] = (("correct", "match"), ("correct", "no_call"))
 NEEDLESS: ExpectedScore = ("wrong_call", "called_without_need")
 
@@ -176,7 +176,7 @@ def _indented(sample: Sample) -> str:
     return "    " + _program(sample).replace("\n", "\n    ")
 
 
-UNSAID: ExpectedScore = ("abstained", "not_said")
+UNSAID: ExpectedScore = ("abstained", None)
 
 CONTROLS: tuple[Control, ...] = (
     Control("gold", gold_replies, RIGHT),
@@ -351,18 +351,21 @@ class ControlReport(BaseModel):
 # %% ../../nbs/evals/19_controls.ipynb #d9ed91c8
 def _try(control: Control, samples: Sequence[Sample], rules: Rules) -> ControlRow:
     outcomes: Counter[Outcome] = Counter()
-    keyword, wrong, tried = 0.0, [], 0
-    for sample in samples:
-        if (replies := control.policy(sample)) is None:
-            continue
-        score, expected = score_replies(sample, replies, rules=rules), control.expected[not sample.expected]
-        tried, keyword = tried + 1, keyword + keyword_score(sample, replies[0])
+    keyword, wrong = 0.0, []
+    tried = [(sample, replies) for sample in samples if (replies := control.policy(sample)) is not None]
+    for (sample, replies), score in zip(tried, score_many(tried, rules)):
+        expected = control.expected[not sample.expected]
+        keyword += keyword_score(sample, replies[0])
         outcomes[score.outcome] += 1
-        if (score.outcome, score.reason) != expected:
-            found = f"{score.outcome} ({score.reason})"
-            wrong.append(f"{sample.id} is {found} and should be {expected[0]} ({expected[1]})")
+        if score.outcome != expected[0] or expected[1] not in (None, score.reason):
+            found, wanted = f"{score.outcome} ({score.reason})", f"{expected[0]} ({expected[1] or 'any reason'})"
+            wrong.append(f"{sample.id} is {found} and should be {wanted}")
     return ControlRow(
-        control=control.name, samples=tried, outcomes=dict(outcomes), keyword=keyword / max(tried, 1), wrong=wrong
+        control=control.name,
+        samples=len(tried),
+        outcomes=dict(outcomes),
+        keyword=keyword / max(len(tried), 1),
+        wrong=wrong,
     )
 
 

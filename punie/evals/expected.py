@@ -213,6 +213,9 @@ def lacking(entry: Shown, printed: str, results: Mapping[str, list[Any]]) -> Ite
             yield " or ".join(each[0] for each in found)
 
 # %% ../../nbs/evals/00_expected.ipynb #3ed056ee
+_KEPT = 1000  # results of a world, which the same reply asks for again and again
+
+
 class World(Strict):
     """Hold what the tools return, and what is right then.
 
@@ -226,6 +229,7 @@ class World(Strict):
     expected: list[ExpectedCall] | None = None  # the calls that are right here; by default the sample's
     shows: list[Shown] = []  # besides what the sample states
     hides: list[Shown] = []
+    _made: dict[tuple[Registry, str, str], Any] = PrivateAttr(default_factory=dict)  # the latest results, by their call
 
     @model_validator(mode="after")
     def _fits_registry(self, info: ValidationInfo) -> "World":
@@ -240,4 +244,9 @@ class World(Strict):
 
     def result(self, tool: str, arguments: Mapping[str, object], tools: Registry) -> Any:
         """Return what a tool returns to a call."""
-        return make_result(tools[tool], arguments, self.seed, self.items, self.results.get(tool))
+        key = tools, tool, repr(arguments)
+        if key not in self._made:
+            if len(self._made) >= _KEPT:
+                self._made.clear()
+            self._made[key] = make_result(tools[tool], arguments, self.seed, self.items, self.results.get(tool))
+        return self._made[key]

@@ -10,6 +10,7 @@ __all__ = ['Outcome', 'OUTCOMES', 'Reason', 'ReplyRule', 'REPLY_RULES', 'Score',
 import ast
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -167,8 +168,14 @@ def says_something(sample: Sample, answer: Answer) -> Score | None:
 def _says(text: str, phrases: Iterable[str]) -> str | None:
     """Find the first phrase that a text holds, from the beginning of a word on."""
     plain = f" {' '.join(text.replace('’', chr(39)).split())} "
-    patterns = {each: (r"\b" if each[:1].isalnum() else "") + re.escape(each) for each in phrases}
-    return next((each for each, pattern in patterns.items() if re.search(pattern, plain, re.IGNORECASE)), None)
+    found = _any_of(tuple(phrases)).search(plain)
+    return found[0] if found else None
+
+
+@cache
+def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    patterns = ((r"\b" if each[:1].isalnum() else "") + re.escape(each) for each in phrases)
+    return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
 
 def calls_where_needed(sample: Sample, answer: Answer) -> Score | None:

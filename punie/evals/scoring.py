@@ -4,10 +4,13 @@
 
 # %% auto #0
 __all__ = ['WorldRule', 'WORLD_RULES', 'InformedRule', 'KEYWORDS', 'permitted', 'sound', 'ends_well', 'all_made', 'nothing_else',
-           'in_order', 'shown', 'informed', 'Rules', 'score_replies', 'score_reply', 'keyword_score', 'reads_fields']
+           'in_order', 'shown', 'informed', 'Rules', 'score_replies', 'score_many', 'score_reply', 'keyword_score',
+           'reads_fields']
 
 # %% ../../nbs/evals/05_scoring.ipynb #02c351e0
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
 
@@ -103,7 +106,8 @@ def shown(sample: Sample, world: World, played: Played) -> Score | None:
             results.setdefault(call.tool, []).append(call.result)
     for entry in shows:
         if lacks := next(lacking(entry, played.printed, results), None):
-            return Score(outcome="wrong_call", reason="not_shown", detail=f"does not show {lacks}"[:200])
+            reason: Reason = "not_shown" if played.printed.strip() else "nothing_printed"
+            return Score(outcome="wrong_call", reason=reason, detail=f"does not show {lacks}"[:200])
     for entry in hides:
         if shows_too_much := _first_shown(entry, played.printed, results):
             return Score(outcome="wrong_call", reason="shows_too_much", detail=f"shows {shows_too_much}"[:200])
@@ -220,6 +224,20 @@ def score_replies(
 
 def _first(found: Iterable[Score | None]) -> Score | None:
     return next(filter(None, found), None)
+
+
+def score_many(
+    asked: Iterable[tuple[Sample, Sequence[str]]],  # samples and the replies to them
+    rules: Rules = Rules(),
+) -> Iterator[Score]:
+    """Score many answers on all cores, and give their scores in order.
+
+    >>> from punie.evals.suites import load_suite
+    >>> [score.reason for score in score_many((sample, [""]) for sample in load_suite("phase33_27").samples[:2])]
+    ['empty', 'empty']
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        yield from threads.map(lambda each: score_replies(*each, rules=rules), asked)
 
 
 def score_reply(sample: Sample, reply: str) -> Score:

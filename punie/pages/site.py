@@ -35,7 +35,7 @@ WINGS = {
     "cli": "The command line",
     "use": "Notebooks to run",
 }
-FIRST, LAST = ("tour", "index", "glossary"), ("phase", "compare")  # notebooks without a number
+FIRST, LAST = ("tour", "index", "glossary"), ("phase", "ask", "compare")  # notebooks without a number
 
 
 def wing_of(notebook: Path) -> str:

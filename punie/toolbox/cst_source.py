@@ -53,6 +53,7 @@ class SourceError(PunieError):
 
 
 Node = TypeVar("Node", bound=cst.CSTNode)
+_TEMPLATE = re.compile(r"\b(?:t|tr|rt)['\"]", re.IGNORECASE)
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
@@ -162,6 +163,10 @@ def parse_source(text: str) -> Source:
         raise SourceError(_where(text, error)) from None
     except RecursionError:
         raise SourceError("line 1: nested too deeply to be analysed") from None
+    except (cst.CSTLogicError, cst.CSTValidationError):
+        found = _TEMPLATE.search(text)
+        line = len(_LINE_ENDS.findall(text[: found.start()])) + 1 if found else 1
+        raise SourceError(f"line {line}: adjacent template strings here or below; write them as one") from None
     return source
 
 
