@@ -723,6 +723,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'punie/evals/workspace_outcomes.py'),
                                                 'punie.evals.workspace_outcomes.GoldEngine.stream': ( 'evals/workspace_outcomes.html#goldengine.stream',
                                                                                                       'punie/evals/workspace_outcomes.py'),
+                                                'punie.evals.workspace_outcomes._as_it_was': ( 'evals/workspace_outcomes.html#_as_it_was',
+                                                                                               'punie/evals/workspace_outcomes.py'),
                                                 'punie.evals.workspace_outcomes._silent': ( 'evals/workspace_outcomes.html#_silent',
                                                                                             'punie/evals/workspace_outcomes.py'),
                                                 'punie.evals.workspace_outcomes.evaluate_suite_into': ( 'evals/workspace_outcomes.html#evaluate_suite_into',

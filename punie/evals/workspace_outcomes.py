@@ -14,9 +14,9 @@ from pathlib import Path
 from ..agent.prompt_utils import code_mode
 from .controls import ControlReport, ControlRow, require_controls
 from .engines import Conversation, Engine, Reply, Sampling
-from .outcomes import Plan, _alone, _index, evaluate_into
-from .records import read_records, write_records
-from .suites import Suite, load_suite
+from .outcomes import Plan, evaluate_into
+from .records import Record
+from .suites import Sample, Suite, load_suite
 from .workspace_eval import evaluate_workspaces
 from .workspaces import WorkspaceSample, WorkspaceSuite, is_about_workspaces, load_workspaces
 from ..settings import GateFailed
@@ -77,6 +77,10 @@ def require_gold(
     return ControlReport(suite=suite.name, rows=[row])
 
 # %% ../../nbs/evals/28_workspace_outcomes.ipynb #a8a9b0ca
+def _as_it_was(record: Record, sample: Sample, suite: Suite) -> Record:
+    return record
+
+
 def evaluate_workspaces_into(
     path: Path,  # an outcomes file: new, or of this evaluation
     engine: Engine,
@@ -84,25 +88,11 @@ def evaluate_workspaces_into(
     plan: Plan = Plan(),
     progress: Progress = _silent,
 ) -> None:
-    """Ask what is missing in the file, and append each record at once.
+    """Ask what is missing in the file, and append each record at once. Raises as `evaluate_into` does.
 
-    Raises `GateFailed` where the file belongs to another evaluation, `PunieError` where another process writes it.
+    Outcomes are not judged again: the changed repositories are gone by then.
     """
-    order = {sample.id: number for number, sample in enumerate(suite.samples)}
-    with _alone(path) as file:
-        _, answered = _index(file, engine, suite, plan, path)
-        done, total = len(answered), len(plan.passes) * len(order)
-        progress(done, total)
-        for epoch, sampling in plan.passes:
-            skip = {key[2] for key in answered if key[:2] == (sampling.temperature, epoch)}
-            for record in evaluate_workspaces(engine, suite, sampling, epoch, skip):
-                done += 1
-                file.seek(0, 2)
-                file.write(record.model_dump_json().encode() + b"\n")
-                file.flush()
-                progress(done, total)
-        latest = {record.key: record for record in read_records(path)}  # a lost reply was asked for again
-        write_records(sorted(latest.values(), key=lambda record: (*record.key[:2], order[record.sample])), path)
+    evaluate_into(path, engine, suite, plan, progress, ask=evaluate_workspaces, again=_as_it_was)
 
 # %% ../../nbs/evals/28_workspace_outcomes.ipynb #737a7256
 def open_suite(name: str) -> Suite:
