@@ -153,7 +153,7 @@ def _ask(
             lambda done, total: bars.update(task, description=label, completed=done, total=total),
         )
     scored = [each for each in score_file(kept / "outcomes.jsonl", label) if each.temperature in plan.temperatures]
-    write_json(kept / "controls.json", controls.model_dump())
+    write_json(kept / "controls.json", [controls.model_dump()])
     write_json(kept / "scores.json", [each.model_dump() for each in scored])
     return kept, scored
 
@@ -184,6 +184,7 @@ def eval_model(
     `punie eval runs/tiny/seed0/model_5bit --base data/models/tiny --temperature 0,0.2,0.5,0.7 --epochs 5`,
     `punie eval Qwen/Qwen3-0.6B --suite routing_260 --engine server`, `punie eval data/models/tiny --suite workspace_40`
     """
+    from punie.evals.controls import read_controls
     from punie.evals.outcomes import Plan
     from punie.evals.runner import cut_warning
     from punie.evals.scores import draw_scores, save_figure
@@ -211,6 +212,8 @@ def eval_model(
     console.print(overview(scored), *categories(scored))
     save_figure(draw_scores(scored), kept / "scores.png")
     console.print(f"Kept: {kept} (outcomes.jsonl, scores.json, scores.png, controls.json)", soft_wrap=True)
+    if best := read_controls(kept / "controls.json")[0].floor:
+        console.print(f"The best constant reply is right on {best.share:.1%} of {loaded.name}.")
     for warning in filter(None, (cut_warning(each.summary) for each in own)):
         console.print(f"[yellow]Warning:[/] {warning} (--max-tokens)", soft_wrap=True)
     if lost := sum(each.summary.outcomes["error"] for each in own):

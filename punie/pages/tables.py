@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['config_table', 'provenance_table', 'stages_table', 'verdict_line', 'criteria_table', 'scores_table', 'gates_table',
-           'runs_table', 'inside_table', 'controls_table', 'failures', 'disagreements']
+           'runs_table', 'inside_table', 'controls_table', 'floors_table', 'failures', 'disagreements']
 
 # %% ../../nbs/pages/03_tables.ipynb #a0d4ac92
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from ..evals.controls import run_controls
+from ..evals.controls import ControlReport
 from ..evals.records import Record
-from ..evals.suites import load_suite
 from .page import Html, cell, fold, mark, table
 from ..phases.pipeline import Results
 from ..phases.spec import Spec
@@ -130,17 +130,27 @@ def inside_table(runs: Mapping[str, Results]) -> Html:
     return table([*header, "kept of the adapter, by matrix", "a reply, many at once"], rows)
 
 # %% ../../nbs/pages/03_tables.ipynb #2f29c295
-def controls_table(suites: Sequence[str]) -> Html:
-    """Score the controls on suites, and tabulate their scores."""
+def controls_table(reports: Sequence[ControlReport]) -> Html:
+    """Tabulate how the controls of an evaluation were scored."""
     rows, passed = [], 0
-    for name in suites:
-        for row in run_controls(load_suite(name)).rows:
+    for report in reports:
+        for row in report.rows:
             outcomes = ", ".join(f"{count} {outcome}" for outcome, count in row.outcomes.items())
             word = mark("missed" if row.wrong else "passed")
-            rows.append([name, row.control, row.samples, outcomes, f"{row.keyword:.1%}", word])
+            rows.append([report.suite, row.control, row.samples, outcomes, f"{row.keyword:.1%}", word])
             passed += not row.wrong
     header = ["suite", "control", "prompts", "outcomes", "keyword score (old figures only)", ""]
     return fold(f"{passed} of {len(rows)} controls scored as expected", table(header, rows))
+
+
+def floors_table(reports: Sequence[ControlReport]) -> Html:
+    """Tabulate what the best constant reply is worth on each suite."""
+    rows = [
+        [report.suite, f"{report.floor.share:.1%}", textwrap.shorten(report.floor.reply, 120)]
+        for report in reports
+        if report.floor
+    ]
+    return table(["suite", "best constant reply is right on", "the reply"], rows)
 
 # %% ../../nbs/pages/03_tables.ipynb #a1e2e8a0
 def failures(records: Sequence[Record], most: int = 12) -> Html:
