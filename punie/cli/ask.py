@@ -204,6 +204,7 @@ def ask_model(
     `punie ask "Lint lib" --model runs/tiny/seed0 --workspace ~/code/shop --json`,
     `punie ask "Rename load to read in lib/io.py" --model tiny --yes --keep rows/train.jsonl`
     """
+    from punie.agent.sandbox import Limits
     from punie.evals.ask import ask
     from punie.evals.engines import Sampling
     from punie.evals.streaming import StreamingEngine
@@ -220,7 +221,7 @@ def ask_model(
     permit = permission(yes, (lambda text: typer.confirm(text, err=True)) if sys.stdin.isatty() else None)
     try:
         with Toolbox(place) as toolbox:
-            options: dict[str, Any] = {} if as_json else {"tell": display.tell}
+            options: dict[str, Any] = {"limits": Limits(frozen=False)} | ({} if as_json else {"tell": display.tell})
             asking = toolbox, Sampling(max_tokens=max_tokens), max_turns, permit
             if url is None:
                 with notes.status("loading the model"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..agent.prompt_utils import system_prompt, tool_response
-from ..agent.sandbox import Answer, Trace, TracedCall, run_code
+from ..agent.sandbox import Answer, Limits, Trace, TracedCall, run_code
 from .answers import MAX_REPLY, Turn, read_answer, without_thinking
 from .dialogue import response
 from .engines import Engine, Reply, Sampling
@@ -143,6 +143,7 @@ def ask(
     max_turns: int = MAX_TURNS,
     permit: Permit = allow,
     tell: Tell = lambda event: None,  # is given each step as it happens
+    limits: Limits = Limits(),  # of each program
 ) -> Asked:
     """Ask a model a question and run its programs, until it answers. Raises what the engine raises."""
     answer = answer_with(toolbox, permit, tell)
@@ -159,7 +160,7 @@ def ask(
             return Asked(question, (*steps, Step(text, turn.prose)), *over)
         traces = []
         for program in turn.programs:
-            traces.append(run_code(program, answer, reads=False))
+            traces.append(run_code(program, answer, limits=limits, reads=False))
             tell(traces[-1])
         told = response(traces)
         steps.append(Step(text, turn.prose, tuple(turn.programs), tuple(traces), told))

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Literal
 
+from ..agent.interpreter import MAX_CODE, syntax_fault
 from pydantic import BaseModel, ConfigDict
 
 from ..agent.registry import Problem, Registry
-from ..agent.sandbox import MAX_CODE, syntax_fault
 from .answers import MAX_REPLY, Answer, read_answer
 from .suites import Sample
 from ..training.code_calls import parse_python

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from ..agent.interpreter import syntax_fault
 
 from ..agent.prompt_utils import code_mode
-from ..agent.sandbox import syntax_fault
 from ..check_results import CheckResult
 from ..settings import PunieError
 from .dataset import TrainingExample

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..agent.sandbox import MAX_CODE
+from ..agent.interpreter import MAX_CODE
+
 from .code_calls import parse_python
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #e739a9dc
