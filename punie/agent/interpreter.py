@@ -15,6 +15,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..settings import PunieError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MAX_CODE = 20_000  # characters; longer code is not read
 
 
+@lru_cache(maxsize=1024)  # a program is run in several worlds
 def syntax_fault(code: str) -> tuple[str, int | None] | None:
     """Say why code cannot be run as Python, and in which line; None where it can.
 
@@ -70,10 +72,14 @@ def _close(pool: "Monty", process: int, getpid: Callable[[], int] = os.getpid) -
 
 # %% ../../nbs/agent/06_interpreter.ipynb #97b03243
 _LAZY = ("enumerate", "filter", "map", "reversed", "zip")
+_MAY_ITERATE = re.compile(rf"\bfor\b|\b(?:{'|'.join(_LAZY)})\b")
 
 
+@lru_cache(maxsize=1024)
 def _with_iterators(code: str) -> str:
     """Make iterators of what the interpreter makes lists of; every line keeps its number."""
+    if not _MAY_ITERATE.search(code):
+        return code
     try:
         nodes: list[tuple[ast.AST, int | None, int | None]] = [(ast.parse(code), None, None)]
     except RecursionError:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-from .interpreter import FROZEN, MAX_CODE, interpreters, is_lack, prepared, syntax_fault, without_addresses
 from pydantic import BaseModel
 
+from .interpreter import FROZEN, MAX_CODE, interpreters, is_lack, prepared, syntax_fault, without_addresses
 from .registry import Misfit, Problem, Registry, Tool
 from .typed_tools import TOOLS
 
@@ -91,6 +91,11 @@ def _view_class() -> type:
     return View
 
 
+@cache
+def _fields(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(sorted(model.model_fields, key="parse_error".__eq__))
+
+
 def _view(value: object, note: Callable[[str], None], watched: bool = False, path: str = "") -> object:
     """Make what the program gets for a value.
 
@@ -103,7 +108,7 @@ def _view(value: object, note: Callable[[str], None], watched: bool = False, pat
         return {key: _view(item, note, watched, path) for key, item in value.items()}
     if not isinstance(value, BaseModel):
         return value
-    fields = sorted(type(value).model_fields, key="parse_error".__eq__)
+    fields = _fields(type(value))
     view = _view_class()(value, **{"lazy_attrs" if watched else "eager_attrs": fields})
     view.note, view.path, view.watched = note, path, watched
     return view
