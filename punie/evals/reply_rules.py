@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Literal
 
-from ..agent.interpreter import MAX_CODE, syntax_fault
 from pydantic import BaseModel, ConfigDict
 
+from ..agent.interpreter import MAX_CODE, syntax_fault
 from ..agent.registry import Problem, Registry
 from .answers import MAX_REPLY, Answer, read_answer
 from .suites import Sample

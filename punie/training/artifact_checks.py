@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from ..agent.interpreter import syntax_fault
 
+from ..agent.interpreter import syntax_fault
 from ..agent.prompt_utils import code_mode
 from ..check_results import CheckResult
 from ..settings import PunieError

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..agent.interpreter import MAX_CODE
-
 from ..agent.registry import Registry, Tool
 from ..agent.typed_tools import TOOLS
 from .code_shape import mark_values, put_back, set_aside

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..agent.interpreter import MAX_CODE
-
 from .code_calls import parse_python
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #e739a9dc
