@@ -49,8 +49,8 @@ def list_tools(workspace: Folder = Path("."), as_json: Json = False) -> None:
 
     Examples: `punie tools list`, `punie tools list --json`
     """
-    from punie.agent.typed_tools import TOOLS
-    from punie.toolbox.toolbox import PROGRAMS, WRITES
+    from punie.agent.typed_tools import TOOLS, WRITES
+    from punie.toolbox.toolbox import PROGRAMS
     from punie.toolbox.workspace import EXTRA, Workspace
 
     place = Workspace(workspace)

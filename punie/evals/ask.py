@@ -14,12 +14,13 @@ from typing import Literal
 
 from ..agent.prompt_utils import system_prompt, tool_response
 from ..agent.sandbox import Answer, Limits, Trace, TracedCall, run_code
+from ..agent.typed_tools import WRITES
 from .answers import MAX_REPLY, Turn, read_answer, without_thinking
 from .dialogue import response
 from .engines import Engine, Reply, Sampling
 from .streaming import say
 from ..settings import PunieError
-from ..toolbox.toolbox import WRITES, Toolbox
+from ..toolbox.toolbox import Toolbox
 from ..toolbox.workspace import ToolFault
 from ..training.dataset import ChatMessage, TrainingExample
 from ..training.dataset_validation import validate_example

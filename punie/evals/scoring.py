@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from ..agent.registry import Registry
 from ..agent.sandbox import TracedCall
-from ..agent.typed_tools import TOOLS
+from ..agent.typed_tools import TOOLS, WRITES
 from .answers import MAX_REPLY, Answer, accepts, canonical, pair, read_answer
 from .dialogue import Played, play
 from .expected import ExpectedCall, Part, Shown, World, alternatives, lacking, shows_value
@@ -131,7 +131,6 @@ def _first_shown(entry: Shown, printed: str, results: dict[str, list[object]]) -
     return None
 
 # %% ../../nbs/evals/05_scoring.ipynb #cda72b97
-_ACTIONS = ("write_file", "run_command", "cst_rename", "cst_add_import")
 _SOME, _NONE = World(seed=1, items=4), World(seed=2, items=0)
 
 
@@ -146,7 +145,7 @@ def informed(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score 
         returned = [[call.result for call in each.calls] for each in played]
         used = len(set(told)) > 1 or all(each == returned[0] for each in returned)
     else:
-        looks = [{place} for place, call in enumerate(of_last.calls) if call.tool not in _ACTIONS]
+        looks = [{place} for place, call in enumerate(of_last.calls) if call.tool not in WRITES]
         turn = Answer(answer.turns[last : last + 1])
         used = all(_is_used(sample, turn, places) for places in looks or [set(range(len(of_last.calls)))])
     if used:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..agent.tool_results import ToolResult
-from ..agent.typed_tools import TOOLS
+from ..agent.typed_tools import TOOLS, WRITES
 from .answers import Answer, read_answer
 from .ask import Asked, ask
 from .engines import Engine, Reply, Sampling
@@ -33,7 +33,7 @@ from punie.evals.reply_rules import (
 )
 from .workspaces import WorkspaceSample, WorkspaceSuite
 from ..toolbox.repositories import make_repository
-from ..toolbox.toolbox import WRITES, Toolbox
+from ..toolbox.toolbox import Toolbox
 from ..toolbox.workspace import ToolFault, Workspace
 from ..training.row_faults import states
 
