@@ -118,8 +118,7 @@ def answer_with(toolbox: Toolbox, permit: Permit = allow, tell: Tell = lambda ev
         try:
             return toolbox.call(tool, arguments)
         except ToolFault as fault:
-            kind = ValueError if issubclass(fault.kind, UnicodeError) else fault.kind
-            raise kind(str(fault)) from fault
+            raise fault.kind(str(fault)) from fault
 
     def answer(tool: str, arguments: dict[str, object]) -> object:
         try:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..evals.records import Record
+from ..evals.runner import cut_warning
 from ..phases.pipeline import Results
 from ..phases.verdict import Judged, Verdict
 
@@ -85,8 +86,10 @@ def _suite_lessons(results: Results, suite: str) -> list[str]:
     if modes := failure_modes(tuned):
         wrong, (outcome, reason, count) = sum(count for _, _, count in modes), modes[0]
         said.append(f"Of its {wrong} wrong replies on {suite}, {count} share one reason: {outcome}, {reason}.")
-    shares = results.summary("tuned", suite).by_category
-    if collapsed := [name for name, share in shares.items() if not share.hits and share.n > 1]:
+    summary = results.summary("tuned", suite)
+    if warning := cut_warning(summary):
+        said.append(f"{warning} (`evaluation.max_tokens`).")
+    if collapsed := [name for name, share in summary.by_category.items() if not share.hits and share.n > 1]:
         said.append(f"On {suite} nothing at all was right in {', '.join(collapsed)}.")
     return said
 

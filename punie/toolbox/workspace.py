@@ -161,7 +161,7 @@ class Workspace:
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise ToolFault(UnicodeDecodeError, f"{_short(path)} is not UTF-8 at byte {error.start}") from error
+            raise ToolFault(ValueError, f"{_short(path)} is not UTF-8 at byte {error.start}") from error
 
     def write_text(self, path: str, text: str) -> Path:  # the file that was written
         """Write a UTF-8 file completely or not at all. Raises `ToolFault` where it may not or cannot be written."""
