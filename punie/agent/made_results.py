@@ -169,7 +169,7 @@ def _pytest(maker: Maker, fields: Fields, given: Fields) -> None:
             each |= {"outcome": outcome, "name": f"test_{each['name']}", "duration": each["duration"] / 100}
     fields |= counts | {"tests": tests, "success": not counts["failed"] + counts["errors"]}
 
-
+# %% ../../nbs/agent/08_made_results.ipynb #6ff0392c
 def _git_status(maker: Maker, fields: Fields, given: Fields) -> None:
     _counted(GitStatusResult, "files", "file_count")(maker, fields, given)
     for each in fields["files"] if "files" not in given else ():
@@ -219,7 +219,7 @@ def _domain(maker: Maker, fields: Fields, given: Fields) -> None:
     for each in fields["issues"]:
         each["severity"] = maker.draw.choice(("error", "warning"))
 
-
+# %% ../../nbs/agent/08_made_results.ipynb #6525806b
 RULES: dict[type, Rule] = {
     TypeCheckResult: _typecheck,
     RuffResult: _ruff,

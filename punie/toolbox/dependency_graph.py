@@ -54,7 +54,7 @@ def module_name(path: str) -> str:
     parts = [part for part in PurePosixPath(path).with_suffix("").parts if part not in ("/", "..")]
     return ".".join(parts[:-1] if parts and parts[-1] == "__init__" and len(parts) > 1 else parts)
 
-
+# %% ../../nbs/toolbox/15_dependency_graph.ipynb #01b8891f
 @dataclass(frozen=True)
 class Graph:
     """The modules of an application.
@@ -110,7 +110,7 @@ def read_graph(sources: Mapping[str, str]) -> Graph:
             raise SourceError(f"{path}, {error}") from None
     return Graph(modules, frozenset(module_name(path) for path in sources if path.endswith("__init__.py")))
 
-
+# %% ../../nbs/toolbox/15_dependency_graph.ipynb #bd80c5d8
 def cycles(edges: Mapping[str, set[str]]) -> list[list[str]]:
     """A cycle for each group of nodes that reach each other, beginning with its first node by name.
 
@@ -215,7 +215,7 @@ def _service_cycle(graph: Graph) -> Iterator[Found]:
             lines.setdefault(node.name.value, source.line(node))
     yield from ((lines[cycle[0]], " -> ".join(cycle)) for cycle in cycles(edges))
 
-
+# %% ../../nbs/toolbox/15_dependency_graph.ipynb #a5e6b5f0
 def check_dependency_graph(
     sources: Mapping[str, str],  # the text of each file by its path
 ) -> DomainValidationResult:

@@ -56,7 +56,7 @@ def _no_injection(source: Source) -> Iterator[Found]:
     if not injections(source):
         yield 1, ""
 
-
+# %% ../../nbs/toolbox/14_injection_rules.ipynb #38bee99b
 @rule(
     INJECTION_RULES,
     "svcs/inject-without-type",
@@ -128,7 +128,7 @@ def _not_a_field(source: Source) -> Iterator[Found]:
             if not (owner.decorators or owner.bases):
                 yield source.line(node), _name(node)
 
-
+# %% ../../nbs/toolbox/14_injection_rules.ipynb #392921b0
 @rule(
     INJECTION_RULES,
     "svcs/unregistered-service",
@@ -168,7 +168,7 @@ def _container(source: Source) -> Iterator[Found]:
             if is_container(param) and (is_method or not is_factory):
                 yield source.line(param), param.name.value
 
-
+# %% ../../nbs/toolbox/14_injection_rules.ipynb #c3803d35
 def validate_injection_site(source: str) -> DomainValidationResult:
     """Check where services are injected, by `INJECTION_RULES`.
 

@@ -44,7 +44,7 @@ class Route:
         """Whether every brace has its partner."""
         return re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", self.pattern or "")) is None
 
-
+# %% ../../nbs/toolbox/17_route_rules.ipynb #e53d3767
 def routes(source: Source) -> list[Route]:
     """The routes of a file.
 
@@ -84,7 +84,7 @@ def _no_route(source: Source) -> Iterator[Found]:
 def _computed(source: Source) -> Iterator[Found]:
     yield from ((each.line, "") for each in routes(source) if each.pattern is None)
 
-
+# %% ../../nbs/toolbox/17_route_rules.ipynb #098fcd6e
 @rule(ROUTE_RULES, "tdom-svcs/leading-slash", "error", "pattern %s does not begin with a slash", "begin it with /")
 def _slash(source: Source) -> Iterator[Found]:
     for each in routes(source):
@@ -153,7 +153,7 @@ def _duplicate_route(source: Source) -> Iterator[Found]:
             yield each.line, repr(each.pattern)
         seen.add(key)
 
-
+# %% ../../nbs/toolbox/17_route_rules.ipynb #c003b0ce
 def validate_route_pattern(source: str) -> DomainValidationResult:
     """Check the URL patterns of a file, by `ROUTE_RULES`.
 

@@ -59,7 +59,7 @@ def registrations(source: Source) -> list[Registration]:
             found.append(Registration(call, source.line(call), receiver, is_factory, kind, maker))
     return found
 
-
+# %% ../../nbs/toolbox/13_svcs_rules.ipynb #c9f512fd
 def _local(source: Source, registration: Registration) -> cst.FunctionDef | cst.Lambda | None:
     """The factory, if it is written in this file."""
     if isinstance(registration.maker, cst.Lambda):
@@ -152,7 +152,7 @@ def _factory_as_value(source: Source) -> Iterator[Found]:
         if not each.is_factory and each.maker and (same or _local(source, each)):
             yield each.line, source.code(each.maker)
 
-
+# %% ../../nbs/toolbox/13_svcs_rules.ipynb #48c24976
 @rule(
     REGISTRATION_RULES,
     "svcs/factory-parameters",
@@ -193,7 +193,7 @@ def _factory_annotation(source: Source) -> Iterator[Found]:
         if isinstance(factory, cst.FunctionDef) and factory.returns is None:
             yield source.line(factory), factory.name.value
 
-
+# %% ../../nbs/toolbox/13_svcs_rules.ipynb #e1258eaa
 def validate_service_registration(source: str) -> DomainValidationResult:
     """Check the registrations of a file, by `REGISTRATION_RULES`.
 

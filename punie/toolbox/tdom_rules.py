@@ -55,7 +55,7 @@ def _no_component(source: Source) -> Iterator[Found]:
     if not component_functions(source):
         yield 1, ""
 
-
+# %% ../../nbs/toolbox/11_tdom_rules.ipynb #0c30f7d7
 @rule(
     COMPONENT_RULES,
     "tdom/component-returns-template",
@@ -127,7 +127,7 @@ def _async_component(source: Source) -> Iterator[Found]:
         if node.asynchronous:
             yield source.line(node), name
 
-
+# %% ../../nbs/toolbox/11_tdom_rules.ipynb #8bec8600
 def validate_component(source: str) -> DomainValidationResult:
     """Check that the components of a file are well formed, by `COMPONENT_RULES`.
 
@@ -171,7 +171,7 @@ def _f_string(source: Source) -> Iterator[Found]:
         if any(isinstance(part, cst.FormattedString) for part in parts):
             yield line, ""
 
-
+# %% ../../nbs/toolbox/11_tdom_rules.ipynb #1e3aae89
 @rule(
     ESCAPE_RULES,
     "tdom/concatenated-template",
@@ -237,7 +237,7 @@ def _in_handler(source: Source) -> Iterator[Found]:
                     if key.startswith("on") and "\ue000" in (text or "")
                 )
 
-
+# %% ../../nbs/toolbox/11_tdom_rules.ipynb #c63c0827
 def validate_escape_context(source: str) -> DomainValidationResult:
     """Check that templates are t-strings whose values are escaped, by `ESCAPE_RULES`.
 

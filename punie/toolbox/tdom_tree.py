@@ -64,7 +64,7 @@ def _unclosed(source: Source) -> Iterator[Found]:
 def _unopened(source: Source) -> Iterator[Found]:
     yield from ((tag.line, tag.name) for t in templates(source) for kind, tag in _unbalanced(t) if kind == "unopened")
 
-
+# %% ../../nbs/toolbox/12_tdom_tree.ipynb #9ae39561
 @rule(
     TREE_RULES,
     "tdom/unconditional-recursion",
@@ -91,7 +91,7 @@ def _recursion(source: Source) -> Iterator[Found]:
         if name in reached:
             yield source.line(known[name]), name
 
-
+# %% ../../nbs/toolbox/12_tdom_tree.ipynb #45366933
 def _props(source: Source, tag: Tag) -> tuple[dict[str, bool], bool] | None:
     """The attributes that a component of this file takes, whether each is needed, and whether it takes any other."""
     name = dotted(tag.component)
@@ -139,7 +139,7 @@ def _class_without_call(source: Source) -> Iterator[Found]:
     bare = {node.name.value for node in source.of(cst.ClassDef) if not node.bases and not method(node, "__call__")}
     yield from ((tag.line, tag.name) for tag in _used(source) if dotted(tag.component) in bare)
 
-
+# %% ../../nbs/toolbox/12_tdom_tree.ipynb #4aa0b574
 def check_render_tree(source: str) -> DomainValidationResult:
     """Check that tags are balanced and components exist, end and get what they need, by `TREE_RULES`.
 

@@ -89,7 +89,7 @@ class _Reader(HTMLParser):
         if self.cdata_elem in ("script", "style"):
             self.raw += [value for mark in _MARK.finditer(data) if (value := self.value(mark[0]))]
 
-
+# %% ../../nbs/toolbox/10_templates.ipynb #df176a8c
 @dataclass(frozen=True)
 class Template:
     """A template string, and what it holds.

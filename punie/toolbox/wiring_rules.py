@@ -43,7 +43,7 @@ def middlewares(source: Source) -> list[cst.ClassDef]:
         if _decorated(node) or node.name.value in names or node.name.value.endswith("Middleware")
     ]
 
-
+# %% ../../nbs/toolbox/16_wiring_rules.ipynb #ba054245
 def _priority(node: cst.ClassDef) -> cst.BaseExpression | None:
     """The value that a class gives its priority; its annotation where it gives none."""
     for line in node.body.body:
@@ -105,7 +105,7 @@ def _priority_type(source: Source) -> Iterator[Found]:
         if value and not isinstance(number, (cst.Integer, cst.Name, cst.Attribute, cst.Call)):
             yield source.line(node), node.name.value
 
-
+# %% ../../nbs/toolbox/16_wiring_rules.ipynb #c83bc243
 @rule(
     MIDDLEWARE_RULES,
     "tdom-svcs/middleware-signature",
@@ -156,7 +156,7 @@ def _unregistered(source: Source) -> Iterator[Found]:
         if not _decorated(node) and node.name.value not in names:
             yield source.line(node), node.name.value
 
-
+# %% ../../nbs/toolbox/16_wiring_rules.ipynb #4c0954db
 def validate_middleware_chain(source: str) -> DomainValidationResult:
     """Check the middleware of a file and its order, by `MIDDLEWARE_RULES`.
 
