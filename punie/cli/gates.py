@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ..check_results import failures_first
 from .data import find_data, known_mask
 from ..settings import GateFailed, PunieError, load_settings
 
@@ -34,8 +35,9 @@ def gates_table(name: str, results: "list[CheckResult]") -> Table:
     'two rows'
     """
     grid = Table("gate", "verdict", "figure", "where", title=name, show_lines=True)
-    for result in sorted(results, key=lambda result: result.passed):
-        verdict = "[green]pass[/]" if result.passed else "[red]FAIL[/]"
+    colours = {"passed": "green", "failed": "red", "nothing to judge": "yellow"}
+    for result in failures_first(results):
+        verdict = f"[{colours[result.word]}]{result.word}[/]"
         grid.add_row(result.check_name, verdict, Text(result.message), Text("\n".join(result.worst[:3])))
     return grid
 
@@ -45,7 +47,7 @@ def require_all(results: "list[CheckResult]") -> None:
 
     >>> require_all([])
     """
-    if failed := [result.check_name for result in results if not result.passed]:
+    if failed := [result.check_name for result in results if result.failed]:
         raise GateFailed(f"STOP: {len(failed)} of {len(results)} gates fail: {', '.join(failed)}")
 
 # %% ../../nbs/cli/01_gates.ipynb #66f74f4d

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from ..agent.typed_tools import TOOLS
-from ..check_results import CheckResult
+from ..check_results import CheckResult, count_checks, failures_first
 from ..files import write_text
 from .page import Html, mark, render_page, show, table
 from ..training.audit import Audit
@@ -115,10 +115,8 @@ def write_data_page(
     path: Path,
 ) -> Path:
     """Write the page of a data set, and return its path."""
-    failed = sum(not result.passed for result in results)
     rows = [
-        [mark("passed" if each.passed else "missed"), each.check_name, each.message, "\n".join(each.worst[:5])]
-        for each in sorted(results, key=lambda result: result.passed)
+        [mark(each.word), each.check_name, each.message, "\n".join(each.worst[:5])] for each in failures_first(results)
     ]
     train = audit.train
     seen = train.final_tools if mask == "final_turn" else train.tools
@@ -126,8 +124,7 @@ def write_data_page(
     if ledger:
         figures += [length_figure(ledger), supervision_figure(ledger.totals, mask)]
     sizes = ", ".join(f"{tally.rows:,} {split}" for split, tally in audit.splits.items())
-    verdict = f"{failed} of {len(results)} gates fail." if failed else f"All {len(results)} gates pass."
-    head = Markup("<h1>{}</h1><p><b>{}</b> Rows: {}.</p>").format(audit.name, verdict, sizes)
+    head = Markup("<h1>{}</h1><p><b>{}</b> Rows: {}.</p>").format(audit.name, f"Gates: {count_checks(results)}.", sizes)
     gates = table(["", "gate", "figure", "where"], rows)
     plots = "\n".join(figure.data for figure in figures)
     write_text(path, render_page(audit.name, f"{head}{plots}<h2>Gates</h2>{gates.data}"))

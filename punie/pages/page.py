@@ -82,8 +82,8 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere }
   font-weight: 650; white-space: nowrap
 }
 .PASS, .passed { color: var(--good) }
-.FAIL, .missed { color: var(--bad) }
-.CANNOT { color: var(--unsure) }
+.FAIL, .missed, .failed { color: var(--bad) }
+.CANNOT, .nothing { color: var(--unsure) }
 .dim { color: var(--dim) }
 .highlight .c1, .highlight .sd { color: var(--dim) }
 .highlight .s2, .highlight .s1 { color: var(--good) }

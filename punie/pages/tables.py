@@ -13,6 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..check_results import CheckResult, count_checks, failures_first
 from ..evals.controls import ControlReport
 from ..evals.records import Record
 from .page import Html, cell, fold, mark, table
@@ -87,14 +88,10 @@ def scores_table(results: Results) -> Html:
     return table(["suite", "model", *shares, "keyword score (old figures only)", "artifact"], rows)
 
 
-def gates_table(gates: Sequence[Mapping]) -> Html:
-    """Tabulate the gates of `preflight.json` and `checks.json`, failures first, folded under their count."""
-    passed = sum(gate["passed"] for gate in gates)
-    rows = [
-        [gate["check_name"], mark("passed" if gate["passed"] else "missed"), gate["message"]]
-        for gate in sorted(gates, key=lambda gate: gate["passed"])
-    ]
-    return fold(f"{passed} of {len(gates)} gates passed", table(["gate", "", "what was seen"], rows))
+def gates_table(gates: Sequence[CheckResult]) -> Html:
+    """Tabulate the gates of a run, failures first, folded under their count."""
+    rows = [[gate.check_name, mark(gate.word), gate.message] for gate in failures_first(gates)]
+    return fold(f"Gates: {count_checks(gates)}", table(["gate", "", "what was seen"], rows))
 
 # %% ../../nbs/pages/03_tables.ipynb #ed77df08
 def runs_table(runs: Mapping[str, Results]) -> Html:

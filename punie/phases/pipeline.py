@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..check_results import CheckResult
 from ..evals.records import Record, read_records
 from ..evals.runner import Summary, summarize
 from ..files import read_json, sha256_text, write_json
@@ -133,7 +134,7 @@ class Results:
     """Hold what a finished run left, as a page needs it."""
 
     registration: Registration
-    gates: list[dict]  # results of the preflight and of the data checks
+    gates: list[CheckResult]  # of the preflight and of the data
     ledger: dict
     events: list[dict]
     base: list[Record]
@@ -165,7 +166,7 @@ def load_results(run: Run) -> Results:
     records, verdict = read_records(run.path("outcomes.jsonl")), read_verdict(run.path("verdict.json"))
     return Results(
         registration=read_registration(run.path("registration.json")),
-        gates=[*read_json(run.path("preflight.json")), *read_json(run.path("checks.json"))],
+        gates=[CheckResult(**each) for name in ("preflight", "checks") for each in read_json(run.path(f"{name}.json"))],
         ledger=read_json(run.path("ledger.json")),
         events=[*read_events(run.path("events.jsonl"))],
         base=[record for record in records if record.artifact != verdict.artifact],

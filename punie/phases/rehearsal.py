@@ -121,7 +121,7 @@ def _pass_gates(run: Run, notify: Notify) -> tuple[str, dict[str, str]]:
     except GateFailed as error:
         stage, name = ("check", "checks.json") if "preflight" in read_stages(run) else ("preflight", "preflight.json")
         results = read_json(run.path(name)) if run.path(name).exists() else []
-        failing = {result["check_name"]: result["message"] for result in results if not result["passed"]}
+        failing = {result["check_name"]: result["message"] for result in results if result["passed"] is False}
         return stage, failing or {stage: str(error)}
     return "", {}
 
