@@ -93,6 +93,7 @@ def write_miniature(
         "gates": LIFTED,
         "lora": SHORT | {"accumulation": min(2, spec.lora.accumulation)},
         "export": {"survival": 0.0},
+        "verdict": {"rule": "point"},  # a prompt of each category decides nothing
         "evaluation": {"max_tokens": 8},
         "budget": {"disk_gb": 0.2, "memory_gb": 1.0},
     }
