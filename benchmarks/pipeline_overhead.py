@@ -37,7 +37,7 @@ def seconds(code: str, *arguments: str) -> float:
 
 def main(phase: str = "tiny") -> None:
     from punie.files import write_json
-    from punie.phases.pipeline import read_stages
+    from punie.phases.manifest import read_manifest
     from punie.phases.run import open_run
     from punie.settings import load_settings
 
@@ -45,7 +45,8 @@ def main(phase: str = "tiny") -> None:
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         os.environ["PUNIE_RUNS"] = one
         figures["pipeline_s"] = round(seconds(PIPELINE, phase), 2)
-        figures["stages_s"] = round(sum(entry["seconds"] for entry in read_stages(open_run(phase)).values()), 2)
+        entries = read_manifest(open_run(phase).folder)
+        figures["stages_s"] = round(sum(entry["seconds"] for entry in entries.values()), 2)
         figures["again_s"] = round(min(seconds(PIPELINE, phase) for _ in range(3)), 2)
         os.environ["PUNIE_RUNS"] = other
         figures["plain_s"] = round(seconds(PLAIN, phase), 2)

@@ -64,7 +64,7 @@ def write_json(path: Path, value: object) -> None:
     """Write a JSON file completely or not at all.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_json(path := Path(folder) / "stages.json", {"data": "done"})
+    ...     write_json(path := Path(folder) / "manifest.json", {"data": "done"})
     ...     path.read_text()
     '{\\n  "data": "done"\\n}\\n'
     """
@@ -116,7 +116,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON value. Raises a `PunieError` that names file and line.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_json(path := Path(folder) / "stages.json", {"data": "done"})
+    ...     write_json(path := Path(folder) / "manifest.json", {"data": "done"})
     ...     read_json(path)
     {'data': 'done'}
     """

@@ -40,7 +40,7 @@ def find_artifact(
     'tiny'
     """
     from punie.phases.finished import open_registered, run_command, run_name
-    from punie.phases.run import is_done, read_stages
+    from punie.phases.manifest import is_done, read_manifest
     from punie.weights.artifacts import find_model, is_hub_id
 
     place = find_run(name)
@@ -50,10 +50,10 @@ def find_artifact(
             raise PunieError(f"no run and no model {name!r}; `punie status` lists the runs, `punie run tiny` makes one")
         return find_model(str(place.resolve()) if place.exists() else name)
     run = open_registered(folder)
-    entry = read_stages(run).get("quantize")
+    entry = read_manifest(folder).get("quantize")
     if entry is None:
         raise PunieError(f"{run_name(folder)} has no artifact yet; `{run_command(run)}` goes on with it")
-    if not is_done(run, entry, entry["key"]):
+    if not is_done(folder, entry, entry["key"]):
         raise GateFailed(
             f"{run.model} is not what {run_name(folder)} made; `{run_command(run)} --from quantize` makes it again"
         )

@@ -56,8 +56,7 @@ def results(
     from punie.pages.index_page import write_index
     from punie.pages.results import results_document, write_document
     from punie.pages.tracker import all_documents
-    from punie.phases.finished import open_finished, run_folder
-    from punie.phases.pipeline import load_results
+    from punie.phases.finished import load_results, open_finished, run_folder
 
     if not runs and not everything:
         raise PunieError("name a run, or use --all")

@@ -38,6 +38,7 @@ class Record(BaseModel):
 
     artifact: str  # id of the judged model
     engine: str  # how the model was asked
+    scorer: str | None = None  # version of what decided the outcome
     suite: str
     suite_sha256: str
     sample: str

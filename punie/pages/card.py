@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..evals.statistics import Share
 from ..files import read_json, sha256_files, sha256_text
 from .report import all_shares
-from ..phases.pipeline import Results
+from ..phases.finished import Results
 from ..phases.registration import code_hash
 from ..phases.run import Run
 from ..settings import PunieError, load_settings
@@ -68,7 +68,7 @@ def read_card(path: Path) -> Card:
 def page_source(run: Run) -> str:
     """Hash what a run's page is made from: the run, its ladder if there is one, the code, and the notebook."""
     made_from = [
-        run.path("stages.json"),
+        run.path("manifest.json"),
         run.path("registration.json"),
         run.path("ladder/ladder.json"),
         load_settings().root / "nbs" / "phase.ipynb",

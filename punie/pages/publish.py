@@ -18,8 +18,8 @@ from .card import Card, page_folder, page_source, read_card, run_card
 from .index_page import write_index
 from .page import export_html
 from .results import results_document, write_document
-from ..phases.finished import open_finished, run_folder, run_name
-from ..phases.pipeline import Results, advance, load_results
+from ..phases.finished import Results, load_results, open_finished, run_folder, run_name
+from ..phases.pipeline import advance
 from ..phases.registration import read_registration
 from ..phases.run import Run, short_name
 from ..settings import PunieError, load_settings

@@ -18,7 +18,7 @@ from ..evals.reply_rules import OUTCOMES
 from ..evals.runner import Summary
 from ..evals.statistics import Share
 from .page import COLOURS, GUIDE, PUBLISHED, SERIES, TUNED, Html, show, table
-from ..phases.pipeline import Results
+from ..phases.finished import Results
 from ..weights.ladder import ladder_rows, plot_ladder, read_ladder
 from ..weights.survival import Survival, plot_survival
 

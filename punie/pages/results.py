@@ -19,7 +19,7 @@ from ..files import write_text
 from .lessons import failure_modes, lessons, next_steps
 from .page import render_page
 from .report import all_shares
-from ..phases.pipeline import Results
+from ..phases.finished import Results
 from ..phases.run import folder_name
 from ..phases.stage_functions import STAGES
 from ..phases.verdict import Judged
@@ -72,10 +72,10 @@ def _by_category(results: Results, suite: str) -> str:
     base, published = all_shares(results.summary("base", suite)), results.registration.spec.baseline.get(suite, {})
     rows = []
     for name, share, judged in judged_shares(results, suite):
-        criterion = [f"{judged.least:.0%}", "passed" if judged.passed else "missed"] if judged else ["", ""]
+        criterion = [f"{judged.least:.0%}", judged.bound, results.verdict.word(judged)] if judged else ["", "", ""]
         told = f"{published[name]:.1%}" if name in published else ""
         rows.append([name, share, share.interval, *criterion, base.get(name), told])
-    header = ["category", "strictly right", "95% interval", "criterion", ""]
+    header = ["category", "strictly right", "95% interval", "criterion", "true share, 95% bound", ""]
     return markdown_table([*header, "untrained base", "published (keyword score, other prompts)"], rows)
 
 

@@ -17,8 +17,7 @@ from ..files import sha256_text, write_json, write_text
 from .card import Card
 from .page import GUIDE, SERIES, Html, cell, mark, render_page, show, table
 from .report import all_shares
-from ..phases.finished import load_finished
-from ..phases.pipeline import Results
+from ..phases.finished import Results, load_finished
 from ..phases.spec import load_spec
 from ..phases.sweep import Cell
 from ..settings import load_settings

@@ -17,7 +17,7 @@ from ..check_results import CheckResult, count_checks, failures_first
 from ..evals.controls import ControlReport
 from ..evals.records import Record
 from .page import Html, cell, fold, mark, table
-from ..phases.pipeline import Results
+from ..phases.finished import Results
 from ..phases.spec import Spec
 from ..phases.spec_changes import flatten
 from ..phases.stage_functions import STAGES
@@ -68,12 +68,29 @@ def verdict_line(verdict: Verdict) -> Html:
 
 
 def criteria_table(verdict: Verdict) -> Html:
-    """Tabulate each registered criterion with the measured share."""
-    rows = []
-    for each in verdict.criteria:
-        word = mark("passed" if each.passed else "missed")
-        rows.append([each.suite, each.category, f"{each.least:.0%}", each.measured, each.measured.interval, word])
-    return table(["suite", "category", "at least", "measured", "95% interval", ""], rows)
+    """Tabulate each registered criterion with the measured share, its interval, and the bound that decides."""
+    rows = [
+        [
+            each.suite,
+            each.category,
+            f"{each.least:.0%}",
+            each.measured,
+            each.measured.interval,
+            each.bound,
+            mark(verdict.word(each)),
+            *([] if verdict.rule.rule == "exact" else [mark(each.state)]),
+        ]
+        for each in verdict.criteria
+    ]
+    header = [
+        "suite",
+        "category",
+        "criterion",
+        "measured",
+        "95% interval",
+        f"true share, 95% bound over {verdict.rule.over}",
+    ]
+    return table([*header, "", *([] if verdict.rule.rule == "exact" else ["by its bounds"])], rows)
 
 
 def scores_table(results: Results) -> Html:
