@@ -560,6 +560,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'punie.evals.records.read_records': ('evals/records.html#read_records', 'punie/evals/records.py'),
                                      'punie.evals.records.require_artifact': ( 'evals/records.html#require_artifact',
                                                                                'punie/evals/records.py'),
+                                     'punie.evals.records.scorer_version': ('evals/records.html#scorer_version', 'punie/evals/records.py'),
                                      'punie.evals.records.stream_records': ('evals/records.html#stream_records', 'punie/evals/records.py'),
                                      'punie.evals.records.template_of': ('evals/records.html#template_of', 'punie/evals/records.py'),
                                      'punie.evals.records.write_records': ('evals/records.html#write_records', 'punie/evals/records.py')},
