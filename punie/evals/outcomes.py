@@ -14,10 +14,12 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..agent.prompt_utils import system_prompt
 from .engines import Engine, Sampling
 from .records import Record, judge_again, parse_record, write_records
 from .runner import evaluate
 from .suites import Sample, Suite
+from ..files import sha256_text
 from ..settings import GateFailed, PunieError
 
 Key = tuple[float, int, str]  # temperature, epoch, sample
@@ -55,6 +57,7 @@ def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path
     wanted = {
         "artifact": engine.artifact,
         "engine": engine.name,
+        "system": sha256_text(system_prompt(suite.tools)),
         "suite": suite.name,
         "suite_sha256": suite.sha256,
         "stop": engine.stop,
@@ -64,7 +67,7 @@ def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path
     }
     for name, value in wanted.items():
         if (found := getattr(record, name)) != value:
-            if name in ("artifact", "suite_sha256"):  # long hashes
+            if name in ("artifact", "system", "suite_sha256"):  # long hashes
                 found, value = str(found)[:12], str(value)[:12]
             raise GateFailed(
                 f"{path} holds outcomes with {name} = {found}, not {value}; ask as before, or move the file away"
