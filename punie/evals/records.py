@@ -79,12 +79,14 @@ class Record(BaseModel):
 
 # %% ../../nbs/evals/14_records.ipynb #c0208ed9
 def template_of(sample: Sample) -> str:
-    """Name the group of similar samples: the expected tools, or the id without its number.
+    """Name the group of similar samples: the stated template, the expected tools, or the id without its number.
 
     >>> from punie.evals.suites import load_suite
     >>> template_of(load_suite("phase33_27").samples[-1])
     'goto_definition+pytest_run+read_file+validate_component'
     """
+    if sample.template is not None:
+        return sample.template
     return "+".join(sorted({call.tool for call in sample.expected})) or re.sub(r"[-_]?\d+$", "", sample.id)
 
 # %% ../../nbs/evals/14_records.ipynb #5f9d2a92

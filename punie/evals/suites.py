@@ -53,6 +53,7 @@ class Sample(Strict):
 
     id: str = Field(min_length=1)
     category: str
+    template: str | None = None  # the wording that it was made from, where other samples share it
     messages: list[Message] = Field(min_length=1)  # from user to user, in turns
     expected: list[ExpectedCall]  # none: a right answer makes no call
     order: Literal["any", "as_listed"] = "any"
