@@ -9,9 +9,11 @@ __all__ = ['SCORED', 'score_again', 'require_conditions', 'Judgement', 'judge_ru
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..agent.prompt_utils import system_prompt
 from ..evals.engines import Sampling
 from ..evals.records import Record, judge_again, read_records, require_artifact
 from ..evals.suites import Suite
+from ..files import sha256_text
 from .registration import Registration, read_registration
 from .run import Run
 from .verdict import Verdict, decide
@@ -31,11 +33,12 @@ def score_again(records: Sequence[Record], suites: Mapping[str, Suite]) -> list[
     samples = {(name, sample.id): sample for name, suite in suites.items() for sample in suite.samples}
     fresh = []
     for record in records:
-        place = f"{record.sample} on {record.suite}"
-        if (sample := samples.get((record.suite, record.sample))) is None:
+        place, suite = f"{record.sample} on {record.suite}", suites.get(record.suite)
+        if suite is None or (sample := samples.get((record.suite, record.sample))) is None:
             raise GateFailed(f"{place} is no prompt that was registered; evaluate again")
-        new = judge_again(record, sample, suites[record.suite])
-        before, after = (each.model_dump(exclude=SCORED) for each in (record, new))
+        new = judge_again(record, sample, suite)
+        asked = {"question": sample.question, "system": sha256_text(system_prompt(suite.tools))}
+        before, after = record.model_dump(exclude=SCORED), new.model_dump(exclude=SCORED) | asked
         if changed := [name for name in before if before[name] != after[name]]:
             raise GateFailed(
                 f"the record of {place} has another {' and '.join(changed)} than the suite as it is now; evaluate again"
