@@ -163,8 +163,8 @@ def preflight(
     Examples: `punie preflight tiny`,
     `punie preflight --model Qwen/Qwen3-8B --reference Qwen/Qwen3-Coder-30B-A3B-Instruct`
     """
-    from punie.evals.suites import load_suite
     from punie.phases.gates import run_preflight
+    from punie.phases.phase_suites import plan_suite
     from punie.phases.spec import Base, load_spec
     from punie.training.dataset_io import read_dataset
     from punie.training.remedies import remedied
@@ -183,7 +183,7 @@ def preflight(
         results = run_preflight(
             remade,
             base.remedy.samples(rows),
-            load_suite(spec.evaluation.suites[0] if spec else "phase33_27"),
+            plan_suite(spec.evaluation.suites[0] if spec else "phase33_27"),
             base.tokens,
             other,
             base.remedy.one_sample_per_turn,
