@@ -7,6 +7,7 @@ __all__ = ['NAME', 'Entries', 'chain', 'write_manifest', 'read_manifest', 'descr
            'require_files']
 
 # %% ../../nbs/phases/07_manifest.ipynb #deb98668
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ Entries = dict[str, dict[str, Any]]  # by stage, in order
 def chain(entries: Mapping[str, Mapping]) -> dict[str, str]:
     """Compute the link of each entry from the entries up to it.
 
-    >>> entry = {"key": "k", "outputs": {"a.json": "1f"}}
+    >>> entry = {"key": "k", "seconds": 1.0, "outputs": {"a.json": "1f"}}
     >>> first, second = chain({"check": entry, "train": entry}), chain({"check": entry | {"key": "j"}, "train": entry})
     >>> first["train"] == second["train"]
     False
     """
     links, link = {}, ""
     for name, entry in entries.items():
-        link = sha256_text(f"{link} {name} {entry['key']} {sorted(entry['outputs'].items())}")
+        told = {key: value for key, value in entry.items() if key != "link"}
+        link = sha256_text(f"{link} {name} {json.dumps(told, sort_keys=True)}")
         links[name] = link
     return links
 

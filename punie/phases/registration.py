@@ -142,7 +142,10 @@ def code_hash() -> str:
 
 # %% ../../nbs/phases/05_registration.ipynb #6373caa6
 # packages that can change a figure
-VERSIONS = ("punie", "mlx", "mlx-lm", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pydantic")
+VERSIONS = (
+    *("punie", "mlx", "mlx-lm", "transformers", "tokenizers", "safetensors"),
+    *("pydantic-monty", "numpy", "scipy", "matplotlib", "pydantic"),
+)
 
 
 def utc_now() -> str:
