@@ -19,7 +19,7 @@ from ..agent.typed_tools import TOOLS, WRITES, call_text
 from ..files import sha256_files, write_jsonl
 from ..settings import load_settings
 from .sealed_names import SealedNames, fill
-from .sealed_wordings import Question, Sealed, Silent, load_sealed
+from .sealed_wordings import Question, Silent, load_sealed
 
 # %% ../../nbs/synthesis/11_sealed.ipynb #765240ec
 Row = dict[str, Any]  # a sample of a suite
@@ -118,7 +118,7 @@ def direct_row(number: int, concept: int, names: SealedNames) -> Row:
     """Ask about a concept.
 
     >>> direct_row(0, 4, SealedNames(random.Random(1)))["messages"][0]["content"]
-    'backpressure: meaning? One or two sentences.'
+    'backpressure: meaning? One or two sentences, for the coral wiki.'
     """
     direct = load_sealed().direct
     about = direct.concepts[concept]
@@ -193,7 +193,9 @@ def write_sealed(
     201
     """
     sealed = load_sealed()
-    write_jsonl(path, [{"categories": list(sealed.composition), "says_not": sealed.says_not}, *draw_sealed(seed)])
+    terms = tuple(concept.term for concept in sealed.direct.concepts)
+    says_not = {of: said + (() if of == "answer_directly" else terms) for of, said in sealed.says_not.items()}
+    write_jsonl(path, [{"categories": list(sealed.composition), "says_not": says_not}, *draw_sealed(seed)])
     return path
 
 
