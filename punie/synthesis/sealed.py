@@ -47,7 +47,7 @@ def call_row(question: Question, number: int, names: SealedNames) -> Row:
     more = {key: stated for key in ("shows", "hides") if (stated := getattr(question, key))}
     if question.gold:
         worlds = question.worlds or [{}, {}]
-        items = names.rng.sample(range(2, 10), len(worlds))  # so that no two worlds agree
+        items = names.rng.sample(range(2, 20, 2), len(worlds))  # no two worlds agree, nor do halves of their counts
         more["worlds"] = [{"items": some, "seed": names.rng.randrange(1_000), **w} for some, w in zip(items, worlds)]
         more["gold"] = [question.gold.replace("{call}", call_text(question.tool, call["accept"][0]))]
     template = f"{question.name}-{number + 1:02}"
@@ -146,13 +146,13 @@ Make = Callable[[SealedNames], Row]
 def _choices(category: str, names: SealedNames) -> list[list[Make]]:
     """List what may be drawn for a category, in groups that are drawn from evenly."""
     sealed = load_sealed()
-    concepts = names.rng.sample(range(len(sealed.direct.concepts)), len(sealed.direct.frames))
     if category in TOOLS.categories:
         of_tools = [[each for each in sealed.questions if each.tool == tool] for tool in sealed.tools_in(category)]
         return [
             [partial(call_row, each, number) for each in questions for number in range(len(each.wordings))]
             for questions in of_tools
         ]
+    concepts = names.rng.sample(range(len(sealed.direct.concepts)), len(sealed.direct.frames))
     others: dict[str, list[Make]] = {
         "multi_tool": [partial(together_row, number) for number in range(len(sealed.together.frames))],
         "step_by_step": [partial(step_row, number) for number in range(len(sealed.steps.frames))],
