@@ -157,8 +157,8 @@ def leak_result(
 ) -> CheckResult:
     """Count leaks, those of each split and of the suites apart.
 
-    >>> leak_result("leakage", "stand in training", ["suite dev:1 is there"], [("suite dev:1", "Lint src")], 0.0).message
-    '1 of 1 suite questions stand in training'
+    >>> leak_result("leakage", "are there", ["suite dev:1 is there"], [("suite dev:1", "Lint src")], 0.0).message
+    '1 of 1 suite questions are there'
     """
     found = list(found)
     kinds = Counter(place.split(":")[0].split(" ")[0] for place in found)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult
 from ..files import read_jsonl
-from ..passages import Passages
+from ..passages import Found, Passages
 from ..settings import PunieError, load_settings
 from .audit import Audit, Tally, Trace, mask_names, text_hash
 from .dataset_io import parse_row
@@ -178,24 +178,26 @@ class SuiteTraces(NamedTuple):
                     prompts[prompt] = {places[found.passage] for found in passages.find([prompt])}
                 yield from ((row, (place, _WHERE["system"])) for place in prompts[prompt])
                 messages = messages[1:]
-            asked = [turn.role == "user" and not _is_response(turn.content) for turn in messages]
-            joins = [*compress(range(len(messages)), asked)]
-            for found in passages.find([turn.content for turn in messages], joins):
-                turn = messages[found.text]
-                if found.how == "split":
-                    shown = _SPLIT
-                elif found.how == "whole" and asked[found.text]:
-                    shown = EXACT
-                elif turn.role == "user" and not asked[found.text]:
-                    shown = _RESPONSE
-                else:
-                    shown = _WHERE.get(turn.role, _RESPONSE)
-                yield row, (places[found.passage], shown)
+            texts = [turn.content for turn in messages]
+            if near := passages.near(texts):
+                asked = [turn.role == "user" and not _is_response(turn.content) for turn in messages]
+                for found in passages.find(texts, [*compress(range(len(messages)), asked)], near):
+                    how = _shown(found, messages[found.text].role, asked[found.text])
+                    yield row, (places[found.passage], how)
             calls = [call for turn in reading.turns for call in turn.calls]
             made = {written_call(call.tool, call.arguments) for call in calls if call.arguments}
             for sample in {sample for call in made & by_call.keys() for sample in by_call[call]}:
                 if all(accepted & made for accepted in sample.calls):
                     yield row, (sample.place, SAME_CALLS)
+
+
+def _shown(found: Found, role: str, asked: bool) -> str:
+    """Say what a row shows of a question; `asked` says whether the text is a user's, and no tool response."""
+    if found.how == "split":
+        return _SPLIT
+    if asked and found.how == "whole":
+        return EXACT
+    return _WHERE.get(role, _RESPONSE) if asked or role != "user" else _RESPONSE
 
 
 def _is_response(text: str) -> bool:
