@@ -193,6 +193,7 @@ def preflight(
             base.tokens,
             other,
             base.remedy.one_sample_per_turn,
+            base.remedy.accepts,
         )
     against = f" against {base.reference}" if base.reference else ""
     console.print(gates_table(f"{phase or model}{against}", results))
