@@ -38,7 +38,7 @@ def parse_row(
     >>> parse_row({"messages": messages}, "train.jsonl:1").question
     'Hi'
     """
-    row = _stated(row)
+    keys, row = sorted(row), _stated(row)
     if isinstance(row.get("text"), str) and "messages" not in row:
         if has_half_pair(row["text"]):
             raise PunieError(f"{place}: the text holds {_HALF_PAIR}")
@@ -49,7 +49,7 @@ def parse_row(
     if not isinstance(row.get("messages"), list):
         raise PunieError(
             f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', "
-            f"this one has {reprlib.repr(sorted(row))}"
+            f"this one has {reprlib.repr(keys)}"
         )
     messages, ignored = [], sorted(row.keys() - {"messages"})
     for number, message in enumerate(row["messages"], 1):
