@@ -104,7 +104,7 @@ def verify(
         console.print(Text(found.verdict), soft_wrap=True)
         worst = found.status if worst != 1 and found.status else worst
     console.print(
-        "A reply that was invented is found only by asking again: --rerun 20 asks 20 prompts, where the weights are at hand.",
+        "Invented replies are found only by asking again: --rerun 20 asks 20 prompts where the weights are at hand.",
         style="dim",
     )
     if worst:

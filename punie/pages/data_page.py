@@ -8,7 +8,6 @@ __all__ = ['tools_figure', 'supervision_figure', 'ledger_sentence', 'length_figu
 # %% ../../nbs/pages/06_data_page.ipynb #c50dd97a
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -21,8 +20,6 @@ from ..training.ledger import COLOURS, PALE, Ledger
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import Mask
 
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 # %% ../../nbs/pages/06_data_page.ipynb #6aab4f1c
 def tools_figure(

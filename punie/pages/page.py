@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from ..files import write_text
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from nbformat import NotebookNode

@@ -17,7 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult
 from .audit import Audit, Faults, Tally
-from .question_checks import Questions, check_contradictions, check_leakage, check_repetition
+from .near_duplicates import Questions
+from punie.training.question_checks import (
+    check_contained,
+    check_contradictions,
+    check_leakage,
+    check_repetition,
+    check_same_calls,
+)
 from .row_faults import GATES
 from .supervision import Mask
 
@@ -42,6 +49,8 @@ class Thresholds(BaseModel):
     twins: float = Field(default=0.0, ge=0, le=1)
     # the same for questions that equal a training question but for their names
     templates: float = Field(default=0.0, ge=0, le=1)
+    # greatest share of suite samples whose calls, with their arguments, a row makes
+    same_calls: float = Field(default=1.0, ge=0, le=1)
     # greatest share of training questions with a twin earlier in training
     resembling: float = Field(default=0.25, ge=0, le=1)
     unseen: float = Field(default=0.0, ge=0, le=1)  # greatest share of training rows that the run never sees
@@ -253,6 +262,8 @@ def check_data(
         check_contradictions(audit),
         check_repetition(audit, thresholds.repeated),
         *check_leakage(audit, suites, thresholds.templates),
+        check_contained(audit, suites),
+        check_same_calls(audit, suites, thresholds.same_calls),
         check_training_data_coverage(audit, thresholds.min_rows, expected_patterns),
         check_training_data_distribution(audit, thresholds.min_direct, thresholds.max_direct),
         check_supervision(audit, mask),
