@@ -101,7 +101,7 @@ def _least(enough: Callable[[int], bool], most: int) -> int | None:
     return high
 
 # %% ../../nbs/evals/08_power.ipynb #9105b175
-_DRAWS, _TOSSES, _NORMAL = 400, 1000, 200  # comparisons, sign flips of each, templates above which the test is normal
+_DRAWS, _TOSSES, _NORMAL = 300, 600, 200  # comparisons, sign flips of each, templates above which the test is normal
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ class SeenSpread:
 
     @classmethod
     def of(cls, differences: Clusters) -> "SeenSpread":
-        """Take the spread from the differences that were seen."""
+        """Take the spread from the differences that were spread."""
         steps = {abs(each) for prompts in differences.values() for each in prompts if each}
         return cls(tuple(map(sum, differences.values())), tuple(map(len, differences.values())), min(steps, default=1))
 
     @property
     def templates(self) -> int:
-        """Templates that were seen."""
+        """Templates that were spread."""
         return len(self.sizes)
 
     @property
@@ -140,8 +140,12 @@ class SeenSpread:
 
         sums, sizes = np.array(self.sums), np.array(self.sizes)
         if templates > _NORMAL:
-            size = abs(difference) * sizes.mean()
-            error = sqrt(((sums**2).mean() + 1 / len(sums) + difference**2 * sizes.var()) / templates)
+            better = abs(difference) * sizes
+            rounded = (
+                self.step**2 * (better / self.step % 1) * (1 - better / self.step % 1)
+            )  # to whole steps, below too
+            noise = (sums**2).mean() + 1 / len(sums) + better.var() + rounded.mean()
+            size, error = better.mean(), sqrt(noise / templates)
             critical = norm.isf(alpha / 2) * sqrt(1 + size**2 / templates / error**2)  # flips do not know the mean
             return float(norm.sf(critical - size / error))
         rng = np.random.default_rng(0)
