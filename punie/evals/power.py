@@ -8,6 +8,7 @@ __all__ = ['POWER', 'ALPHA', 'MOST', 'power', 'disagreement', 'detectable_differ
 # %% ../../nbs/evals/08_power.ipynb #01434c99
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, sqrt
 
 from .statistics import Clusters
@@ -154,9 +155,10 @@ class SeenSpread:
         noise = sums[drawn] * rng.choice([-1.0, 1.0], drawn.shape) + imagined * rng.choice([-1.0, 1.0], drawn.shape)
         better = self.step * np.floor(abs(difference) * sizes[drawn] / self.step + rng.random(drawn.shape))
         moved = np.clip(noise + better, -sizes[drawn], sizes[drawn])
-        tosses = rng.choice([-1.0, 1.0], size=(_TOSSES, templates))
-        as_far = np.abs(tosses @ moved) >= np.abs(moved.sum(axis=0)) - 1e-9
-        p = np.maximum((1 + as_far.sum(axis=0)) / (_TOSSES + 1), 2.0 ** (1 - templates))  # both signs of all
+        every = templates < 10  # so few signs that all of them are tried, as the test does
+        signs = list(product([-1.0, 1.0], repeat=templates)) if every else rng.choice([-1.0, 1.0], (_TOSSES, templates))
+        as_far = np.abs(np.array(signs) @ moved) >= np.abs(moved.sum(axis=0)) - 1e-9
+        p = (as_far.sum(axis=0) + (not every)) / (len(signs) + (not every))
         return float((p < alpha).mean())
 
     def detectable_difference(self, alpha: float = ALPHA) -> float | None:
