@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .conditions import Differing, allowed_text
 from .measured import Measured, PromptCounts, require_comparable, require_other
-from .power import ALPHA, SeenSpread, detectable_difference, disagreement, prompts_to_settle
+from .power import ALPHA, SeenSpread
 from .statistics import Clusters, Share, difference_interval, holm, paired_test, share
 from ..settings import PunieError
 
@@ -63,25 +63,6 @@ def _by_template(pairs: Sequence[Pair]) -> Clusters:
     return clusters
 
 
-def _exact(pairs: Sequence[Pair]) -> bool:
-    """Say whether each prompt was asked once and has a template of its own, so that power needs no simulation."""
-    return len(_by_template(pairs)) == len(pairs) and all(counts.tries == 1 for pair in pairs for counts in pair)
-
-
-def _detectable(pairs: Sequence[Pair], alpha: float) -> float | None:
-    clusters = _by_template(pairs)
-    if not _exact(pairs):
-        return SeenSpread.of(clusters).detectable_difference(alpha)
-    return detectable_difference(len(pairs), disagreement([each for [each] in clusters.values()]), alpha)
-
-
-def _settle(pairs: Sequence[Pair], difference: float, alpha: float) -> int | None:
-    clusters = _by_template(pairs)
-    if not _exact(pairs):
-        return SeenSpread.of(clusters).prompts_to_settle(difference, alpha)
-    return prompts_to_settle(difference, disagreement([each for [each] in clusters.values()]), alpha)
-
-
 def _difference(pairs: Sequence[Pair], runs: int = 1) -> Difference:
     """Compare two runs on some prompts."""
     clusters = _by_template(pairs)
@@ -98,7 +79,7 @@ def _difference(pairs: Sequence[Pair], runs: int = 1) -> Difference:
         p=min(1.0, runs * p),
         test=test,
         interval=difference_interval(clusters),
-        detectable=_detectable(pairs, ALPHA / runs),
+        detectable=SeenSpread.of(clusters).detectable_difference(ALPHA / runs),
     )
 
 # %% ../../nbs/evals/31_comparison.ipynb #6f6954b1
@@ -161,7 +142,9 @@ def compare_two(
     overall = _difference(pairs, runs)
     lost, missed = sum(counts.errors for pair in pairs for counts in pair), max(abs(overall.value), worth)
     answer = "CANNOT TELL" if lost or overall.p >= ALPHA else "PASS" if overall.value > 0 else "FAIL"
-    settle = _settle(pairs, missed, ALPHA / runs) if answer == "CANNOT TELL" and not lost else None
+    settle = None
+    if answer == "CANNOT TELL" and not lost:
+        settle = SeenSpread.of(_by_template(pairs)).prompts_to_settle(missed, ALPHA / runs)
     sentence = _sentence(candidate.name, overall, answer, lost, missed, settle)
     return Comparison(
         suite=reference.suite,

@@ -6,7 +6,7 @@
 __all__ = ['POWER', 'ALPHA', 'MOST', 'power', 'disagreement', 'detectable_difference', 'prompts_to_settle', 'SeenSpread']
 
 # %% ../../nbs/evals/08_power.ipynb #01434c99
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, sqrt
@@ -47,7 +47,7 @@ def power(
 
 # %% ../../nbs/evals/08_power.ipynb #13221e2e
 def disagreement(
-    differences: list[float],  # of each prompt's score: -1, 0 or 1
+    differences: Sequence[float],  # of each prompt's score: -1, 0 or 1
 ) -> float:
     """Estimate how often two runs disagree, never zero.
 
@@ -134,11 +134,18 @@ class SeenSpread:
         """Prompts of a template, on average."""
         return sum(self.sizes) / len(self.sizes)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether each template is one prompt that moved wholly or not at all, so that the test is McNemar's."""
+        return max(self.sizes) == 1 and all(each in (-1, 0, 1) for each in self.sums)
+
     def power(self, difference: float, templates: int, alpha: float = ALPHA) -> float:
         """Compute the chance that a comparison over so many templates calls a difference."""
         import numpy as np
         from scipy.stats import norm
 
+        if self.is_exact:
+            return power(templates, difference, disagreement(self.sums), alpha)
         sums, sizes = np.array(self.sums), np.array(self.sizes)
         if templates > _NORMAL:
             better = abs(difference) * sizes
