@@ -27,16 +27,23 @@ Runs = Annotated[
 ]
 
 # %% ../../nbs/cli/06_reports.ipynb #39e236a7
-def report(runs: Runs) -> None:
+def report(
+    runs: Runs,
+    across: Annotated[
+        str, typer.Option(help="Conditions that may differ between runs, as `punie compare` takes them.")
+    ] = "",
+) -> None:
     """Publish the page of a finished run; of several runs, their comparison with the first.
 
     Examples: `punie report tiny`, `punie report tiny/seed0 tiny/seed1`, `punie report tiny "tiny/seed0+lora.rank=4"`
     """
+    from punie.evals.conditions import read_across
     from punie.pages.publish import make_comparison, make_page
     from punie.phases.finished import open_finished, run_folder
 
     with console.status("making the page"):
-        page = make_page(open_finished(run_folder(runs[0]))) if len(runs) == 1 else make_comparison(runs)
+        alone, allowed = len(runs) == 1, read_across(across)
+        page = make_page(open_finished(run_folder(runs[0]))) if alone else make_comparison(runs, allowed)
     console.print(f"Page: {page}", soft_wrap=True)
 
 

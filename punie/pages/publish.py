@@ -8,7 +8,7 @@ __all__ = ['require_parameters', 'advance_live', 'execute', 'publish', 'make_pag
 # %% ../../nbs/pages/10_publish.ipynb #d67c2e01
 import html
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,6 +149,7 @@ def make_page(run: Run) -> Path:
 # %% ../../nbs/pages/10_publish.ipynb #a054700f
 def make_comparison(
     names: list[str],  # of runs, as `run_folder` reads them; the first is the reference
+    across: Sequence[str] = (),  # conditions of the evaluations that may differ
 ) -> Path:
     """Publish a comparison of finished runs; return the page's path.
 
@@ -166,4 +167,6 @@ def make_comparison(
     title = f"{', '.join(runs[1:])} against {runs[0]}"
     card = Card(kind="comparison", name=folder.name, title=title, made=made, source=source)
     _mark_unfinished(folder, card)
-    return publish(execute("compare.ipynb", {"runs": runs}, folder / "report.ipynb"), card, folder)
+    return publish(
+        execute("compare.ipynb", {"runs": runs, "across": list(across)}, folder / "report.ipynb"), card, folder
+    )
