@@ -18,7 +18,7 @@ from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .dataset_validation import validate_example
 from .row_runs import fixed_arguments, program_fault
-from .tool_call_parser import ToolCall, parse_tool_calls
+from .tool_call_parser import FORMAT_A, OwnForm, ToolCall, parse_tool_calls
 
 # %% ../../nbs/training/08_row_faults.ipynb #e0334482
 class Turn(NamedTuple):
@@ -67,7 +67,7 @@ def read_turn(
     >>> read_turn(0, "<tool_call>\\ngit_status('.')\\n</tool_call>").blocks[0].form
     'python'
     """
-    prose, blocks = parse_tool_calls(text) if "<" in text or "```json" in text else (text, [])
+    prose, blocks = parse_tool_calls(text, tools)
     calls: list[MadeCall] = []
     programs: list[str] = []
     for block in blocks:
@@ -92,12 +92,11 @@ def read_row(example: TrainingExample) -> Reading:
 Fault = tuple[str, str]  # its gate, and what is wrong
 
 
-def _code_faults(reading: Reading) -> Iterator[Fault]:
+def _code_faults(reading: Reading, own: OwnForm) -> Iterator[Fault]:
     for turn in reading.turns:
         for block in turn.blocks:
-            if block.code is None:
-                found = block.malformed or f"{block.name!r:.40} as {block.form}"
-                yield "format", f"a call that is no Format A: {found}"
+            if fault := own.fault(block):
+                yield "format", f"a call that is no {own.name}: {fault}"
         for code in turn.programs:
             if fault := program_fault(code):
                 yield "code", fault
@@ -209,13 +208,17 @@ def _promises(reading: Reading) -> Iterator[Fault]:
 GATES = ("structure", "format", "code", "invented", "responses", "promises")
 
 
-def row_faults(reading: Reading) -> list[Fault]:
+def row_faults(
+    reading: Reading,
+    own: OwnForm = FORMAT_A,  # in which the rows should write their calls
+) -> list[Fault]:
     """List everything that is wrong with a row, each with its gate.
 
     >>> row_faults(read_row(TrainingExample(())))
     [('structure', 'has fewer than two messages')]
     """
     faults = [("structure", fault) for fault in validate_example(reading.example)]
-    for rule in (_code_faults, _invented, _response_faults, _promises):
+    faults += _code_faults(reading, own)
+    for rule in (_invented, _response_faults, _promises):
         faults += rule(reading)
     return faults
