@@ -341,9 +341,9 @@ class ControlReport(BaseModel):
     floor: Floor | None = None  # the best constant reply
 
     @property
-    def passed(self) -> bool:
-        """Whether every control got its expected scores."""
-        return not any(row.wrong for row in self.rows)
+    def passed(self) -> bool | None:
+        """Whether every control got its expected scores; None where none was tried."""
+        return not any(row.wrong for row in self.rows) if self.rows else None
 
     def _repr_html_(self) -> str:
         cells = [
@@ -415,6 +415,8 @@ def require_controls(suite: Suite, rules: Rules = Rules()) -> ControlReport:
     """
     report = run_controls(suite, rules).model_copy(update={"floor": floor(suite)})
     failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]
+    if not report.rows:
+        raise GateFailed(f"no control applies to the suite {suite.name}; a suite needs samples")
     if failed:
         raise GateFailed(f"the scorer fails {len(failed)} of {len(report.rows)} controls on {suite.name}; {failed[0]}")
     return report

@@ -39,7 +39,7 @@ def run_preflight(
 
     >>> from punie.evals.suites import load_suite
     >>> results = run_preflight(Path("data/models/tiny"), [], load_suite("phase33_27"))
-    >>> [result.check_name for result in results if not result.passed]
+    >>> [result.check_name for result in results if result.failed]
     ['special tokens']
     """
     tokenizer, expected = load_tokenizer(str(folder)), tokens or QWEN3_TOKENS

@@ -194,7 +194,7 @@ def _call_fault(call: ToolCall) -> str | None:
 
 
 def check_quantized_model_smoke_test(
-    reply: str,
+    reply: str | None,  # None where no model was asked
     expected: Sequence[str] = (),  # texts that must be in it; a call is needed where there are none
 ) -> CheckResult:
     """Check that a reply holds a sound call or the expected texts, and no control tokens.
@@ -202,6 +202,8 @@ def check_quantized_model_smoke_test(
     >>> check_quantized_model_smoke_test("It is 4.<|im_end|>", ["4"]).worst
     ('the control token <|im_end|>',)
     """
+    if reply is None:
+        return CheckResult("smoke test", None, "no model was asked")
     _, calls = parse_tool_calls(reply)
     faults = [f"the control token {token}" for token in dict.fromkeys(_CONTROL.findall(reply))]
     faults += [fault for call in calls if (fault := _call_fault(call))]
@@ -239,5 +241,5 @@ def check_eval_parser_matches_training_format(rows: Sequence[TrainingExample]) -
     calls = sum(len(calls) for _, calls in turns)
     faults = [f"row {index}: {fault}" for index, calls in turns for fault in _turn_faults(calls)]
     if not calls and not faults:
-        return CheckResult("one parser", False, f"no call in {len(rows)} rows")
+        return CheckResult("one parser", None, f"no call in {len(rows)} rows")
     return _result("one parser", faults, f"{calls} calls in {len(rows)} rows are read, and written back unchanged")

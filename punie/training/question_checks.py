@@ -40,6 +40,8 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
         for question, at in list(rows.items())[:5]
     )
     questions = len(calling) + len(direct) - len(both)
+    if not questions:
+        return CheckResult("contradictions", None, "there is no training question")
     message = f"{len(both)} of {questions} training questions have a call in one row and prose in another"
     return CheckResult("contradictions", len(both) <= most * questions, message, worst)
 
@@ -51,6 +53,8 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     >>> check_repetition(Audit("two rows", {"train": two})).worst
     ('train:4 repeats train:3',)
     """
+    if not any(tally.hashes for tally in audit.splits.values()):
+        return CheckResult("repetition", None, "there is no row")
     repeated = {split: len(tally.hashes) - len(set(tally.hashes)) for split, tally in audit.splits.items()}
     worst = (
         f"{split}:{line} repeats {split}:{earlier}"
@@ -109,8 +113,11 @@ def _leak(name: str, what: str, found: Iterable[str], of: Questions, most: float
     kinds = Counter(place.split(":")[0].split(" ")[0] for place in found)
     totals = Counter(place.split(":")[0].split(" ")[0] for place, _ in of)
     figures = ", ".join(f"{kinds[kind]} of {total} {kind} questions" for kind, total in totals.items())
-    passed = all(kinds[kind] <= most * total for kind, total in totals.items())
-    return CheckResult(name, passed, f"{figures} {what}", tuple(found[:5]))
+    if not all(kinds[kind] <= most * total for kind, total in totals.items()):
+        return CheckResult(name, False, f"{figures} {what}", tuple(found[:5]))
+    if "suite" not in totals:
+        return CheckResult(name, None, f"no suite has a question{f'; {figures} {what}' if figures else ''}")
+    return CheckResult(name, True, f"{figures} {what}", tuple(found[:5]))
 
 
 def _first_rows(values: Iterable, wanted: Collection) -> dict:
@@ -193,6 +200,8 @@ def check_variety(
     The message also says how many templates there are, which is the number of different questions with names masked.
     """
     questions = audit.train.questions
+    if not questions:
+        return CheckResult("variety", None, "there is no training question")
     twins = list(twins_within(questions, least, lambda done: progress(done, len(questions))))
     templates = len(set(audit.train.templates))
     message = (
