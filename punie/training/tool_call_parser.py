@@ -251,13 +251,13 @@ def _foreign(text: str, tools: Registry, whole: bool) -> ToolCall | None:
     """
     found = find_marker(text, tools)
     python = _find_python(text, tools, whole) if may_call(text, tools) else None
-    if python and (found is None or python.start <= found.start):
+    if python and (found is None or python.form == "bare" or python.start < found.start):
         found = python
     if found is None:
         return None
     raw, fault = text[found.start :], None
     if found.form == "half_tag":
-        fault = "truncated: half a tag" if _CUT_TAG.fullmatch(raw) else f"half a tag: {raw[:20]!r}"
+        fault = "truncated: half a tag" if _CUT_TAG.fullmatch(raw.rstrip()) else f"half a tag: {raw[:20]!r}"
     return ToolCall(found.tool, malformed=fault, form=found.form, raw=raw)
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #91e16017
