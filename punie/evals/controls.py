@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from ..agent.call_markers import FORMS, CallForm
 from ..agent.made_results import make_result
 from ..agent.prompt_utils import code_mode
 from ..agent.sandbox import TracedCall
@@ -176,6 +177,11 @@ def _as_json(sample: Sample) -> list[str]:
     return [f"<tool_call>{json.dumps({'name': _names(sample)[0], 'arguments': arguments})}</tool_call>"]
 
 
+def _in_form(sample: Sample, form: CallForm) -> list[str]:
+    """Write a call in a form that nothing here reads: the form's example, with a tool of the sample."""
+    return [form.example.replace("git_log", _names(sample)[0])]
+
+
 def _indented(sample: Sample) -> str:
     return "    " + _program(sample).replace("\n", "\n    ")
 
@@ -225,11 +231,16 @@ CONTROLS: tuple[Control, ...] = (
         _as_json,
         _both(("malformed", "other_format")),
     ),
+    *(
+        Control(f"a call as {form.title}", lambda s, form=form: _in_form(s, form), _both(("malformed", None)))
+        for form in FORMS.values()
+        if not form.read and form.name not in ("bare", "fenced")
+    ),
     Control("bare direct call", lambda s: [_program(s)], _both(("malformed", "bare_call"))),
     Control(
         "right call in a fence",
         lambda s: [f"Here you are:\n```python\n{_program(s)}\n```"],
-        (("malformed", "fenced_call"), UNSAID),
+        _both(("malformed", "fenced_call")),
     ),
     Control(
         "right call, never reached",
@@ -331,9 +342,9 @@ class ControlReport(BaseModel):
     floor: Floor | None = None  # the best constant reply
 
     @property
-    def passed(self) -> bool:
-        """Whether every control got its expected scores."""
-        return not any(row.wrong for row in self.rows)
+    def passed(self) -> bool | None:
+        """Whether every control got its expected scores; None where none was tried."""
+        return not any(row.wrong for row in self.rows) if self.rows else None
 
     def _repr_html_(self) -> str:
         cells = [
@@ -423,10 +434,12 @@ def require_controls(suite: Suite, rules: Rules = Rules()) -> ControlReport:
 
     >>> from punie.evals.suites import load_suite
     >>> len(require_controls(load_suite("abstain_60")).rows)
-    27
+    47
     """
     report = run_controls(suite, rules).model_copy(update={"floor": floor(suite)})
     failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]
+    if not report.rows:
+        raise GateFailed(f"no control applies to the suite {suite.name}; a suite needs samples")
     if failed:
         raise GateFailed(f"the scorer fails {len(failed)} of {len(report.rows)} controls on {suite.name}; {failed[0]}")
     return report

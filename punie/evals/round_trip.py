@@ -50,6 +50,8 @@ def _decoded(tokenizer: "PreTrainedTokenizerBase", asked: list[ChatMessage], rep
 
 def _result(name: str, parser: str, lost: list[str], suite: Suite) -> CheckResult:
     n = len(suite.samples)
+    if not n:
+        return CheckResult(name, None, f"the suite {suite.name} has no sample")
     message = f"{parser}: {n - len(lost)} of {n} gold replies come back correct"
     return CheckResult(name, not lost, message, tuple(lost[:5]))
 
@@ -104,7 +106,7 @@ def check_server_parser(folder: Path, suite: Suite) -> CheckResult:
     """
     served = load_served(folder)
     if not served.has_tool_calling:
-        return CheckResult("server parser", True, "mlx-lm uses no parser here: its server passes the text on")
+        return CheckResult("server parser", None, "mlx-lm uses no parser here: its server passes the text on")
     lost = []
     for sample, replies in _decoded_replies(load_tokenizer(str(folder)), suite):
         try:

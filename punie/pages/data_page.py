@@ -20,7 +20,6 @@ from ..training.ledger import COLOURS, PALE, Ledger
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import Mask
 
-
 # %% ../../nbs/pages/06_data_page.ipynb #6aab4f1c
 def tools_figure(
     calls: Mapping[str, int],  # rows that call a tool, by tool

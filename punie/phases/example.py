@@ -79,7 +79,7 @@ def write_example(
     run = open_run(phase, seed, overrides)
     register(run.spec, run.inputs, run.path("registration.json"), dict(run.overrides))
     for name in ("preflight.json", "checks.json"):
-        write_json(run.path(name), [asdict(CheckResult("example", True, "nothing was checked"))])
+        write_json(run.path(name), [asdict(CheckResult("example", None, "nothing was checked"))])
     _write_training(run, seed)
     artifact = sha256_text(f"{phase} {seed} {sorted(overrides.items())}")
     tuned = _records(run, artifact, right)

@@ -25,7 +25,7 @@ from ..files import FilePart, cut_lines, read_lines
 from ..settings import PunieError
 from .dataset import TrainingExample
 from .dataset_io import data_files, parse_row_line
-from .row_faults import GATES, Reading, Turn, read_row, row_faults
+from .row_faults import GATES, Reading, Turn, judged_gates, read_row, row_faults
 
 # %% ../../nbs/training/09_audit.ipynb #bbf7dd86
 _NAME = re.compile(
@@ -124,6 +124,7 @@ class Tally:
     final_tools: Counter = field(default_factory=Counter)  # rows whose final turn calls each tool
     call_rows: int = 0  # rows that make a call
     final_call_rows: int = 0  # rows whose final turn makes a call
+    judged: Counter = field(default_factory=Counter)  # rows in which a gate had something to judge
     faults: dict[str, Faults] = field(default_factory=lambda: {gate: Faults() for gate in GATES})
     places: array = field(default_factory=lambda: array("L"))  # line of each row
     questions: list[str] = field(default_factory=list)  # first user turn of each row
@@ -139,7 +140,7 @@ class Tally:
             self.faults[gate].merge(faults)
         for name in ("rows", "call_rows", "final_call_rows"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
-        for name in ("layouts", "prompts", "prompt_tools", "tools", "final_tools", "patterns"):
+        for name in ("layouts", "prompts", "prompt_tools", "tools", "final_tools", "judged", "patterns"):
             getattr(self, name).update(getattr(later, name))
         for name in ("places", "questions", "templates", "hashes", "calls_first"):
             getattr(self, name).extend(getattr(later, name))
@@ -189,6 +190,7 @@ def tally_rows(
         final_tools=Counter([tool for each in called if each for tool in each[-1]]),
         call_rows=sum(any(turn.blocks for turn in answers) for answers in turns),
         final_call_rows=sum([bool(answers and answers[-1].blocks) for answers in turns]),
+        judged=Counter([gate for reading in readings for gate in judged_gates(reading)]),
         places=array("L", lines),
         questions=questions,
         templates=array("Q", [text_hash(mask_names(question)) for question in questions]),

@@ -159,11 +159,11 @@ def run_post_quantization_checks(
 ) -> list[CheckResult]:
     """Check that the quantized model is whole and reads as its base does.
 
-    If a reply is given, check that it is a sound call.
+    Where a reply is given, check that it is a sound call.
 
     >>> [result.worst for result in run_post_quantization_checks(Path("data/models/tiny"), bits=5)]
-    [('config.json has no quantization',)]
+    [('config.json has no quantization',), ()]
     """
     results = [check_quantized_model_config(model_directory, bits, group_size)]
     results += [check_same_as_base(model_directory, base)] if base else []
-    return results if reply is None else [*results, check_quantized_model_smoke_test(reply, expected)]
+    return [*results, check_quantized_model_smoke_test(reply, expected)]

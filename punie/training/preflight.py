@@ -40,6 +40,8 @@ def check_special_tokens(tokenizer: "PreTrainedTokenizerBase", expected: dict[st
     >>> check_special_tokens(load_tokenizer("data/models/tiny"), {"<|im_end|>": 151645}).message
     '<|im_end|> is [2], not [151645]'
     """
+    if not expected:
+        return CheckResult("special tokens", None, "no token is expected")
     faults = [
         f"{token} is {ids}, not [{number}]"
         for token, number in expected.items()
@@ -69,7 +71,7 @@ def check_stop_tokens(folder: Path) -> CheckResult:
     'all files of the model stop at one token'
     """
     if not (folder / "config.json").exists():
-        return CheckResult("stop tokens", True, "a tokenizer alone: no configuration to compare it with")
+        return CheckResult("stop tokens", None, "a tokenizer alone: no configuration to compare it with")
     try:
         faults = list(stop_faults(folder))
     except PunieError as error:
@@ -121,6 +123,9 @@ def served_turns(
     return turns
 
 # %% ../../nbs/training/16_preflight.ipynb #fe16c1df
+_NO_TURN = "no row has an answer"
+
+
 def first_difference(
     tokenizer: "PreTrainedTokenizerBase",
     ids: Sequence[int],
@@ -163,6 +168,8 @@ def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[S
     >>> check_served_prompts(load_tokenizer("data/models/tiny"), [turn]).worst
     ("row 1, turn 2: at token 2, after 'git ': served 'log', trained 'diff'",)
     """
+    if not turns:
+        return CheckResult("served prompts", None, _NO_TURN)
     ids = encode_all([text for turn in turns for text in (turn.prompt, turn.row)], tokenizer)
     faults = [
         f"{turn.place}: {difference}"
@@ -194,6 +201,8 @@ def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTu
     >>> check_answers(load_tokenizer("data/models/tiny"), [turn]).message
     "in 1 of 1 answers the template inserts '<think></think>'"
     """
+    if not turns:
+        return CheckResult("answers", None, _NO_TURN)
     if not (stop := tokenizer.eos_token):
         message = "the tokenizer names no stop token, so no answer ends; add eos_token to tokenizer_config.json"
         return CheckResult("answers", False, message)
@@ -217,7 +226,9 @@ def check_length(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTur
     >>> check_length(load_tokenizer("data/models/tiny"), [turn]).passed
     False
     """
-    longest = max((len(ids) for ids in encode_all([turn.row for turn in turns], tokenizer).values()), default=0)
+    if not turns:
+        return CheckResult("length", None, _NO_TURN)
+    longest = max(len(ids) for ids in encode_all([turn.row for turn in turns], tokenizer).values())
     most = tokenizer.model_max_length
     if most > LIMITLESS:
         message = f"the longest row has {longest} tokens, and the tokenizer names no limit (model_max_length)"
