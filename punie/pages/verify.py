@@ -15,7 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import nbformat
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 from ..check_results import CheckResult
 from ..evals.engines import InProcessEngine, Sampling
@@ -61,16 +61,16 @@ def expected_page(run: Run, results: Results, folder: Path) -> str:
     return notebook_page(notebook, folder / "report.html", run.spec.title, home)
 
 # %% ../../nbs/pages/12_verify.ipynb #5979d77e
-def _parts(page: str) -> dict[str, BeautifulSoup]:
+def _parts(page: str) -> dict[str, Tag]:
     soup = BeautifulSoup(page, "html.parser")
-    found = {tag["data-figure"]: tag.extract() for tag in soup.select("[data-figure]")}
+    found = {str(tag["data-figure"]): tag.extract() for tag in soup.select("[data-figure]")}
     return {**found, "everything else": soup}
 
 
-def _text(part: BeautifulSoup) -> str:
+def _text(part: Tag) -> str:
     """Take what a part shows: its text, the descriptions of its images, and styles and scripts, which can add text."""
     more = [tag.get_text() for tag in part.select("style, script")]
-    return " ".join([*part.stripped_strings, *(image.get("alt", "") for image in part.select("img")), *more])
+    return " ".join([*part.stripped_strings, *(str(image.get("alt")) for image in part.select("img")), *more])
 
 
 def _difference(shown: str, computed: str) -> str:

@@ -164,8 +164,11 @@ def leak_result(
     kinds = Counter(place.split(":")[0].split(" ")[0] for place in found)
     totals = Counter(place.split(":")[0].split(" ")[0] for place, _ in of)
     figures = ", ".join(f"{kinds[kind]} of {total} {kind} questions" for kind, total in totals.items())
-    passed = all(kinds[kind] <= most * total for kind, total in totals.items())
-    return CheckResult(name, passed, f"{figures} {what}", tuple(found[:5]))
+    if not all(kinds[kind] <= most * total for kind, total in totals.items()):
+        return CheckResult(name, False, f"{figures} {what}", tuple(found[:5]))
+    if "suite" not in totals:
+        return CheckResult(name, None, f"no suite has a question{f'; {figures} {what}' if figures else ''}")
+    return CheckResult(name, True, f"{figures} {what}", tuple(found[:5]))
 
 # %% ../../nbs/training/10_near_duplicates.ipynb #64a8b647
 def check_twins(
@@ -200,6 +203,8 @@ def check_variety(
     The message also says how many templates there are, which is the number of different questions with names masked.
     """
     questions = audit.train.questions
+    if not questions:
+        return CheckResult("variety", None, "there is no training question")
     twins = list(twins_within(questions, least, lambda done: progress(done, len(questions))))
     templates = len(set(audit.train.templates))
     message = (

@@ -46,6 +46,8 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
         for question, at in list(rows.items())[:5]
     )
     questions = len(calling) + len(direct) - len(both)
+    if not questions:
+        return CheckResult("contradictions", None, "there is no training question")
     message = f"{len(both)} of {questions} training questions have a call in one row and prose in another"
     return CheckResult("contradictions", len(both) <= most * questions, message, worst)
 
@@ -57,6 +59,8 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     >>> check_repetition(Audit("two rows", {"train": two})).worst
     ('train:4 repeats train:3',)
     """
+    if not any(tally.hashes for tally in audit.splits.values()):
+        return CheckResult("repetition", None, "there is no row")
     repeated = {split: len(tally.hashes) - len(set(tally.hashes)) for split, tally in audit.splits.items()}
     worst = (
         f"{split}:{line} repeats {split}:{earlier}"
