@@ -14,7 +14,7 @@ from pathlib import Path
 from ..agent.prompt_utils import load_tokenizer
 from ..check_results import CheckResult
 from ..evals.dialogue import gold_replies
-from ..evals.engines import Reply
+from ..evals.engines import Reply, Sampling, stop_tokens
 from ..evals.records import Record, judge, write_records
 from ..evals.suites import load_suite
 from ..files import sha256_text, write_json, write_jsonl
@@ -33,13 +33,14 @@ from ..weights.artifacts import artifact_id
 
 # %% ../../nbs/phases/15_example.ipynb #eb9bfd1a
 def _records(run: Run, artifact: str, right: int) -> list[Record]:
-    """Judge gold replies to the first prompts of each suite, and echoes of the rest."""
-    records = []
+    """Judge gold replies to the first prompts of each suite, and echoes of the rest, under the run's own conditions."""
+    sampling = Sampling(**run.spec.evaluation.model_dump(include=set(Sampling.model_fields)))
+    stop, records = stop_tokens(run.base), []
     for name in run.spec.evaluation.suites:
         suite = load_suite(name)
         for number, sample in enumerate(suite.samples):
             replies = gold_replies(sample) if number < right else [sample.question]
-            records.append(judge(sample, [Reply(text) for text in replies], suite, artifact))
+            records.append(judge(sample, [Reply(text) for text in replies], suite, artifact, sampling, stop=stop))
     return records
 
 
