@@ -434,7 +434,7 @@ def require_controls(suite: Suite, rules: Rules = Rules()) -> ControlReport:
 
     >>> from punie.evals.suites import load_suite
     >>> len(require_controls(load_suite("abstain_60")).rows)
-    47
+    49
     """
     report = run_controls(suite, rules).model_copy(update={"floor": floor(suite)})
     failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]
