@@ -413,10 +413,11 @@ def require_controls(suite: Suite, rules: Rules = Rules()) -> ControlReport:
     >>> len(require_controls(load_suite("abstain_60")).rows)
     49
     """
-    report = run_controls(suite, rules).model_copy(update={"floor": floor(suite)})
-    failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]
+    report = run_controls(suite, rules)
     if not report.rows:
         raise GateFailed(f"no control applies to the suite {suite.name}; a suite needs samples")
+    report = report.model_copy(update={"floor": floor(suite)})
+    failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]
     if failed:
         raise GateFailed(f"the scorer fails {len(failed)} of {len(report.rows)} controls on {suite.name}; {failed[0]}")
     return report
