@@ -25,7 +25,7 @@ from .dialogue import gold_code, gold_replies
 from .expected import Part
 from .floor import Floor, floor
 from .reply_rules import Outcome, Reason
-from .scoring import Rules, keyword_score, score_many
+from .scoring import Rules, keyword_score, score_many, score_replies
 from .statistics import Share
 from .suites import Sample, Suite
 from ..files import read_json

@@ -29,6 +29,7 @@ from .registration import code_hash, register
 from .run import Run
 from .worker import Notify
 from ..settings import GateFailed, load_settings
+from ..training.audit import audit_folder
 from punie.training.checks import (
     require_checks,
     run_post_fusion_checks,
@@ -36,7 +37,6 @@ from punie.training.checks import (
     run_post_training_checks,
     run_pre_training_checks,
 )
-from ..training.audit import audit_folder
 from ..training.ledger import check_ledger, make_ledger
 from ..training.near_duplicates import check_twins
 from ..training.prepare import ledger_rows, prepare_rows
