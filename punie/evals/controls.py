@@ -421,8 +421,9 @@ def headroom_faults(
     """Say why a suite cannot show that tuning helped; empty where it can.
 
     >>> from punie.evals.statistics import share
-    >>> headroom_faults("dev", share(27, 27), idle=0.2)
-    ['The untrained base has 100.0% (27/27) of dev, which cannot be told from all.', 'Doing nothing is right on 20% ...']
+    >>> print(*headroom_faults("dev", share(27, 27), idle=0.2), sep="\n")
+    The untrained base has 100.0% (27/27) of dev, which cannot be told from all.
+    Doing nothing is right on 20% of dev.
     """
     faults = []
     if base.high >= NO_ROOM:
