@@ -134,8 +134,8 @@ def run(
 ) -> None:
     """Run a phase from its data to its verdict and page, or continue it where it stopped.
 
-    Stages: preflight, check, register, headroom, train, fuse, quantize, evaluate, verdict. A knob that is changed with --set
-    makes a separate run, beside the phase's.
+    Stages: preflight, check, register, headroom, train, fuse, quantize, evaluate, verdict. A knob that is changed with
+    --set makes a separate run, beside the phase's.
 
     Examples: `punie run tiny`, `punie run tiny --seed 1 --set lora.rank=4`, `punie run tiny --until check`,
     `punie run tiny --until register --commit`, `punie run tiny --from evaluate`
