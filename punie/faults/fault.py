@@ -126,7 +126,7 @@ def clean_run(bench: Bench) -> CleanRun:
         results = tuple(judge_folder(bench, folder))
     return CleanRun(bench.name, results, time.perf_counter() - started)
 
-# %% ../../nbs/faults/00_fault.ipynb #868dbd37
+# %% ../../nbs/faults/00_fault.ipynb #58178071
 @dataclass(frozen=True)
 class Found:
     """Hold what became of a fault."""
@@ -153,8 +153,10 @@ def _state(fault: Fault, clean: CleanRun, results: Sequence[CheckResult]) -> tup
         return "missed", f"the clean input is stopped too, by {clean.fired[0]}"
     if stopped and not fault.only_reports:
         return "caught", stopped[0]
-    if meant and fault.only_reports and not any(_meant(fault, result) for result in clean.results):
-        return "reported", words_of(meant[0])
+    before = {result.message for result in clean.results}
+    told = [words_of(result) for result in meant if result.message not in before]
+    if told and fault.only_reports:
+        return "reported", told[0]
     others = [words_of(result) for result in results if result.failed]
     return "missed", f"another gate stopped it: {others[0]}" if others else "no gate said anything"
 

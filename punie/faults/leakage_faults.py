@@ -96,11 +96,11 @@ def _in_a_tool_response(folder: Path) -> None:
     told = tool_response(f"Monday: oil the scales.\n{leaked().question}\nTuesday: harvest.")
     add_rows(folder, ("Show me notes.txt, please.", call, told, "Your notes are about scales."))
 
-# %% ../../nbs/faults/02_leakage_faults.ipynb #590a0b59
+# %% ../../nbs/faults/02_leakage_faults.ipynb #d491825f
 @LEAKAGE.fault(
     "Other words for the same call on the same file are not a leak of text, and worth a look.",
     "same calls",
-    "suite phase33_27:9 stands in train:1",
+    "have a row that makes the same calls",
     only_reports=True,
 )
 def _the_same_call_in_other_words(folder: Path) -> None:
