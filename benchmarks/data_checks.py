@@ -56,7 +56,7 @@ def measure_checks(rows: int, source: Path) -> dict:
     from punie.agent.prompt_utils import system_prompt
     from punie.training.audit import audit_folder
     from punie.training.data_checks import check_data
-    from punie.training.question_checks import suite_places
+    from punie.training.question_checks import suite_places, suite_traces
 
     with tempfile.TemporaryDirectory(dir=source.parent) as name, source.open("rb") as lines:
         with (Path(name) / "train.jsonl").open("wb") as train:
@@ -65,7 +65,7 @@ def measure_checks(rows: int, source: Path) -> dict:
         valid = (Path(__file__).parent.parent / "data/phase33_merged/valid.jsonl").read_bytes()
         (Path(name) / "valid.jsonl").write_bytes(valid)
         started = time.perf_counter()
-        audit = audit_folder(Path(name))
+        audit = audit_folder(Path(name), look=suite_traces())
         read = time.perf_counter() - started
         results = check_data(audit, system_prompt(), suite_places())
         seconds = time.perf_counter() - started

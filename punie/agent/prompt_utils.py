@@ -64,6 +64,7 @@ def load_tokenizer(
     >>> load_tokenizer("data/models/tiny").eos_token
     '<|im_end|>'
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
     try:
@@ -71,6 +72,11 @@ def load_tokenizer(
     except (OSError, ValueError) as error:
         raise PunieError(
             f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first"
+        ) from error
+    except (TypeError, AttributeError, StrictDataclassError) as error:  # a key that is null or of another type
+        reason = " ".join(str(error).split())
+        raise PunieError(
+            f"tokenizer or configuration of {model_path} cannot be read: {reason}; drop keys that are null"
         ) from error
     assert tokenizer is not None
     return tokenizer

@@ -95,7 +95,7 @@ def overview(scored: "list[Scored]") -> Table:
         s = each.summary
         passed = [f"{kind[tries]:.1%}" if tries in kind else "" for kind in (s.pass_at, s.pass_all)] if several else []
         drawn = f"T = {each.temperature:g}" + (f", {s.tries} tries" if s.tries > 1 else "")
-        over = f"{s.over_templates[0]:.0%} to {s.over_templates[1]:.0%}"
+        over = " to ".join(f"{end:.0%}" for end in s.over_templates) if s.over_templates else "no interval:\n1 template"
         grid.add_row(
             f"{each.model}\n{drawn}",
             f"{s.overall}\n[dim]{s.overall.interval}[/]",
@@ -243,26 +243,50 @@ def compare_runs(
     worth: Annotated[
         float, typer.Option(min=0.001, max=1.0, help="The smallest difference that matters, as a share of prompts.")
     ] = 0.05,
+    across: Annotated[
+        str,
+        typer.Option(
+            help="Conditions that may differ, with commas: suite_sha256, questions, system, temperature, top_p, seed "
+            "(of the sampling), max_tokens, engine, stop, scorer."
+        ),
+    ] = "",
 ) -> None:
     """Compare runs prompt by prompt with the first of them.
 
-    PASS means better, FAIL means worse, CANNOT TELL means too few prompts.
+    PASS means better, FAIL means worse, CANNOT TELL means too few prompts. Runs that differ in more than the model
+    are refused, unless --across names what may differ.
 
     Examples: `punie compare runs/tiny/seed0`, `punie compare runs/tiny/seed0 runs/tiny/seed1`,
-    `punie compare runs/phase33b runs/phase40_8b --worth 0.1`
+    `punie compare runs/phase33b runs/phase40_8b --worth 0.1`,
+    `punie compare runs/evals/tiny/phase33_27 runs/evals/tiny/phase33_27-server --across engine`
     """
     from dataclasses import asdict
 
-    from punie.evals.comparison import COLUMNS, compare, draw_comparisons, read_run
+    from punie.evals.comparison import COLUMNS, compare, draw_comparisons
+    from punie.evals.conditions import read_across
+    from punie.evals.measured import read_run
     from punie.evals.scores import save_figure
     from punie.files import write_json
 
+    allowed = read_across(across)
     with console.status("reading outcomes"):
         measured = [read_run(find_run(name)) for name in runs]
         if len(runs) == 1:
             measured = [read_run(find_run(runs[0]), base=True), *measured]
-        compared = compare(measured, worth)
-    shown = [COLUMNS.index(name) for name in ("suite", "T", "run", "difference", "could show", "to settle", "")]
+        compared = compare(measured, worth, allowed)
+    named = (
+        "suite",
+        "T",
+        "run",
+        "difference",
+        "could show",
+        "to settle",
+        *["allowed to differ"] * bool(compared.caption),
+        "",
+    )
+    shown = [COLUMNS.index(name) for name in named]
+    if compared.caption:
+        console.print(f"[yellow]{compared.caption}[/]", soft_wrap=True)
     grid = Table(*(COLUMNS[index] for index in shown), title=f"against {compared.reference}")
     for each, row in zip(compared.all, compared.rows()):
         grid.add_row(

@@ -105,6 +105,7 @@ def check(
     from punie.phases.spec import load_spec
     from punie.training.audit import audit_folder
     from punie.training.checks import CheckResult, Thresholds, check_audit
+    from punie.training.question_checks import suite_traces
 
     settings, folder = load_settings(), find_data(data)
     spec = load_spec(phase) if phase else None
@@ -114,7 +115,12 @@ def check(
     columns = (TextColumn("{task.description:8}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task("rows", total=None)
-        audit = audit_folder(folder, patterns, lambda done, total: bars.update(task, completed=done, total=total))
+        audit = audit_folder(
+            folder,
+            patterns,
+            lambda done, total: bars.update(task, completed=done, total=total),
+            suite_traces(),
+        )
         twins = bars.add_task("twins", total=None)
         results = check_audit(
             audit,
@@ -187,6 +193,7 @@ def preflight(
             base.tokens,
             other,
             base.remedy.one_sample_per_turn,
+            base.remedy.accepts,
         )
     against = f" against {base.reference}" if base.reference else ""
     console.print(gates_table(f"{phase or model}{against}", results))

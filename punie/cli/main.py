@@ -21,7 +21,7 @@ from .eval import compare_runs, eval_model, export_outcomes
 from .export import fuse_adapter, ladder
 from .gates import check, preflight
 from .phases import Settings, phases_app, rehearse, status
-from .reports import pages, report, results, sweep
+from .reports import pages, report, results, sweep, verify
 from .tools import tools_app
 from .train import train
 from ..settings import PunieError, load_settings
@@ -123,6 +123,9 @@ def run(
         str | None, typer.Option("--from", metavar="STAGE", help="Repeat this stage and those after it.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    commit: Annotated[
+        bool, typer.Option("--commit", help="With --until register: commit the registration alone, for `punie verify`.")
+    ] = False,
     page: Annotated[bool, typer.Option(help="Publish the run's page.")] = True,
 ) -> None:
     """Run a phase from its data to its verdict and page, or continue it where it stopped.
@@ -131,18 +134,23 @@ def run(
     makes a separate run, beside the phase's.
 
     Examples: `punie run tiny`, `punie run tiny --seed 1 --set lora.rank=4`, `punie run tiny --until check`,
-    `punie run tiny --from evaluate`
+    `punie run tiny --until register --commit`, `punie run tiny --from evaluate`
     """
     from punie.pages.publish import make_page
     from punie.phases.pipeline import require_stages
+    from punie.phases.registration import commit_registration
     from punie.phases.run import open_run
     from punie.phases.toml_keys import parse_overrides
 
     require_stages(start, until)
+    if commit and until != "register":
+        raise PunieError("--commit needs --until register: a registration is committed before there are results")
     opened = open_run(phase, seed, parse_overrides(settings or []))
     console.print(f"[bold]{opened.spec.title}[/] ({phase}, {opened.folder.name})")
     try:
         _advance_with_bars(opened, start, until)
+        if commit:
+            console.print(f"Committed: {commit_registration(opened.path('registration.json'))}")
         if until not in (None, "verdict"):
             return
         _show_results(opened)
@@ -199,7 +207,7 @@ _COMMANDS = {
     "Before a run": {"doctor": doctor, "check": check, "preflight": preflight},
     "Tune and export": {"train": train, "fuse": fuse_adapter, "ladder": ladder},
     "Judge": {"ask": ask_model, "eval": eval_model, "compare": compare_runs, "export": export_outcomes},
-    "Read": {"report": report, "results": results, "pages": pages},
+    "Read": {"report": report, "results": results, "pages": pages, "verify": verify},
 }
 for panel, commands in _COMMANDS.items():
     for name, command in commands.items():

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..agent.registry import ResultPart
+from ..agent.registry import Registry, ResultPart
 from ..agent.sandbox import TracedCall
+from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, values_at
 from ..training.tool_call_parser import ToolCall, parse_tool_calls
 
@@ -77,6 +78,7 @@ class Answer:
 
 def read_answer(
     replies: Sequence[str],  # in order, as the model wrote them
+    tools: Registry = TOOLS,  # whose names count as calls
 ) -> Answer:
     """Read the replies of one dialogue. Never raises, and runs nothing.
 
@@ -87,7 +89,7 @@ def read_answer(
     turns = []
     for reply in replies:
         text = without_thinking(reply) if len(reply) <= MAX_REPLY else ""
-        prose, blocks = parse_tool_calls(text) if "<" in text or "```json" in text else (text, [])
+        prose, blocks = parse_tool_calls(text, tools)
         turns.append(Turn(prose, tuple(blocks)))
     return Answer(tuple(turns), any(len(reply) > MAX_REPLY for reply in replies))
 

@@ -24,6 +24,7 @@ from ..toolbox.toolbox import Toolbox
 from ..toolbox.workspace import ToolFault
 from ..training.dataset import ChatMessage, TrainingExample
 from ..training.dataset_validation import validate_example
+from ..training.tool_call_parser import FORMAT_A
 
 # %% ../../nbs/evals/26_ask.ipynb #2391a837
 End = Literal["answered", "cut", "unreadable", "withheld", "max_turns", "no_reply"]
@@ -176,9 +177,8 @@ def _over(said: Reply, turn: Turn) -> tuple[End, str] | None:
         return "unreadable", f"a reply of more than {MAX_REPLY} characters"
     if said.cut:
         return "cut", "the reply was cut at the limit of tokens"
-    if broken := next((block for block in turn.blocks if block.code is None), None):
-        found = broken.malformed or f"{broken.name!r:.40} as {broken.form}, not execute_code(code) in XML"
-        return "unreadable", f"a call that cannot be read: {found}"
+    if fault := next(filter(None, map(FORMAT_A.fault, turn.blocks)), None):
+        return "unreadable", f"a call that cannot be read: {fault}"
     return None if turn.blocks else ("answered", "")
 
 # %% ../../nbs/evals/26_ask.ipynb #c05ed667

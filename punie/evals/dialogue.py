@@ -101,7 +101,7 @@ def next_turn(
     """
     if not sample.has_steps or not replies:
         return None
-    answer = read_answer(replies)
+    answer = read_answer(replies, sample.tools)
     if any(block.code is None for block in answer.blocks) or not answer.turns[-1].programs:
         return None
     played = play(sample, answer, world)

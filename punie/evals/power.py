@@ -6,8 +6,9 @@
 __all__ = ['POWER', 'ALPHA', 'MOST', 'power', 'disagreement', 'detectable_difference', 'prompts_to_settle', 'SeenSpread']
 
 # %% ../../nbs/evals/08_power.ipynb #01434c99
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, sqrt
 
 from .statistics import Clusters
@@ -46,7 +47,7 @@ def power(
 
 # %% ../../nbs/evals/08_power.ipynb #13221e2e
 def disagreement(
-    differences: list[float],  # of each prompt's score: -1, 0 or 1
+    differences: Sequence[float],  # of each prompt's score: -1, 0 or 1
 ) -> float:
     """Estimate how often two runs disagree, never zero.
 
@@ -101,7 +102,7 @@ def _least(enough: Callable[[int], bool], most: int) -> int | None:
     return high
 
 # %% ../../nbs/evals/08_power.ipynb #9105b175
-_DRAWS, _TOSSES, _NORMAL = 400, 1000, 200  # comparisons, sign flips of each, templates above which the test is normal
+_DRAWS, _TOSSES, _NORMAL = 300, 600, 200  # comparisons, sign flips of each, templates above which the test is normal
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,13 @@ class SeenSpread:
 
     @classmethod
     def of(cls, differences: Clusters) -> "SeenSpread":
-        """Take the spread from the differences that were seen."""
+        """Take the spread from the differences that were spread."""
         steps = {abs(each) for prompts in differences.values() for each in prompts if each}
         return cls(tuple(map(sum, differences.values())), tuple(map(len, differences.values())), min(steps, default=1))
 
     @property
     def templates(self) -> int:
-        """Templates that were seen."""
+        """Templates that were spread."""
         return len(self.sizes)
 
     @property
@@ -133,15 +134,26 @@ class SeenSpread:
         """Prompts of a template, on average."""
         return sum(self.sizes) / len(self.sizes)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether each template is one prompt that moved wholly or not at all, so that the test is McNemar's."""
+        return max(self.sizes) == 1 and all(each in (-1, 0, 1) for each in self.sums)
+
     def power(self, difference: float, templates: int, alpha: float = ALPHA) -> float:
         """Compute the chance that a comparison over so many templates calls a difference."""
         import numpy as np
         from scipy.stats import norm
 
+        if self.is_exact:
+            return power(templates, difference, disagreement(self.sums), alpha)
         sums, sizes = np.array(self.sums), np.array(self.sizes)
         if templates > _NORMAL:
-            size = abs(difference) * sizes.mean()
-            error = sqrt(((sums**2).mean() + 1 / len(sums) + difference**2 * sizes.var()) / templates)
+            better = abs(difference) * sizes
+            rounded = (
+                self.step**2 * (better / self.step % 1) * (1 - better / self.step % 1)
+            )  # to whole steps, below too
+            noise = (sums**2).mean() + 1 / len(sums) + better.var() + rounded.mean()
+            size, error = better.mean(), sqrt(noise / templates)
             critical = norm.isf(alpha / 2) * sqrt(1 + size**2 / templates / error**2)  # flips do not know the mean
             return float(norm.sf(critical - size / error))
         rng = np.random.default_rng(0)
@@ -150,9 +162,10 @@ class SeenSpread:
         noise = sums[drawn] * rng.choice([-1.0, 1.0], drawn.shape) + imagined * rng.choice([-1.0, 1.0], drawn.shape)
         better = self.step * np.floor(abs(difference) * sizes[drawn] / self.step + rng.random(drawn.shape))
         moved = np.clip(noise + better, -sizes[drawn], sizes[drawn])
-        tosses = rng.choice([-1.0, 1.0], size=(_TOSSES, templates))
-        as_far = np.abs(tosses @ moved) >= np.abs(moved.sum(axis=0)) - 1e-9
-        p = np.maximum((1 + as_far.sum(axis=0)) / (_TOSSES + 1), 2.0 ** (1 - templates))  # both signs of all
+        every = templates < 10  # so few signs that all of them are tried, as the test does
+        signs = list(product([-1.0, 1.0], repeat=templates)) if every else rng.choice([-1.0, 1.0], (_TOSSES, templates))
+        as_far = np.abs(np.array(signs) @ moved) >= np.abs(moved.sum(axis=0)) - 1e-9
+        p = (as_far.sum(axis=0) + (not every)) / (len(signs) + (not every))
         return float((p < alpha).mean())
 
     def detectable_difference(self, alpha: float = ALPHA) -> float | None:

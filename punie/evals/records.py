@@ -24,6 +24,7 @@ from .reply_rules import Outcome
 from .scoring import keyword_score, reads_fields, score_replies
 from .suites import Sample, Suite
 from ..files import parse_line, read_lines, read_text, sha256_text, write_jsonl
+from ..markdown import fenced
 from ..settings import GateFailed, PunieError
 from ..training.tool_call_parser import parse_tool_calls
 
@@ -117,7 +118,7 @@ class Record(BaseModel):
         return self.temperature, self.epoch, self.sample
 
     def _repr_markdown_(self) -> str:
-        replies = "\n".join(f"~~~~\n{reply}\n~~~~" for reply in self.replies)
+        replies = "\n".join(map(fenced, self.replies))
         reason = f"{self.reason}, {self.detail}" if self.detail else self.reason
         return f"**{self.sample}** {self.question}\n{replies}\n*{self.outcome}*: {reason}"
 

@@ -112,7 +112,7 @@ class Summary(BaseModel):
     suite: str
     by_category: dict[str, Share]
     overall: Share
-    over_templates: tuple[float, float]  # 95% interval of the overall share, over prompts or templates: the wider ends
+    over_templates: tuple[float, float] | None  # 95%, over prompts or templates: the wider ends; None for one template
     outcomes: dict[str, int]  # replies
     keyword: float  # mean keyword score, for comparison with earlier figures
     code_mode: Share  # replies with a well-formed Code Mode call
@@ -188,7 +188,7 @@ def summarize(records: Iterable[Record]) -> Summary:
     if last is None:
         raise PunieError("no records to summarize")
     overall, *rates = (counts.share(what) for what in COUNTED)
-    low, high = cluster_interval(counts.by_template())
+    over = cluster_interval(counts.by_template())
     passed = counts.over_tries(pass_at)
     categories = dict.fromkeys(category for category, _ in counts.groups.values())
     return Summary(
@@ -197,7 +197,7 @@ def summarize(records: Iterable[Record]) -> Summary:
         overall=overall,
         **dict(zip(COUNTED[1:], rates)),
         by_category={category: counts.share(category=category) for category in categories},
-        over_templates=(min(low, overall.low), max(high, overall.high)),
+        over_templates=over and (min(over[0], overall.low), max(over[1], overall.high)),
         outcomes={outcome: counts.outcomes[outcome] for outcome in OUTCOMES},
         keyword=counts.keyword / counts.outcomes.total(),
         cut=counts.cut,

@@ -16,6 +16,7 @@ from itertools import chain, repeat
 
 from pydantic import BaseModel
 
+from ..agent.call_markers import FORMS
 from ..agent.registry import Registry
 from ..agent.sandbox import TracedCall
 from ..agent.typed_tools import TOOLS, WRITES
@@ -182,7 +183,7 @@ class Rules:
     """Hold the rules of a scorer, in the order in which they are asked.
 
     >>> len(Rules().reply), len(Rules().without(informed).last)
-    (7, 0)
+    (6, 0)
     """
 
     reply: tuple[ReplyRule, ...] = REPLY_RULES  # on the text
@@ -208,7 +209,7 @@ def score_replies(
     >>> score_replies(load_suite("phase33_27").samples[0], ['read_file("src/larder/config.py")'])
     Score(outcome='malformed', reason='bare_call', detail='code without the wrapper')
     """
-    answers = [read_answer(each) for each in (replies, *branches)]
+    answers = [read_answer(each, sample.tools) for each in (replies, *branches)]
     if score := _first(rule(sample, answer) for answer in answers for rule in rules.reply):
         return score
     worlds = sample.tried_in
@@ -268,7 +269,7 @@ def keyword_score(
     >>> keyword_score(load_suite("phase33_27").samples[0], "I would call read_file.")
     0.5
     """
-    _, blocks = parse_tool_calls(reply[:MAX_REPLY])
+    blocks = [block for block in parse_tool_calls(reply[:MAX_REPLY], sample.tools)[1] if FORMS[block.form].read]
     code = str(blocks[0].arguments.get("code", "")) if blocks else ""
     searched = code or reply
     found = [any(word in searched for word in (call.tool, *KEYWORDS.get(call.tool, ()))) for call in sample.expected]

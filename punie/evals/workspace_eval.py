@@ -26,10 +26,9 @@ from punie.evals.reply_rules import (
     REPLY_RULES,
     Reason,
     Score,
-    format_a,
+    own_form,
     readable,
     says_something,
-    wrapped,
 )
 from .workspaces import WorkspaceSample, WorkspaceSuite
 from ..toolbox.repositories import make_repository
@@ -147,7 +146,7 @@ def score_asked(
         reason: Reason = "hidden_by_server" if asked.end == "withheld" else "truncated"
         return Score(outcome="malformed", reason=reason, detail=asked.detail)
     answer = read_answer([step.reply for step in asked.steps])
-    rules = REPLY_RULES if sample.says else (readable, format_a, wrapped, says_something)
+    rules = REPLY_RULES if sample.says else (readable, own_form, says_something)
     found = next(filter(None, (rule(sample, answer) for rule in rules)), None)
     if found or sample.says:
         return found or Score(outcome="wrong_call", reason="called_without_need")

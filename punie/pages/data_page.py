@@ -8,21 +8,17 @@ __all__ = ['tools_figure', 'supervision_figure', 'ledger_sentence', 'length_figu
 # %% ../../nbs/pages/06_data_page.ipynb #c50dd97a
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult, count_checks, failures_first
 from ..files import write_text
-from .page import Html, mark, render_page, show, table
+from .page import Html, cell, mark, render_page, show, table
 from ..training.audit import Audit
 from ..training.ledger import COLOURS, PALE, Ledger
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import Mask
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 # %% ../../nbs/pages/06_data_page.ipynb #6aab4f1c
 def tools_figure(
@@ -78,18 +74,17 @@ def supervision_figure(
     return show(figure, "; ".join(f"{name}: {tokens} tokens" for name, tokens in parts.items()))
 
 # %% ../../nbs/pages/06_data_page.ipynb #32177677
-def ledger_sentence(ledger: Mapping, lora: LoRAConfig) -> "Markdown":
+def ledger_sentence(ledger: Mapping, lora: LoRAConfig) -> Html:
     """Say how much training used, and with which knobs."""
-    from IPython.display import Markdown
-
     budget = ledger["budget"]
-    return Markdown(
-        f"{ledger['rows']:,} rows of {ledger['rendered']:,} tokens; under the mask `{ledger['mask']}` "
+    said = (
+        f"{ledger['rows']:,} rows of {ledger['rendered']:,} tokens; under the mask {ledger['mask']} "
         f"the loss sees {ledger['call']:,} tokens of calls and {ledger['prose']:,} of prose. "
         f"{lora.length} of {lora.batch_size * lora.accumulation} rows an update saw {budget['rows_seen']:,} rows, "
         f"{budget['epochs']:.2f} epochs; {budget['never_seen']:,} rows were never seen. "
         f"Rank {lora.rank}, {lora.num_layers} layers, learning rate {lora.learning_rate:g}."
     )
+    return Html(f"<p>{cell(said)}</p>")
 
 
 def length_figure(ledger: Ledger) -> Html:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'TUNED', 'BASE', 'PUBLISHED', 'GUIDE', 'SERIES', 'STYLE', 'Html', 'show', 'cell', 'mark', 'table', 'fold',
-           'render_page', 'notebook_body', 'export_html']
+           'render_page', 'notebook_body', 'notebook_page']
 
 # %% ../../nbs/pages/00_page.ipynb #0984a130
 import base64
@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
-
-from ..files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -242,14 +240,14 @@ def notebook_body(notebook: "NotebookNode") -> str:
     return body
 
 
-def export_html(
+def notebook_page(
     notebook: "NotebookNode",
-    path: Path,
+    path: Path,  # of the page
     title: str,
     home: Path | None = None,  # the index of pages, linked from the top
-) -> None:
-    """Write an executed notebook as one page that needs nothing else."""
+) -> str:
+    """Render an executed notebook as one page that needs nothing else."""
     links = []
     if home:
         links = [("All pages", os.path.relpath(home, path.parent)), ("Notebook", path.with_suffix(".ipynb").name)]
-    write_text(path, render_page(title, notebook_body(notebook), links))
+    return render_page(title, notebook_body(notebook), links)

@@ -246,7 +246,7 @@ def run_bars(results: Results, suite: str) -> Html:
     if published := spec.baseline.get(suite):
         points["published baseline (keyword score, other prompts)"] = published
     return category_bars(
-        {"tuned, 95% Wilson interval": all_shares(results.summary("tuned", suite))},
+        {"tuned, 95% interval": all_shares(results.summary("tuned", suite))},
         f"Strictly right by category, {suite}",
         spec.criteria.get(suite, {}),
         points,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['config_table', 'provenance_table', 'stages_table', 'verdict_line', 'criteria_table', 'scores_table', 'gates_table',
-           'runs_table', 'inside_table', 'controls_table', 'floors_table', 'failures', 'disagreements']
+           'runs_table', 'inside_table', 'controls_table', 'headroom_table', 'failures', 'disagreements']
 
 # %% ../../nbs/pages/03_tables.ipynb #a0d4ac92
 import textwrap
@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..check_results import CheckResult, count_checks, failures_first
-from ..evals.controls import ControlReport
+from ..evals.controls import ControlReport, headroom_faults
 from ..evals.records import Record
 from .page import Html, cell, fold, mark, table
 from ..phases.finished import Results
@@ -157,14 +157,22 @@ def controls_table(reports: Sequence[ControlReport]) -> Html:
     return fold(f"{passed} of {len(rows)} controls scored as expected", table(header, rows))
 
 
-def floors_table(reports: Sequence[ControlReport]) -> Html:
-    """Tabulate what the best constant reply is worth on each suite."""
-    rows = [
-        [report.suite, f"{report.floor.share:.1%}", textwrap.shorten(report.floor.reply, 120)]
-        for report in reports
-        if report.floor
-    ]
-    return table(["suite", "best constant reply is right on", "the reply"], rows)
+def _control_share(report: ControlReport, control: str) -> str:
+    row = next((row for row in report.rows if row.control == control), None)
+    return f"{row.outcomes.get('correct', 0) / row.samples:.1%}" if row else ""
+
+
+def headroom_table(results: Results, reports: Sequence[ControlReport]) -> Html:
+    """Tabulate for each suite what a score lies between: doing nothing, one constant reply, the base, and gold."""
+    rows = []
+    for report in reports:
+        base, best = results.summary("base", report.suite).overall, report.floor
+        constant = [f"{best.share:.1%}", textwrap.shorten(best.reply, 120)] if best else ["", ""]
+        gold = _control_share(report, "gold")
+        note = " ".join(headroom_faults(report, base))
+        rows.append([report.suite, _control_share(report, "nothing"), *constant, base, base.interval, gold, note])
+    header = ["suite", "doing nothing", "best constant reply", "the reply", "untrained base", "95% interval", "gold"]
+    return table([*header, ""], rows)
 
 # %% ../../nbs/pages/03_tables.ipynb #a1e2e8a0
 def failures(records: Sequence[Record], most: int = 12) -> Html:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..agent.prompt_utils import load_tokenizer
 from ..check_results import CheckResult
 from ..evals.dialogue import gold_replies
-from ..evals.engines import Reply, Sampling
+from ..evals.engines import Reply, Sampling, stop_tokens
 from ..evals.records import Record, judge, write_records
 from ..files import sha256_text, write_json, write_jsonl
 from .finished import run_name
@@ -34,13 +34,13 @@ from ..weights.artifacts import artifact_id
 # %% ../../nbs/phases/18_example.ipynb #eb9bfd1a
 def _records(run: Run, artifact: str, right: int) -> list[Record]:
     """Judge gold replies to the first prompts of each suite, and echoes of the rest."""
-    records, asked = [], run.spec.evaluation
+    records, asked, stop = [], run.spec.evaluation, stop_tokens(run.base)
     sampling = Sampling(**asked.model_dump(include=set(Sampling.model_fields)))
     for name in asked.suites:
         suite = run.suite(name)
         for number, sample in enumerate(suite.samples):
             replies = gold_replies(sample) if number < right else [sample.question]
-            records.append(judge(sample, [Reply(text) for text in replies], suite, artifact, sampling))
+            records.append(judge(sample, [Reply(text) for text in replies], suite, artifact, sampling, stop=stop))
     return records
 
 
@@ -79,7 +79,7 @@ def write_example(
     run = open_run(phase, seed, overrides)
     register(run.spec, run.inputs, run.path("registration.json"), dict(run.overrides))
     for name in ("preflight.json", "checks.json"):
-        write_json(run.path(name), [asdict(CheckResult("example", True, "nothing was checked"))])
+        write_json(run.path(name), [asdict(CheckResult("example", None, "nothing was checked"))])
     _write_training(run, seed)
     artifact = sha256_text(f"{phase} {seed} {sorted(overrides.items())}")
     tuned = _records(run, artifact, right)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERSIONS', 'Inputs', 'Registration', 'gather_inputs', 'git_commit', 'machine', 'code_hash', 'utc_now', 'register',
-           'read_registration', 'require_registered']
+           'registered_path', 'commit_registration', 'read_registration', 'require_registered']
 
 # %% ../../nbs/phases/05_registration.ipynb #63404722
 import datetime
@@ -21,7 +21,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import punie
-from ..files import read_json, sha256_files, sha256_text, write_json
+from ..files import read_json, read_text, sha256_files, sha256_text, write_json, write_text
 from .needs import find_base
 from .phase_suites import suite_hash
 from .spec import Spec
@@ -179,6 +179,33 @@ def register(
     return registration
 
 # %% ../../nbs/phases/05_registration.ipynb #7c275a98
+def registered_path(phase: str, folder: str) -> Path:
+    """Name the file in which the registration of a run is committed.
+
+    >>> registered_path("tiny", "seed0").name
+    'tiny-seed0.json'
+    """
+    return load_settings().reports / "registrations" / f"{phase}-{folder}.json"
+
+
+def commit_registration(
+    path: Path,  # of the registration, in the run's folder
+) -> str:  # the commit
+    """Commit a registration alone, before there are results. Raises `PunieError` where git refuses."""
+    target = registered_path(path.parent.parent.name, path.parent.name)
+    write_text(target, read_text(path))
+    message = f"Register {path.parent.parent.name}/{path.parent.name}"
+    try:
+        for command in (["add", "--", str(target)], ["commit", "--quiet", "-m", message, "--", str(target)]):
+            subprocess.run(["git", *command], cwd=target.parent, capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise PunieError("--commit needs git; install it, or leave the option out") from error
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr or error.stdout).strip().partition("\n")[0]
+        raise PunieError(f"git did not commit {target}: {why}; mend that, or leave --commit out") from error
+    return git_commit(target.parent)
+
+
 def read_registration(path: Path) -> Registration:
     """Read a registration back. Raises `PunieError` where it is broken, `GateFailed` where its spec was edited.
 

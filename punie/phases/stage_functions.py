@@ -56,7 +56,10 @@ def _preflight(run: Run, notify: Notify) -> list[Path]:
         write_remedied(find_model(base.model), run.base, base.remedy, reference)
     config = read_json(run.base / "config.json")
     require_export_room(config, run.folder, export.bits, export.group_size, run.spec.budget.disk_gb)
-    results = run_preflight(run.base, run.rows().train, suite, base.tokens, reference, base.remedy.one_sample_per_turn)
+    remedy = base.remedy
+    results = run_preflight(
+        run.base, run.rows().train, suite, base.tokens, reference, remedy.one_sample_per_turn, remedy.accepts
+    )
     write_json(run.path("preflight.json"), [asdict(result) for result in results])
     require_checks(results)
     return [run.path("preflight.json"), *(run.base / name for name in REWRITTEN if base.remedy.needed)]

@@ -19,7 +19,7 @@ from ..agent.typed_tools import TOOLS, WRITES, call_text
 from ..files import sha256_files, write_jsonl
 from ..settings import load_settings
 from .sealed_names import SealedNames, fill
-from .sealed_wordings import Question, Sealed, Silent, load_sealed
+from .sealed_wordings import Question, Silent, load_sealed
 
 # %% ../../nbs/synthesis/11_sealed.ipynb #765240ec
 Row = dict[str, Any]  # a sample of a suite
@@ -47,7 +47,7 @@ def call_row(question: Question, number: int, names: SealedNames) -> Row:
     more = {key: stated for key in ("shows", "hides") if (stated := getattr(question, key))}
     if question.gold:
         worlds = question.worlds or [{}, {}]
-        items = names.rng.sample(range(2, 10), len(worlds))  # so that no two worlds agree
+        items = names.rng.sample(range(2, 20, 2), len(worlds))  # no two worlds agree, nor do halves of their counts
         more["worlds"] = [{"items": some, "seed": names.rng.randrange(1_000), **w} for some, w in zip(items, worlds)]
         more["gold"] = [question.gold.replace("{call}", call_text(question.tool, call["accept"][0]))]
     template = f"{question.name}-{number + 1:02}"
@@ -118,7 +118,7 @@ def direct_row(number: int, concept: int, names: SealedNames) -> Row:
     """Ask about a concept.
 
     >>> direct_row(0, 4, SealedNames(random.Random(1)))["messages"][0]["content"]
-    'backpressure: meaning? One or two sentences.'
+    'backpressure: meaning? One or two sentences, for the coral wiki.'
     """
     direct = load_sealed().direct
     about = direct.concepts[concept]
@@ -146,13 +146,13 @@ Make = Callable[[SealedNames], Row]
 def _choices(category: str, names: SealedNames) -> list[list[Make]]:
     """List what may be drawn for a category, in groups that are drawn from evenly."""
     sealed = load_sealed()
-    concepts = names.rng.sample(range(len(sealed.direct.concepts)), len(sealed.direct.frames))
     if category in TOOLS.categories:
         of_tools = [[each for each in sealed.questions if each.tool == tool] for tool in sealed.tools_in(category)]
         return [
             [partial(call_row, each, number) for each in questions for number in range(len(each.wordings))]
             for questions in of_tools
         ]
+    concepts = names.rng.sample(range(len(sealed.direct.concepts)), len(sealed.direct.frames))
     others: dict[str, list[Make]] = {
         "multi_tool": [partial(together_row, number) for number in range(len(sealed.together.frames))],
         "step_by_step": [partial(step_row, number) for number in range(len(sealed.steps.frames))],
@@ -193,7 +193,9 @@ def write_sealed(
     201
     """
     sealed = load_sealed()
-    write_jsonl(path, [{"categories": list(sealed.composition), "says_not": sealed.says_not}, *draw_sealed(seed)])
+    terms = tuple(concept.term for concept in sealed.direct.concepts)
+    says_not = {of: said + (() if of == "answer_directly" else terms) for of, said in sealed.says_not.items()}
+    write_jsonl(path, [{"categories": list(sealed.composition), "says_not": says_not}, *draw_sealed(seed)])
     return path
 
 

@@ -19,7 +19,7 @@ from .sealed_names import KINDS, SLOT, SealedNames
 class Frozen(BaseModel, frozen=True, extra="forbid"):
     """Be frozen, and refuse unknown keys.
 
-    >>> Concept(name="backpressure", says=(), gold="", term=1)
+    >>> Concept(name="backpressure", term="", says=(), gold="", tool="hover")
     Traceback (most recent call last):
         ...
     pydantic_core._pydantic_core.ValidationError: 1 validation error for Concept...
@@ -103,6 +103,7 @@ class Concept(Frozen):
     """
 
     name: str
+    term: str  # its core, which no answer to another kind of question has in it
     says: tuple[tuple[str, ...], ...]
     gold: str
 

@@ -21,7 +21,7 @@ from ..agent.prompt_utils import code_mode
 from ..check_results import CheckResult
 from ..settings import PunieError
 from .dataset import TrainingExample
-from .tool_call_parser import ToolCall, parse_tool_calls
+from .tool_call_parser import FORMAT_A, ToolCall, parse_tool_calls
 from ..weights.model_files import AdapterConfig, Quantization, StoredTensor, open_weights, read_as, read_model_files
 
 # %% ../../nbs/training/20_artifact_checks.ipynb #920ab798
@@ -186,15 +186,15 @@ _CONTROL = re.compile(r"<\|\w+\|>|</?think>|</?tool_response>")
 
 def _call_fault(call: ToolCall) -> str | None:
     """Say why the scorer cannot read a call, None where it can."""
-    if call.malformed or call.code is None:
-        return call.malformed or f"a call of {call.name} in the form {call.form}, not execute_code(code) in XML"
+    if call.code is None:
+        return FORMAT_A.fault(call)
     if fault := syntax_fault(call.code):
         return f"code that is no Python ({fault[0]})"
     return None if call.code.strip() else "a call without code"
 
 
 def check_quantized_model_smoke_test(
-    reply: str,
+    reply: str | None,  # None where no model was asked
     expected: Sequence[str] = (),  # texts that must be in it; a call is needed where there are none
 ) -> CheckResult:
     """Check that a reply holds a sound call or the expected texts, and no control tokens.
@@ -202,6 +202,8 @@ def check_quantized_model_smoke_test(
     >>> check_quantized_model_smoke_test("It is 4.<|im_end|>", ["4"]).worst
     ('the control token <|im_end|>',)
     """
+    if reply is None:
+        return CheckResult("smoke test", None, "no model was asked")
     _, calls = parse_tool_calls(reply)
     faults = [f"the control token {token}" for token in dict.fromkeys(_CONTROL.findall(reply))]
     faults += [fault for call in calls if (fault := _call_fault(call))]
@@ -215,18 +217,13 @@ def check_quantized_model_smoke_test(
     )
 
 # %% ../../nbs/training/20_artifact_checks.ipynb #2b090d0f
-_TAG = re.compile(r"</?(?:tool_call|function|parameter)\b")
-
-
-def _turn_faults(rest: str, calls: Sequence[ToolCall]) -> Iterator[str]:
+def _turn_faults(calls: Sequence[ToolCall]) -> Iterator[str]:
     """Say what the evaluation would not read in an assistant turn, or would read as something else."""
     for call in calls:
         if fault := _call_fault(call):
             yield fault
         elif call.code is not None and code_mode(call.code) != call.raw:
             yield f"a call that is written back differently: {call.raw[:60]!r}"
-    if tag := _TAG.search(rest):
-        yield f"{tag[0]!r} outside every block"
 
 
 def check_eval_parser_matches_training_format(rows: Sequence[TrainingExample]) -> CheckResult:
@@ -236,13 +233,13 @@ def check_eval_parser_matches_training_format(rows: Sequence[TrainingExample]) -
     'no call in 0 rows'
     """
     turns = [
-        (index, *parse_tool_calls(message.content))
+        (index, parse_tool_calls(message.content)[1])
         for index, row in enumerate(rows)
         for message in row.messages
         if message.role == "assistant"
     ]
-    calls = sum(len(calls) for _, _, calls in turns)
-    faults = [f"row {index}: {fault}" for index, rest, calls in turns for fault in _turn_faults(rest, calls)]
+    calls = sum(len(calls) for _, calls in turns)
+    faults = [f"row {index}: {fault}" for index, calls in turns for fault in _turn_faults(calls)]
     if not calls and not faults:
-        return CheckResult("one parser", False, f"no call in {len(rows)} rows")
+        return CheckResult("one parser", None, f"no call in {len(rows)} rows")
     return _result("one parser", faults, f"{calls} calls in {len(rows)} rows are read, and written back unchanged")

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks', 'run_post_fusion_checks',
            'run_post_quantization_checks', 'CheckResult', 'Thresholds', 'require_checks', 'summarize_checks',
-           'check_adapter_files', 'check_contradictions', 'check_dataset_structural_validation',
+           'check_adapter_files', 'check_contained', 'check_contradictions', 'check_dataset_structural_validation',
            'check_eval_parser_matches_training_format', 'check_format_consistency', 'check_fused_model_config',
            'check_leakage', 'check_prompt_independence', 'check_quantized_model_config',
-           'check_quantized_model_smoke_test', 'check_repetition', 'check_supervision',
+           'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls', 'check_supervision',
            'check_system_prompt_consistency', 'check_training_data_content', 'check_training_data_coverage',
            'check_training_data_distribution', 'check_training_loss', 'check_twins', 'check_variety']
 
@@ -39,13 +39,15 @@ from punie.training.data_checks import (
     check_training_data_coverage,
     check_training_data_distribution,
 )
+from .near_duplicates import check_twins, check_variety
 from punie.training.question_checks import (
+    check_contained,
     check_contradictions,
     check_leakage,
     check_repetition,
-    check_twins,
-    check_variety,
+    check_same_calls,
     suite_places,
+    suite_traces,
 )
 from .reference import check_same_as_base
 from .supervision import Mask
@@ -56,6 +58,7 @@ _all_ = [
     "require_checks",
     "summarize_checks",
     "check_adapter_files",
+    "check_contained",
     "check_contradictions",
     "check_dataset_structural_validation",
     "check_eval_parser_matches_training_format",
@@ -66,6 +69,7 @@ _all_ = [
     "check_quantized_model_config",
     "check_quantized_model_smoke_test",
     "check_repetition",
+    "check_same_calls",
     "check_supervision",
     "check_system_prompt_consistency",
     "check_training_data_content",
@@ -104,7 +108,11 @@ def run_pre_training_checks(
 ) -> list[CheckResult]:
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
     return check_audit(
-        audit_folder(data_directory, expected_patterns, progress), thresholds, mask, expected_format, expected_patterns
+        audit_folder(data_directory, expected_patterns, progress, suite_traces()),
+        thresholds,
+        mask,
+        expected_format,
+        expected_patterns,
     )
 
 # %% ../../nbs/training/21_checks.ipynb #bd02ce7e
@@ -151,11 +159,11 @@ def run_post_quantization_checks(
 ) -> list[CheckResult]:
     """Check that the quantized model is whole and reads as its base does.
 
-    If a reply is given, check that it is a sound call.
+    Where a reply is given, check that it is a sound call.
 
     >>> [result.worst for result in run_post_quantization_checks(Path("data/models/tiny"), bits=5)]
-    [('config.json has no quantization',)]
+    [('config.json has no quantization',), ()]
     """
     results = [check_quantized_model_config(model_directory, bits, group_size)]
     results += [check_same_as_base(model_directory, base)] if base else []
-    return results if reply is None else [*results, check_quantized_model_smoke_test(reply, expected)]
+    return [*results, check_quantized_model_smoke_test(reply, expected)]

@@ -14,6 +14,7 @@ from typing import cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..agent.call_markers import FORMS
 from ..agent.prompt_utils import code_mode
 from ..agent.typed_tools import TOOLS, call_text
 from ..settings import PunieError
@@ -36,6 +37,8 @@ def _typed(text: str, parameter: Parameter) -> object:
 # %% ../../nbs/training/05_conversions.ipynb #ab8b0502
 def _code(call: ToolCall) -> str:
     """Write a sound call as the code of a Code Mode block. Raises `PunieError` where no tool takes it."""
+    if not FORMS[call.form].read:
+        raise _refusal(call, f"{FORMS[call.form].title} is a form of call that is not read")
     if call.name == "execute_code":
         if call.arguments.keys() != {"code"} or not isinstance(call.arguments["code"], str):
             raise _refusal(call, "execute_code takes one text, code")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from ..agent.prompt_utils import system_prompt
+from ..markdown import fenced
 
 Role = Literal["system", "user", "assistant"]
 
@@ -50,7 +51,7 @@ class TrainingExample:
         return {"messages": [asdict(message) for message in self.messages]}
 
     def _repr_markdown_(self) -> str:
-        return "\n".join(f"**{message.role}**\n```\n{message.content}\n```" for message in self.messages)
+        return "\n".join(f"**{message.role}**\n{fenced(message.content)}" for message in self.messages)
 
 # %% ../../nbs/training/00_dataset.ipynb #d8023853
 def conversation(*turns: str) -> TrainingExample:

@@ -24,16 +24,21 @@ from .dataset_validation import validate_example
 _HALF_PAIR = "half a surrogate pair, which no tokenizer can read; mend or remove the row"
 
 
+def _stated(keys: dict) -> dict:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
 def parse_row(
     row: dict,
     place: str,  # file and line, for the error
 ) -> TrainingExample:
-    """Turn a JSON object into an example. Raises `PunieError` that names the place.
+    """Turn a JSON object into an example; a key that is null is absent. Raises `PunieError` that names the place.
 
     >>> messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
     >>> parse_row({"messages": messages}, "train.jsonl:1").question
     'Hi'
     """
+    keys, row = sorted(row), _stated(row)
     if isinstance(row.get("text"), str) and "messages" not in row:
         if has_half_pair(row["text"]):
             raise PunieError(f"{place}: the text holds {_HALF_PAIR}")
@@ -44,7 +49,7 @@ def parse_row(
     if not isinstance(row.get("messages"), list):
         raise PunieError(
             f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', "
-            f"this one has {reprlib.repr(sorted(row))}"
+            f"this one has {reprlib.repr(keys)}"
         )
     messages, ignored = [], sorted(row.keys() - {"messages"})
     for number, message in enumerate(row["messages"], 1):
@@ -58,7 +63,7 @@ def parse_row(
             raise PunieError(f"{place}: message {number} holds {_HALF_PAIR}")
         messages.append(ChatMessage(message["role"], message["content"]))
         if len(message) > 2:
-            ignored += [f"{key} of message {number}" for key in sorted(message.keys() - {"role", "content"})]
+            ignored += [f"{key} of message {number}" for key in sorted(_stated(message).keys() - {"role", "content"})]
     return TrainingExample(tuple(messages), tuple(ignored))
 
 # %% ../../nbs/training/06_dataset_io.ipynb #30bc763b
@@ -89,7 +94,7 @@ def parse_row_line(
     if example := _parse_plain(line):
         return example, "messages"
     row = parse_line(line, place)
-    return parse_row(row, place), "messages" if "messages" in row else "text"
+    return parse_row(row, place), "text" if row.get("messages") is None else "messages"
 
 
 def read_split(path: Path) -> tuple[TrainingExample, ...]:

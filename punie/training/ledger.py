@@ -124,6 +124,8 @@ def check_ledger(ledger: Ledger) -> CheckResult:
     >>> check_ledger(Ledger("final_turn", (LedgerRow({"hover": 0}, 300, 0, 40, 40, 0),))).worst
     ('hover: 1 rows, 0 with a supervised call',)
     """
+    if not ledger.rows:
+        return CheckResult("ledger", None, "there is no row")
     totals = ledger.totals
     blind = [
         f"{tool}: {counts['rows']} rows, 0 with a supervised call"

@@ -67,8 +67,10 @@ def check_conversations(
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> tiny = load_tokenizer("data/models/tiny")
     >>> check_conversations(tiny, tiny, []).message
-    '0 of 0 conversations are the same text and the same ids'
+    'there is no conversation'
     """
+    if not rows:
+        return CheckResult("conversations", None, "there is no conversation")
     conversations = [[{"role": message.role, "content": message.content} for message in row.messages] for row in rows]
     mine, other = ([render(messages, each) for messages in conversations] for each in (tokenizer, reference))
     my_ids, other_ids = encode_all(mine, tokenizer), encode_all(other, reference)
@@ -92,9 +94,12 @@ def check_special_positions(
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> tiny = load_tokenizer("data/models/tiny")
-    >>> check_special_positions(tiny, tiny, [], ["<|im_end|>"]).passed
-    True
+    >>> check_special_positions(tiny, tiny, [], ["<|im_end|>"]).message
+    'there is no conversation'
     """
+    if not rows or not tokens:
+        nothing = "no token is expected" if rows else "there is no conversation"
+        return CheckResult("special positions", None, nothing)
     texts = [
         render([{"role": message.role, "content": message.content} for message in row.messages], reference)
         for row in rows

@@ -67,6 +67,8 @@ def check_budget(budget: Budget, unseen: float = 0.0) -> CheckResult:
     >>> check_budget(budget).passed, check_budget(budget, unseen=0.2).passed
     (False, True)
     """
+    if not budget.rows:
+        return CheckResult("budget", None, "there is no training row")
     message = (
         f"{budget.updates} updates see {budget.rows_seen} rows, {budget.epochs:.2f} epochs of {budget.rows}; "
         f"{budget.never_seen} rows are never seen, {unseen:.1%} allowed"

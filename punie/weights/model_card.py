@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from ..agent.prompt_utils import system_prompt
 from ..files import read_text, write_text
+from ..markdown import fenced
 from ..settings import PunieError
 from .artifacts import artifact_id, is_hub_id
 from .model_files import read_model_files
@@ -117,9 +118,9 @@ def make_card(
         *_survival(survival),
         _table(("knob", "value"), [(key, str(value)) for key, value in origin.knobs.items()]),
         "## Use",
-        f"```python\nfrom mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder\n```",
+        fenced(f"from mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder", "python"),
         "It was tuned and judged under this system prompt:",
-        f"```text\n{system_prompt()}\n```",
+        fenced(system_prompt()),
         f"Artifact id, the hash of weights, configuration, tokenizer and template: `{artifact_id(artifact)}`.",
     ]
     return f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"

@@ -97,7 +97,7 @@ class _Tokenizer(BaseModel):
 
 
 class _TokenizerConfig(BaseModel):
-    eos_token: str | _Token
+    eos_token: str | _Token | None = None
 
 # %% ../../nbs/weights/00_model_files.ipynb #dcb46145
 Form = TypeVar("Form", bound=BaseModel)
@@ -185,6 +185,9 @@ def stop_faults(
     ['the tokenizer stops at 2 (<|im_end|>), not at 151645']
     """
     named = read_as(_TokenizerConfig, folder / "tokenizer_config.json").eos_token
+    if named is None:
+        yield "tokenizer_config.json names no eos_token; add it"
+        return
     stop = named if isinstance(named, str) else named.content
     added = read_as(_Tokenizer, folder / "tokenizer.json").added_tokens
     number = next((token.id for token in added if token.content == stop), None)

@@ -138,6 +138,8 @@ def check_survival(
     >>> check_survival(Survival(artifact="49f0", bits=4, group_size=64, layers=[layer]), least=0.5).passed
     False
     """
+    if not survival.layers:
+        return CheckResult("adapter survival", None, "the adapter changes no matrix")
     off = sorted((layer for layer in survival.layers if least and layer.off > 1 - least), key=lambda layer: -layer.off)
     if off:
         worst = tuple(f"{layer.module} keeps {layer.kept:.2f} of a change of {layer.change:.1%}" for layer in off[:5])
