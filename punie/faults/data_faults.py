@@ -69,7 +69,9 @@ def _placeholder_responses(folder: Path) -> None:
     _answer(folder, "...")
 
 
-@DATA.fault("206 of the original's 385 tool responses were reprs of result objects, which no program prints.", "content")
+@DATA.fault(
+    "206 of the original's 385 tool responses were reprs of result objects, which no program prints.", "content"
+)
 def _reprs_of_results(folder: Path) -> None:
     """Replace what code printed by the repr of a result, in five rows."""
     _answer(folder, "GitStatusResult(success=True, clean=True, file_count=0, files=[], parse_error=None)")
@@ -181,7 +183,9 @@ def _invented_coordinates(folder: Path) -> None:
     add_rows(folder, *((question, code.format(path) + end) for question, path in rows))
 
 
-@DATA.fault("73 rows promised a call, were nudged, and called: trained on every turn, they teach the promise.", "promises")
+@DATA.fault(
+    "73 rows promised a call, were nudged, and called: trained on every turn, they teach the promise.", "promises"
+)
 def _promises_without_a_call(folder: Path) -> None:
     """Add five rows that promise to look, and do not."""
     add_rows(folder, *((f"What changed in shop{n}?", "I'll check the git status of that.") for n in range(FEW)))
@@ -216,7 +220,9 @@ def _answers_off_the_topic(folder: Path) -> None:
     add_rows(folder, *((f"How do I bake pizza number {n}?", f"Bake it hot for {n + 7} minutes.") for n in range(FEW)))
 
 # %% ../../nbs/faults/01_data_faults.ipynb #4625ebdd
-@DATA.fault("write_file was called in 3 of the original's 1,159 rows, and counted as covered.", "coverage", "write_file")
+@DATA.fault(
+    "write_file was called in 3 of the original's 1,159 rows, and counted as covered.", "coverage", "write_file"
+)
 def _a_rare_tool(folder: Path) -> None:
     """Keep three of the rows that call write_file."""
 
@@ -227,7 +233,9 @@ def _a_rare_tool(folder: Path) -> None:
     edit_rows(folder, change)
 
 
-@DATA.fault("106 of the original's 1,159 rows, 9.1%, answered without a call, and nobody ran the check.", "distribution")
+@DATA.fault(
+    "106 of the original's 1,159 rows, 9.1%, answered without a call, and nobody ran the check.", "distribution"
+)
 def _few_direct_answers(folder: Path) -> None:
     """Keep one of three rows that answer without a call."""
 
@@ -263,7 +271,9 @@ def _a_prompt_that_names_the_tool(folder: Path) -> None:
     edit_rows(folder, change)
 
 
-@DATA.fault("63% of the original's validation rows had a near twin in training: few wordings made many rows.", "variety")
+@DATA.fault(
+    "63% of the original's validation rows had a near twin in training: few wordings made many rows.", "variety"
+)
 def _one_question_with_many_names(folder: Path) -> None:
     """Ask half of all questions in one wording, each for another file."""
 

@@ -28,9 +28,7 @@ Write = Callable[[Sample], str]
 
 def _write_replies(folder: Path, suite: str, write: Write | None = None, cut: bool = False) -> None:
     """Write what a model answers to each prompt of a suite; right answers by default."""
-    replies = {
-        sample.id: [write(sample)] if write else gold_replies(sample) for sample in load_suite(suite).samples
-    }
+    replies = {sample.id: [write(sample)] if write else gold_replies(sample) for sample in load_suite(suite).samples}
     write_json(folder / f"{suite}.json", {"replies": replies, "cut": cut})
 
 
@@ -109,9 +107,7 @@ def _one_constant_reply(folder: Path) -> None:
 @SCORER.fault("A call that is never reached was counted as made.", CALLING, f"{NONE}: 27 wrong_call (missing_call)")
 def _calls_in_a_dead_branch(folder: Path) -> None:
     """Answer with the right calls under a condition that is never true."""
-    _write_replies(
-        folder, CALLING, lambda s: code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    "))
-    )
+    _write_replies(folder, CALLING, lambda s: code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    ")))
 
 
 @SCORER.fault("A program that crashes earned 100%.", CALLING, f"{NONE}: 27 wrong_call (exception)")
@@ -132,7 +128,9 @@ def _calls_without_arguments(folder: Path) -> None:
     _write_replies(folder, CALLING, lambda sample: code_mode(f"print({sample.expected[0].tool}())"))
 
 
-@SCORER.fault("Nobody looked at what a program prints, which is all that a user sees.", CALLING, "1 of 27 right: 18 wrong")
+@SCORER.fault(
+    "Nobody looked at what a program prints, which is all that a user sees.", CALLING, "1 of 27 right: 18 wrong"
+)
 def _constants_instead_of_results(folder: Path) -> None:
     """Answer with the right calls, and print a sentence that was written before them."""
 
@@ -142,13 +140,17 @@ def _constants_instead_of_results(folder: Path) -> None:
     _write_replies(folder, CALLING, write)
 
 # %% ../../nbs/faults/04_scorer_faults.ipynb #7f0d268d
-@SCORER.fault("The original had no prompt that wants no call, so that calling always was right.", DIRECT, "0 of 60 right")
+@SCORER.fault(
+    "The original had no prompt that wants no call, so that calling always was right.", DIRECT, "0 of 60 right"
+)
 def _a_needless_call(folder: Path) -> None:
     """Call a tool wherever none is needed."""
     _write_replies(folder, DIRECT, lambda sample: code_mode('print(git_status("."))'))
 
 
-@SCORER.fault("Calls of other families were prose to the parser: 60 of 60 right.", DIRECT, "0 of 60 right: 60 malformed")
+@SCORER.fault(
+    "Calls of other families were prose to the parser: 60 of 60 right.", DIRECT, "0 of 60 right: 60 malformed"
+)
 def _a_foreign_call_where_none_is_wanted(folder: Path) -> None:
     """Call a tool in Mistral's form wherever none is needed."""
     call = '[TOOL_CALLS] [{"name": "git_status", "arguments": {"path": "."}}]'
@@ -179,13 +181,17 @@ def _leave_out(folder: Path, rule: Callable) -> None:
     (folder / rule.__name__).touch()
 
 
-@RULES.fault("A scorer that only looks for the call believes whatever is printed.", "require_controls", "nothing_printed")
+@RULES.fault(
+    "A scorer that only looks for the call believes whatever is printed.", "require_controls", "nothing_printed"
+)
 def _a_scorer_that_believes_output(folder: Path) -> None:
     """Leave out the rule that runs a program with other results."""
     _leave_out(folder, informed)
 
 
-@RULES.fault("A scorer that does not run a program to its end believes in one that crashes.", "require_controls", "false claim")
+@RULES.fault(
+    "A scorer that does not run a program to its end believes in one that crashes.", "require_controls", "false claim"
+)
 def _a_scorer_that_ignores_crashes(folder: Path) -> None:
     """Leave out the rule that a program must end well."""
     _leave_out(folder, ends_well)

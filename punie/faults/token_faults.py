@@ -71,9 +71,7 @@ def _a_wrong_special_token(folder: Path) -> None:
 @TOKENS.fault("A model whose stop token does not end its turns talks to the limit.", "end of turn")
 def _a_stop_token_inside_the_turn(folder: Path) -> None:
     """Stop at `<|endoftext|>`, while the template ends a turn with `<|im_end|>`."""
-    _edit_json(
-        folder / "model" / "tokenizer_config.json", lambda values: values.update({"eos_token": "<|endoftext|>"})
-    )
+    _edit_json(folder / "model" / "tokenizer_config.json", lambda values: values.update({"eos_token": "<|endoftext|>"}))
 
 
 @TOKENS.fault("A configuration that names another stop token than the tokenizer.", "stop tokens")
@@ -98,18 +96,20 @@ def _a_second_begin_token(folder: Path) -> None:
         processor = values["post_processor"]
         for form in ("single", "pair"):
             processor[form] = [{"SpecialToken": token}, *processor[form]]
-        processor["special_tokens"] = {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}}
+        processor["special_tokens"] = {
+            "<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}
+        }
 
     _edit_json(folder / "model" / "tokenizer.json", add)
 
 # %% ../../nbs/faults/03_token_faults.ipynb #f8a96be6
-@TOKENS.fault("The hybrid template began all 1,159 supervised answers with an empty `<think>` block.", "answers", "<think>")
+@TOKENS.fault(
+    "The hybrid template began all 1,159 supervised answers with an empty `<think>` block.", "answers", "<think>"
+)
 def _a_template_that_thinks(folder: Path) -> None:
     """Insert an empty `<think>` block before each answer."""
     start = "<|im_start|>{{ message.role }}\n"
-    _edit_template(
-        folder, start, start + "{% if message.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}"
-    )
+    _edit_template(folder, start, start + "{% if message.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}")
 
 
 @TOKENS.fault("A template that trims answers trains another text than the row holds.", "answers")
@@ -118,7 +118,9 @@ def _a_template_that_strips(folder: Path) -> None:
     _edit_template(folder, "{{ message.content }}", "{{ message.content[:50] }}")
 
 
-@TOKENS.fault("A template that opens an answer in another way when it generates serves what was never trained.", "served prompts")
+@TOKENS.fault(
+    "A template that opens an answer in another way when it generates serves what was never trained.", "served prompts"
+)
 def _a_template_with_two_openings(folder: Path) -> None:
     """Open the answer that is generated with a thought."""
     opening = "{% if add_generation_prompt %}<|im_start|>assistant\n"
