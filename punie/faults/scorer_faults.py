@@ -58,7 +58,7 @@ SCORER = Bench("scorer", _write_gold, _judge_replies)
 def _program(sample: Sample) -> str:
     return "\n".join(gold_code(call) for call in sample.expected)
 
-# %% ../../nbs/faults/04_scorer_faults.ipynb #069cfff2
+# %% ../../nbs/faults/04_scorer_faults.ipynb #6497a66e
 NONE = "0 of 27 right"
 
 
@@ -74,7 +74,7 @@ def _an_echo(folder: Path) -> None:
     _write_replies(folder, CALLING, lambda sample: sample.question)
 
 
-@SCORER.fault("A reply that never came counted as a model's failure to call.", CALLING, f"{NONE}: 27 abstained (empty)")
+@SCORER.fault("An empty reply is no answer.", CALLING, f"{NONE}: 27 abstained (empty)")
 def _an_empty_reply(folder: Path) -> None:
     """Answer nothing."""
     _write_replies(folder, CALLING, lambda sample: "")
@@ -86,12 +86,12 @@ def _a_call_in_another_format(folder: Path) -> None:
     _write_replies(folder, CALLING, lambda s: f'<functioncall> {{"name": "{s.expected[0].tool}", "arguments": {{}}}}')
 
 
-@SCORER.fault("The parser took unfinished code for code.", CALLING, f"{NONE}: 27 malformed (truncated)")
+@SCORER.fault("The original's expression accepted code without its end.", CALLING, f"{NONE}: 27 malformed (truncated)")
 def _a_reply_cut_off(folder: Path) -> None:
     """Answer right, but say that the limit of tokens ended the reply."""
     _write_replies(folder, CALLING, lambda sample: code_mode(_program(sample)), cut=True)
 
-# %% ../../nbs/faults/04_scorer_faults.ipynb #2ad2b38b
+# %% ../../nbs/faults/04_scorer_faults.ipynb #a40f84d3
 @SCORER.fault("A tool named in a comment earned 100%.", CALLING, f"{NONE}: 27 wrong_call (missing_call)")
 def _a_call_in_a_comment(folder: Path) -> None:
     """Answer with a program whose calls are comments."""
@@ -104,7 +104,7 @@ def _one_constant_reply(folder: Path) -> None:
     _write_replies(folder, CALLING, lambda sample: code_mode(f"print({', '.join(map(repr, sample.tools))})"))
 
 
-@SCORER.fault("A call that is never reached was counted as made.", CALLING, f"{NONE}: 27 wrong_call (missing_call)")
+@SCORER.fault("A call that is never reached earned 100%.", CALLING, f"{NONE}: 27 wrong_call (missing_call)")
 def _calls_in_a_dead_branch(folder: Path) -> None:
     """Answer with the right calls under a condition that is never true."""
     _write_replies(folder, CALLING, lambda s: code_mode("if len([]) > 1:\n    " + _program(s).replace("\n", "\n    ")))
@@ -139,7 +139,7 @@ def _constants_instead_of_results(folder: Path) -> None:
 
     _write_replies(folder, CALLING, write)
 
-# %% ../../nbs/faults/04_scorer_faults.ipynb #7f0d268d
+# %% ../../nbs/faults/04_scorer_faults.ipynb #44e9e2a7
 @SCORER.fault(
     "The original had no prompt that wants no call, so that calling always was right.", DIRECT, "0 of 60 right"
 )
@@ -149,7 +149,7 @@ def _a_needless_call(folder: Path) -> None:
 
 
 @SCORER.fault(
-    "Calls of other families were prose to the parser: 60 of 60 right.", DIRECT, "0 of 60 right: 60 malformed"
+    "Calls of other families were prose to the parser, and counted as right.", DIRECT, "0 of 60 right: 60 malformed"
 )
 def _a_foreign_call_where_none_is_wanted(folder: Path) -> None:
     """Call a tool in Mistral's form wherever none is needed."""
