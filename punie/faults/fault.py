@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Inject', 'Fault', 'Bench', 'judge_folder', 'words_of', 'clean_input', 'CleanRun', 'clean_run', 'Found', 'try_fault']
 
-# %% ../../nbs/faults/00_fault.ipynb #d1aa3c23
+# %% ../../nbs/faults/00_fault.ipynb #25631b03
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from traceback import extract_tb
 from typing import Literal
 
 from ..check_results import CheckResult
-from ..settings import PunieError
+from ..settings import PunieError, load_settings
 
 # %% ../../nbs/faults/00_fault.ipynb #bc9c6d88
 Inject = Callable[[Path], None]
@@ -77,15 +78,25 @@ class Bench:
 
         return add
 
-# %% ../../nbs/faults/00_fault.ipynb #d0e7215f
+# %% ../../nbs/faults/00_fault.ipynb #971c71f2
+_TEMPORARY = "|".join(rf"{re.escape(str(place))}/[\w.-]+" for place in (Path(gettempdir()).resolve(), gettempdir()))
+
+
 def judge_folder(bench: Bench, folder: Path) -> list[CheckResult]:
     """Run a bench's command on a folder; an error is a failed result with the name of the function that raised it."""
     try:
         results = bench.judge(folder)
     except PunieError as error:
         results = [CheckResult(extract_tb(error.__traceback__)[-1].name, False, str(error))]
-    here = [replace(each, message=each.message.replace(str(folder), ".")) for each in results]
-    return [replace(each, worst=tuple(place.replace(str(folder), ".") for place in each.worst)) for each in here]
+    return [
+        replace(each, message=_without_paths(each.message), worst=tuple(map(_without_paths, each.worst)))
+        for each in results
+    ]
+
+
+def _without_paths(text: str) -> str:
+    """Write `.` for temporary folders and for the checkout, which are other ones each time."""
+    return re.sub(_TEMPORARY, ".", text).replace(str(load_settings().root), ".")
 
 
 def words_of(result: CheckResult) -> str:
