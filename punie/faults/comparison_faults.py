@@ -54,7 +54,7 @@ def _set(folder: Path, **values: Any) -> None:
     """Let the second run have been asked under another condition."""
     _edit(folder, lambda records: [record.model_copy(update=values) for record in records])
 
-# %% ../../nbs/faults/08_comparison_faults.ipynb #0a4fbf94
+# %% ../../nbs/faults/08_comparison_faults.ipynb #86f58ed6
 @COMPARISON.fault(
     "One artifact at 2 tokens and at 512 was better by 91.7 points.", "require_comparable", "max_tokens (8 against 512)"
 )
@@ -92,7 +92,7 @@ def _other_stop_tokens(folder: Path) -> None:
 
 
 @COMPARISON.fault("Phases with different system prompts were compared.", "require_comparable", "system")
-def _another_system_prompt(folder: Path) -> None:
+def _asked_under_another_system_prompt(folder: Path) -> None:
     """Let the second run have been asked under another system prompt."""
     _set(folder, system="c3d4" * 16)
 

@@ -6,8 +6,9 @@
 __all__ = ['BENCHES', 'all_faults', 'find_faults', 'try_faults', 'clean_runs', 'count_found', 'faults_table', 'clean_table',
            'fault_section', 'make_faults_page']
 
-# %% ../../nbs/faults/09_gallery.ipynb #54c62b03
+# %% ../../nbs/faults/09_gallery.ipynb #e0a6ee82
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -120,20 +121,19 @@ def fault_section(found: Found) -> Html:
     ]
     return Html("".join(parts))
 
-# %% ../../nbs/faults/09_gallery.ipynb #5a6ffa00
-def make_faults_page() -> Path:
-    """Try every fault in a notebook, and publish it as a page; return its path."""
+# %% ../../nbs/faults/09_gallery.ipynb #1b2a08bd
+def make_faults_page() -> tuple[Path, int]:  # its path, and the number of faults that got through
+    """Try every fault in a notebook, and publish it as a page."""
     folder, notebook = load_settings().reports / "faults", load_settings().root / "nbs" / "faults.ipynb"
     done = execute(notebook.name, {"names": []}, folder / "report.ipynb")
-    sentence = next(
-        (output["text"].strip() for each in done.cells for output in each.get("outputs", []) if "text" in output), ""
-    )
+    said = [output["text"].strip() for each in done.cells for output in each.get("outputs", []) if "text" in output]
     card = Card(
         kind="faults",
         name=folder.name,
         title="The gallery of faults",
         made=utc_now()[:10],
         source=sha256_text(f"{sha256_files([notebook])} {code_hash()}"),
-        sentence=sentence,
+        sentence=said[0],
     )
-    return publish(done, card, folder)
+    missed = re.search(r"(\d+) missed", said[0])
+    return publish(done, card, folder), int(missed[1]) if missed else 0
