@@ -121,11 +121,13 @@ def fault_section(found: Found) -> Html:
     ]
     return Html("".join(parts))
 
-# %% ../../nbs/faults/09_gallery.ipynb #1b2a08bd
+# %% ../../nbs/faults/09_gallery.ipynb #8f09b089
 def make_faults_page() -> tuple[Path, int]:  # its path, and the number of faults that got through
     """Try every fault in a notebook, and publish it as a page."""
     folder, notebook = load_settings().reports / "faults", load_settings().root / "nbs" / "faults.ipynb"
-    done = execute(notebook.name, {"names": []}, folder / "report.ipynb")
+    kept = load_settings().runs / "faults" / "report.ipynb"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    done = execute(notebook.name, {"names": []}, kept)
     said = [output["text"].strip() for each in done.cells for output in each.get("outputs", []) if "text" in output]
     card = Card(
         kind="faults",
