@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['CALLING', 'DIRECT', 'Write', 'SCORER', 'NONE', 'RULES']
 
-# %% ../../nbs/faults/04_scorer_faults.ipynb #7a9c7f91
+# %% ../../nbs/faults/04_scorer_faults.ipynb #1c91695f
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 
 from ..agent.prompt_utils import code_mode
 from ..check_results import CheckResult
@@ -162,7 +163,7 @@ def _half_a_tag_where_none_is_wanted(folder: Path) -> None:
     """Answer with the beginning of a call wherever none is needed."""
     _write_replies(folder, DIRECT, lambda sample: "<tool_call>\n<function=exec")
 
-# %% ../../nbs/faults/04_scorer_faults.ipynb #c1ddf99a
+# %% ../../nbs/faults/04_scorer_faults.ipynb #9d016a54
 _RULES = {rule.__name__: rule for rule in (sound, ends_well, all_made, nothing_else, shown, informed)}
 
 
@@ -177,7 +178,7 @@ def _judge_scorer(folder: Path) -> list[CheckResult]:
 RULES = Bench("rules", lambda folder: None, _judge_scorer)
 
 
-def _leave_out(folder: Path, rule: Callable) -> None:
+def _leave_out(folder: Path, rule: FunctionType) -> None:
     (folder / rule.__name__).touch()
 
 
