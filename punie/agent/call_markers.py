@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FORMS', 'CallForm', 'Quotation', 'quotations', 'Marked', 'find_marker', 'may_call']
 
-# %% ../../nbs/agent/09_call_markers.ipynb #65cfdb85
+# %% ../../nbs/agent/09_call_markers.ipynb #923b7138
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -70,7 +70,7 @@ FORMS: dict[str, CallForm] = {
         CallForm(
             "harmony",
             "harmony's commentary channel",
-            r"<\|channel\|>\s*\w+\s+to=|<\|(?:call|constrain)\|>|\bto=functions\.\w",
+            r"<\|channel\|>\s*\w+\s+to=|<\|(?:call|constrain)\|>|(?<=\bto)=functions\.\w",
             '<|channel|>commentary to=functions.git_log <|constrain|>json<|message|>{"path": "."}<|call|>',
         ),
         CallForm(
@@ -135,10 +135,16 @@ FORMS: dict[str, CallForm] = {
         CallForm("qwen_agent", "Qwen-Agent's ✿FUNCTION✿", r"✿(?:FUNCTION|ARGS)✿", "✿FUNCTION✿: git_log\n✿ARGS✿: {}"),
         CallForm(
             "react",
-            "ReAct's Action and Action Input",
-            r"^\W{0,4}Action\W{1,4}[^\n]+\n+\W{0,4}Action Input\b|^\W{0,4}Action\W{1,4}A_TOOL\W*$"
+            "ReAct's Action Input",
+            r"Action Input\W{0,4}:",
+            'Thought: git_log would help.\nAction: look at the log\nAction Input: {"path": "."}',
+        ),
+        CallForm(
+            "labelled",
+            "a label before a tool's name",
+            r"^\W{0,4}Action\W{1,4}A_TOOL\W*$"
             r"|^\W{0,4}(?:Tool|Function)(?: call)?\W{1,4}A_TOOL\W{0,4}\n+\W{0,4}(?:Args|Arguments|Input|Parameters)\b",
-            'Thought: I look at the log.\nAction: git_log\nAction Input: {"path": "."}',
+            "Tool: git_log\nArguments: path is .",
         ),
         CallForm("functionary", "Functionary's >>>", r"^>>> ?A_TOOL[ \t]*$", '>>>git_log\n{"path": "."}'),
         CallForm(
@@ -148,12 +154,17 @@ FORMS: dict[str, CallForm] = {
             "<git_log><path>.</path></git_log>",
         ),
         CallForm(
+            "json_call",
+            "JSON with a name and arguments",
+            r"[\"']name[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input)[\"']\s*:",
+            '{"name": "git_log", "parameters": {"path": "."}}',
+        ),
+        CallForm(
             "named",
             "JSON that names a tool",
             r"[\"'](?:name|tool|tool_name|function|function_name|action|recipient_name)[\"']\s*:\s*[\"']A_TOOL[\"']"
-            r"|[\"']name[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input)[\"']\s*:"
             r"|^A_TOOL\s*[(:]?\s*\{\s*[\"'}]|\A\s*\{\s*\"code\"\s*:",
-            '{"name": "git_log", "parameters": {"path": "."}}',
+            '{"tool": "git_log", "args": {"path": "."}}',
         ),
         CallForm("bare", "Python without the wrapper", r"A_TOOL\s*\(", '[git_log(path=".")]'),
         CallForm("fenced", "Python in a fence", r"A_TOOL\s*\(", '```python\nprint(git_log("."))\n```'),
@@ -197,24 +208,39 @@ def _unquoted(text: str) -> str:
 
     return _QUOTED.sub(blank, text)
 
-# %% ../../nbs/agent/09_call_markers.ipynb #ffbd6700
-_HINT = re.compile(r"[<\[{✿]|to=functions|Action|(?:```|~~~)[ \t]*[tfe]")
+# %% ../../nbs/agent/09_call_markers.ipynb #9fc2154e
+_SEARCHED = [form for form in FORMS.values() if not form.read and form.name not in ("bare", "fenced")]
+_ANY_NAME = [form for form in _SEARCHED if "A_TOOL" not in form.marker]
+
+
+def _alternation(forms: Iterable[CallForm], tool: str = "") -> str:
+    return "|".join(f"(?P<{form.name}>{form.marker.replace('A_TOOL', tool)})" for form in forms)
+
+
+_CONTROL = re.compile(rf"(?=[<\[`~✿=A\"'])(?:{_alternation(_ANY_NAME)})")  # what these markers begin with
 
 
 class _Patterns(NamedTuple):
+    names: tuple[str, ...]
     name: re.Pattern[str]
     call: re.Pattern[str]  # the beginning of a Python call
-    marker: re.Pattern[str]
+    named: re.Pattern[str]  # the markers that hold the name of a tool
 
 
 @lru_cache(maxsize=64)
 def _patterns(tools: Registry) -> _Patterns:
-    name = "|".join(map(re.escape, (*tools, "execute_code")))
-    tool = rf"(?:\b\w+\.)?\b(?:{name})\b"
-    searched = [form for form in FORMS.values() if not form.read and form.name not in ("bare", "fenced")]
-    marker = "|".join(f"(?P<{form.name}>{form.marker.replace('A_TOOL', tool)})" for form in searched)
-    call = FORMS["bare"].marker.replace("A_TOOL", rf"\b(?:{name})")
-    return _Patterns(re.compile(rf"\b(?:{name})\b"), re.compile(call), re.compile(marker, re.MULTILINE))
+    names = (*tools, "execute_code")
+    name = rf"\b(?:{'|'.join(map(re.escape, names))})\b"
+    named = _alternation((form for form in _SEARCHED if form not in _ANY_NAME), rf"(?:\b\w+\.)?{name}")
+    call = FORMS["bare"].marker.replace("A_TOOL", name)
+    return _Patterns(names, re.compile(name), re.compile(call), re.compile(named, re.MULTILINE))
+
+
+def _first(text: str, tools: Registry) -> re.Match[str] | None:
+    """Find the first marker, quoted or not."""
+    names, _, _, named = _patterns(tools)
+    found = [_CONTROL.search(text), named.search(text) if any(name in text for name in names) else None]
+    return min(filter(None, found), key=re.Match.start, default=None)
 
 
 class Marked(NamedTuple):
@@ -235,17 +261,17 @@ def find_marker(
     >>> find_marker('Sure. [TOOL_CALLS]git_log[ARGS]{"path": "."}', TOOLS)
     Marked(start=6, form='mistral', tool='git_log')
     """
-    name, _, marker = _patterns(tools)
-    if not (_HINT.search(text) or name.search(text)) or not (found := marker.search(text)):
+    name, found = _patterns(tools).name, _first(text, tools)
+    if found is None:
         return None
     start, quoted = found.start(), list(quotations(text))
     if quoted and quoted[0].alone:
         start = 0
     elif quoted:
-        found = marker.search(_unquoted(text))
+        found = _first(_unquoted(text), tools)
         start = found.start() if found else len(text)
         for each in quoted:
-            if each.start < start and name.search(each.code) and (inside := marker.search(each.code)):
+            if each.start < start and name.search(each.code) and (inside := _first(each.code, tools)):
                 found, start = inside, each.start
                 break
     if found is None:
@@ -261,4 +287,5 @@ def may_call(text: str, tools: Registry) -> bool:
     >>> may_call("Then print(git_log('.')).", TOOLS), may_call("git_log shows commits (all).", TOOLS)
     (True, False)
     """
-    return "(" in text and bool(_patterns(tools).call.search(text))
+    names, _, call, _ = _patterns(tools)
+    return "(" in text and any(name in text for name in names) and bool(call.search(text))

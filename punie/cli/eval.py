@@ -267,9 +267,13 @@ def compare_runs(
     from punie.evals.measured import read_run
     from punie.evals.scores import save_figure
     from punie.files import write_json
+    from punie.phases.finished import load_finished
 
     allowed = read_across(across)
-    with console.status("reading outcomes"):
+    with console.status("reading outcomes, and scoring them again"):
+        for folder in {place for name in runs for place in (find_run(name), *find_run(name).glob("seed*"))}:
+            if (folder / "registration.json").exists():
+                load_finished(folder)
         measured = [read_run(find_run(name)) for name in runs]
         if len(runs) == 1:
             measured = [read_run(find_run(runs[0]), base=True), *measured]

@@ -64,6 +64,7 @@ def _advance_with_bars(run: "Run", start: str | None, until: str | None) -> None
         TimeRemainingColumn,
     )
 
+    from punie.files import read_json
     from punie.phases.pipeline import advance
     from punie.phases.stage_functions import STAGES
 
@@ -83,6 +84,9 @@ def _advance_with_bars(run: "Run", start: str | None, until: str | None) -> None
             bars.start_task(tasks[stage])
             bars.update(tasks[stage], completed=share, note=note)
             bars.update(whole, note=stage)
+            if stage == "headroom" and share == 1 and run.path("headroom.json").exists():
+                for fault in read_json(run.path("headroom.json")):
+                    bars.console.print(f"[yellow]{fault}[/]")
 
         advance(run, notify, start, until)
         bars.update(whole, total=1.0, completed=1.0)
@@ -131,8 +135,8 @@ def run(
 ) -> None:
     """Run a phase from its data to its verdict and page, or continue it where it stopped.
 
-    Stages: preflight, check, register, train, fuse, quantize, evaluate, verdict. A knob that is changed with --set
-    makes a separate run, beside the phase's.
+    Stages: preflight, check, register, headroom, train, fuse, quantize, evaluate, verdict. A knob that is changed with
+    --set makes a separate run, beside the phase's.
 
     Examples: `punie run tiny`, `punie run tiny --seed 1 --set lora.rank=4`, `punie run tiny --until check`,
     `punie run tiny --until register --commit`, `punie run tiny --from evaluate`

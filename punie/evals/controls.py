@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Policy', 'ExpectedScore', 'RIGHT', 'NEEDLESS', 'UNSAID', 'CONTROLS', 'NO_ROOM', 'IDLE', 'Control', 'ControlRow',
-           'ControlReport', 'run_controls', 'headroom_faults', 'read_controls', 'require_controls']
+           'ControlReport', 'run_controls', 'idle_share', 'headroom_faults', 'read_controls', 'require_controls']
 
 # %% ../../nbs/evals/20_controls.ipynb #ac8f9fb0
 import html
@@ -25,7 +25,7 @@ from .dialogue import gold_code, gold_replies
 from .expected import Part
 from .floor import Floor, floor
 from .reply_rules import Outcome, Reason
-from .scoring import Rules, keyword_score, score_many
+from .scoring import Rules, keyword_score, score_many, score_replies
 from .statistics import Share
 from .suites import Sample, Suite
 from ..files import read_json
@@ -402,22 +402,35 @@ def run_controls(
 NO_ROOM, IDLE = 0.99, 0.10  # shares
 
 
+def idle_share(suite: Suite) -> float:
+    """Compute the share of a suite's prompts on which doing nothing is right.
+
+    >>> from punie.evals.suites import load_suite
+    >>> idle_share(load_suite("abstain_60"))
+    0.0
+    """
+    scores = [score_replies(sample, [""]) for sample in suite.samples]
+    return sum(score.outcome == "correct" for score in scores) / len(scores)
+
+
 def headroom_faults(
-    report: ControlReport,
+    suite: str,
     base: Share,  # of the suite's prompts that the untrained base has right
+    idle: float,  # share of its prompts on which doing nothing is right
 ) -> list[str]:
     """Say why a suite cannot show that tuning helped; empty where it can.
 
     >>> from punie.evals.statistics import share
-    >>> headroom_faults(ControlReport(suite="dev", rows=[]), share(27, 27))
+    >>> headroom_faults("dev", share(5, 27), idle=0.2)
+    ['Doing nothing is right on 20% of dev.']
+    >>> headroom_faults("dev", share(27, 27), idle=0.0)
     ['The untrained base has 100.0% (27/27) of dev, which cannot be told from all.']
     """
     faults = []
     if base.high >= NO_ROOM:
-        faults.append(f"The untrained base has {base} of {report.suite}, which cannot be told from all.")
-    idle = next((row for row in report.rows if row.control == "nothing"), None)
-    if idle and (share := idle.outcomes.get("correct", 0) / idle.samples) > IDLE:
-        faults.append(f"Doing nothing is right on {share:.0%} of {report.suite}.")
+        faults.append(f"The untrained base has {base} of {suite}, which cannot be told from all.")
+    if idle > IDLE:
+        faults.append(f"Doing nothing is right on {idle:.0%} of {suite}.")
     return faults
 
 
@@ -434,12 +447,11 @@ def require_controls(suite: Suite, rules: Rules = Rules()) -> ControlReport:
 
     >>> from punie.evals.suites import load_suite
     >>> len(require_controls(load_suite("abstain_60")).rows)
-    47
+    49
     """
-    report = run_controls(suite, rules).model_copy(update={"floor": floor(suite)})
-    failed = [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]
+    report = run_controls(suite, rules)
     if not report.rows:
         raise GateFailed(f"no control applies to the suite {suite.name}; a suite needs samples")
-    if failed:
+    if failed := [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]:
         raise GateFailed(f"the scorer fails {len(failed)} of {len(report.rows)} controls on {suite.name}; {failed[0]}")
-    return report
+    return report.model_copy(update={"floor": floor(suite)})

@@ -30,6 +30,7 @@ from ..training.tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/evals/14_records.ipynb #aa09c065
 SCORER = (
+    "punie.agent.call_markers",
     "punie.agent.interpreter",
     "punie.agent.made_results",
     "punie.agent.registry",

@@ -127,7 +127,7 @@ def cluster_interval(
 
     >>> low, high = cluster_interval({"read_file": [1, 1, 1], "git_log": [0, 0, 0], "hover": [1, 0, 1]})
     >>> round(low, 2), round(high, 2), cluster_interval({"read_file": [1, 1, 1]})
-    (0.07, 0.97, None)
+    (0.05, 0.97, None)
     """
     if len(values) < 2:
         return None

@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['PHASE', 'SUITE', 'UPDATES', 'BEFORE', 'TRAINING', 'RERUN', 'write_run', 'run_folder_in', 'edit_phase', 'forge']
 
-# %% ../../nbs/faults/05_training_faults.ipynb #1fab52d4
+# %% ../../nbs/faults/05_training_faults.ipynb #97849e26
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import numpy as np
@@ -39,7 +41,7 @@ from punie.training.checks import (
 from ..weights.fusion import fuse, quantize
 from ..weights.survival import check_survival, measure_survival
 
-# %% ../../nbs/faults/05_training_faults.ipynb #af94da8b
+# %% ../../nbs/faults/05_training_faults.ipynb #f3a33718
 PHASE, SUITE = "smoke", "phase33_27"
 UPDATES = {"updates": 12, "batch_size": 1, "accumulation": 1, "learning_rate": 1e-3, "eval_every": 6}
 
@@ -49,11 +51,19 @@ def _write_phase(folder: Path) -> None:
     write_miniature(load_spec(PHASE), folder, "data/models/tiny", {"lora": UPDATES, "gates": gates})
 
 
+@cache
+def _trained() -> TemporaryDirectory:
+    """Make the run once in a process; it is removed when the process ends."""
+    kept = TemporaryDirectory(prefix="punie-run-")
+    _write_phase(Path(kept.name))
+    with inside(Path(kept.name)), patch("punie.phases.pipeline.StageProcess", StagesHere):  # no process for each stage
+        advance(open_run(PHASE))
+    return kept
+
+
 def write_run(folder: Path) -> None:
     """Write a small run, trained, quantized, evaluated and judged for real."""
-    _write_phase(folder)
-    with inside(folder), patch("punie.phases.pipeline.StageProcess", StagesHere):  # no process for each stage
-        advance(open_run(PHASE))
+    shutil.copytree(_trained().name, folder, dirs_exist_ok=True)
 
 
 def run_folder_in(folder: Path) -> Path:

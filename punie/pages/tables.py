@@ -157,9 +157,9 @@ def controls_table(reports: Sequence[ControlReport]) -> Html:
     return fold(f"{passed} of {len(rows)} controls scored as expected", table(header, rows))
 
 
-def _control_share(report: ControlReport, control: str) -> str:
+def _control_share(report: ControlReport, control: str) -> float:
     row = next((row for row in report.rows if row.control == control), None)
-    return f"{row.outcomes.get('correct', 0) / row.samples:.1%}" if row else ""
+    return row.outcomes.get("correct", 0) / row.samples if row else 0.0
 
 
 def headroom_table(results: Results, reports: Sequence[ControlReport]) -> Html:
@@ -168,9 +168,9 @@ def headroom_table(results: Results, reports: Sequence[ControlReport]) -> Html:
     for report in reports:
         base, best = results.summary("base", report.suite).overall, report.floor
         constant = [f"{best.share:.1%}", textwrap.shorten(best.reply, 120)] if best else ["", ""]
-        gold = _control_share(report, "gold")
-        note = " ".join(headroom_faults(report, base))
-        rows.append([report.suite, _control_share(report, "nothing"), *constant, base, base.interval, gold, note])
+        idle, gold = (_control_share(report, control) for control in ("nothing", "gold"))
+        note = " ".join(headroom_faults(report.suite, base, idle))
+        rows.append([report.suite, f"{idle:.1%}", *constant, base, base.interval, f"{gold:.1%}", note])
     header = ["suite", "doing nothing", "best constant reply", "the reply", "untrained base", "95% interval", "gold"]
     return table([*header, ""], rows)
 

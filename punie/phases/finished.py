@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['run_folder', 'run_name', 'set_options', 'run_command', 'ladder_command', 'open_registered', 'open_finished',
-           'Results', 'load_results', 'load_finished']
+           'Results', 'load_results', 'load_finished', 'judged_verdict']
 
 # %% ../../nbs/phases/17_finished.ipynb #21175062
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..check_results import CheckResult
 from ..evals.records import Record
 from ..evals.runner import Summary, summarize
-from ..files import read_json, write_json
+from ..files import read_json, sha256_files, write_json
 from .judgement import Judgement, judge_run
 from .manifest import evidence_names, read_manifest, require_files
 from .registration import Registration, read_registration, utc_now
@@ -191,3 +192,17 @@ def load_results(run: Run) -> Results:
 def load_finished(folder: Path) -> Results:
     """Load what a finished run left. Raises `PunieError` as `open_finished` and `load_results` do."""
     return load_results(open_finished(folder))
+
+
+def judged_verdict(folder: Path) -> Verdict:
+    """Give the verdict on a finished run; a run whose files are the same is judged once in a process.
+
+    Raises `PunieError` as `load_finished` does.
+    """
+    run = open_finished(folder)
+    return _judged_once(run.folder, sha256_files([folder / name for name in evidence_names(read_manifest(folder))]))
+
+
+@lru_cache(maxsize=256)
+def _judged_once(folder: Path, files: str) -> Verdict:
+    return load_finished(folder).verdict

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from ..files import read_json, read_text, write_text
 from . import manifest
-from .finished import open_finished, open_registered, set_options
+from .finished import judged_verdict, open_registered, set_options
 from .manifest import evidence_names, read_manifest
 from .pipeline import stage_key
 from .registration import code_hash, gather_inputs, read_registration, require_registered
@@ -26,7 +26,6 @@ from .run import folder_name
 from .spec import load_spec
 from .stage_functions import STAGES
 from .toml_keys import parse_overrides
-from .verdict import read_verdict
 from ..settings import GateFailed, PunieError, load_settings
 
 # %% ../../nbs/phases/21_sweep.ipynb #86de7082
@@ -102,7 +101,7 @@ class Cell:
             run = open_registered(self.folder)
             inputs = gather_inputs(spec, self.seed, models=run.inputs)
             require_registered(read_registration(run.path("registration.json")), inputs, run.folder, spec)
-            verdict, stages = read_verdict(open_finished(self.folder).path("verdict.json")), read_manifest(self.folder)
+            verdict, stages = judged_verdict(self.folder), read_manifest(self.folder)
         except GateFailed as error:
             return "refused", str(error)
         except PunieError:
