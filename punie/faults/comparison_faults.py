@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMPARISON']
 
-# %% ../../nbs/faults/08_comparison_faults.ipynb #6a275c60
+# %% ../../nbs/faults/08_comparison_faults.ipynb #f60500a3
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +17,12 @@ from ..evals.measured import read_run
 from ..evals.records import Record, read_records, write_records
 from .fault import Bench
 from .run_faults import write_phase_with_suite
-from .training_faults import PHASE
-from ..files import read_json, write_json
+from .training_faults import PHASE, SUITE
+from ..files import read_json, read_jsonl, write_json, write_jsonl
 from ..phases.example import write_example
 from ..phases.miniature import inside
 
-# %% ../../nbs/faults/08_comparison_faults.ipynb #9c9c5e4b
+# %% ../../nbs/faults/08_comparison_faults.ipynb #22f3194b
 def _write_two(folder: Path) -> None:
     write_phase_with_suite(folder)
     with inside(folder):
@@ -35,7 +35,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _judge_two(folder: Path) -> list[CheckResult]:
-    compared = compare([read_run(each) for each in _folders(folder)])
+    with inside(folder):
+        compared = compare([read_run(each) for each in _folders(folder)])
     return [
         CheckResult("difference", each.answer == "PASS", f"{each.answer}: {each.sentence}") for each in compared.all
     ]
@@ -54,7 +55,7 @@ def _set(folder: Path, **values: Any) -> None:
     """Let the second run have been asked under another condition."""
     _edit(folder, lambda records: [record.model_copy(update=values) for record in records])
 
-# %% ../../nbs/faults/08_comparison_faults.ipynb #86f58ed6
+# %% ../../nbs/faults/08_comparison_faults.ipynb #527d6184
 @COMPARISON.fault(
     "One artifact at 2 tokens and at 512 was better by 91.7 points.", "require_comparable", "max_tokens (8 against 512)"
 )
@@ -91,19 +92,21 @@ def _other_stop_tokens(folder: Path) -> None:
     _set(folder, stop=("<|im_end|>", "<think>"))
 
 
-@COMPARISON.fault("Phases with different system prompts were compared.", "require_comparable", "system")
+@COMPARISON.fault("Phases with different system prompts were compared.", "score_again", "another system")
 def _asked_under_another_system_prompt(folder: Path) -> None:
     """Let the second run have been asked under another system prompt."""
     _set(folder, system="c3d4" * 16)
 
 
-@COMPARISON.fault("Scores of an older scorer were set beside those of a newer one.", "require_comparable", "scorer")
-def _another_scorer(folder: Path) -> None:
-    """Let the second run have been scored by another scorer."""
-    _set(folder, scorer="c3d4" * 16)
+@COMPARISON.fault("A record of an older scorer excuses any outcome.", "difference", "CANNOT TELL")
+def _outcomes_of_another_scorer(folder: Path) -> None:
+    """Let two replies of the second run be right, and write `correct` over all, by a scorer that does not exist."""
+    with inside(folder):
+        write_example(PHASE, 1, 2)
+    _set(folder, outcome="correct", reason="match", scorer="c3d4" * 16)
 
 
-@COMPARISON.fault("A question can be made easier under the same id.", "require_comparable", "questions")
+@COMPARISON.fault("A question can be made easier under the same id.", "score_again", "another question")
 def _reworded_questions(folder: Path) -> None:
     """Let the second run have been asked in other words, under the same ids."""
 
@@ -145,24 +148,19 @@ def _an_artifact_against_itself(folder: Path) -> None:
     _edit(folder, change)
     write_json(_folders(folder)[1] / "verdict.json", second | {"artifact": first["artifact"]})
 
-# %% ../../nbs/faults/08_comparison_faults.ipynb #bee42e38
+# %% ../../nbs/faults/08_comparison_faults.ipynb #2868522d
 @COMPARISON.fault("Gains within one wording were counted as so many gains.", "difference", "CANNOT TELL")
 def _luck_shared_within_a_template(folder: Path) -> None:
-    """Give fourteen of the prompts one template, and let the runs differ in these alone."""
-    for seed in (0, 1):
-
-        def change(records: list[Record], seed: int = seed) -> list[Record]:
-            shown = [record.sample for record in records][:14]
-            return [
-                each.model_copy(
-                    update={"template": "one wording", "outcome": "correct" if seed else "wrong_call"}
-                    if each.sample in shown
-                    else {"outcome": "correct"}
-                )
-                for each in records
-            ]
-
-        _edit(folder, change, seed)
+    """Let fourteen prompts of the suite be one wording, and let the second run be right in these alone."""
+    path = folder / "data" / "suites" / f"{SUITE}.jsonl"
+    samples = [sample for _, sample in read_jsonl(path)]
+    for sample in samples[:14]:
+        sample["template"] = "one wording"
+    write_jsonl(path, samples)
+    shutil.rmtree(folder / "runs")
+    with inside(folder):
+        for seed, right in ((0, 0), (1, 14)):
+            write_example(PHASE, seed, right)
 
 
 @COMPARISON.fault(
