@@ -32,10 +32,11 @@ WINGS = {
     "evals": "From prompts to outcomes",
     "phases": "From a question to a verdict",
     "pages": "What readers see",
+    "faults": "Ways to be fooled, each tried on its gate",
     "cli": "The command line",
     "use": "Notebooks to run",
 }
-FIRST, LAST = ("tour", "index", "glossary"), ("phase", "ask", "compare")  # notebooks without a number
+FIRST, LAST = ("tour", "index", "glossary"), ("phase", "ask", "compare", "faults")  # notebooks without a number
 
 
 def wing_of(notebook: Path) -> str:
