@@ -92,6 +92,7 @@ def verify(
     Examples: `punie verify tiny`, `punie verify reports/tiny`, `punie verify reports/tiny --rerun 20`
     """
     from punie.check_results import failures_first
+    from punie.faults.gallery import verify_faults
     from punie.pages.verify import verify_page, verify_run
     from punie.phases.finished import open_finished, run_folder
 
@@ -100,7 +101,9 @@ def verify(
         place = Path(name)
         folder = place.parent if place.name == "index.html" else place
         with console.status(f"verifying {name}"):
-            if (folder / "card.json").exists():
+            if folder.name == "faults" and (folder / "card.json").exists():
+                found = verify_faults(folder, rerun)
+            elif (folder / "card.json").exists():
                 found = verify_page(folder, rerun, history)
             else:
                 found = verify_run(open_finished(run_folder(name)), rerun)

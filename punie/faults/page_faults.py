@@ -82,7 +82,7 @@ def _write_page(folder: Path) -> None:
     write_run(folder)
     with inside(folder):
         run = open_finished(run_folder_in(folder))
-        write_text(registered_path(PHASE, "seed0"), read_text(run.path("registration.json")))
+        write_text(registered_path(folder / "reports", f"{PHASE}/seed0"), read_text(run.path("registration.json")))
         _git(folder, "init", "-q")
         _git(folder, "add", "reports")
         _git(folder, "commit", "-qm", "Register")
