@@ -70,7 +70,8 @@ def category_bars(
         left, label = names.index(name) - 0.45, "" if number else "criterion"
         axes.hlines(criteria[name], left, left + 0.9, color="black", linewidth=2, zorder=3, label=label)
     counts = {name: next(shares[name].n for shares in bars.values() if name in shares) for name in names}
-    axes.set_xticks(range(len(names)), [f"{name}\nn = {count}" for name, count in counts.items()], fontsize=9)
+    broken = {name: name.replace("_", "_\n") if len(names) > 9 else name for name in names}  # many need narrow labels
+    axes.set_xticks(range(len(names)), [f"{broken[name]}\nn = {count}" for name, count in counts.items()], fontsize=9)
     axes.set(title=title, ylabel="share of prompts", ylim=(0, 1.05))
     axes.grid(axis="y", alpha=0.3, zorder=0)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
