@@ -167,6 +167,6 @@ def make_comparison(
     title = f"{', '.join(runs[1:])} against {runs[0]}"
     card = Card(kind="comparison", name=folder.name, title=title, made=made, source=source)
     _mark_unfinished(folder, card)
-    return publish(
-        execute("compare.ipynb", {"runs": runs, "across": list(across)}, folder / "report.ipynb"), card, folder
-    )
+    done = execute("compare.ipynb", {"runs": runs, "across": list(across)}, folder / "report.ipynb")
+    pack([run.folder for run in opened], folder / ARCHIVE)
+    return publish(done, card, folder)

@@ -240,6 +240,10 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
         if card.kind == "phase":
             expected, fresh = expected_page(runs[0], found[0], folder), run_card(runs[0], found[0])
             checks.append(_check_text(folder / "results.md", results_document(found[0])))
+        elif card.kind == "comparison":
+            names = ", ".join(f"{run_name(run.folder)} {each.verdict.verdict}" for run, each in zip(runs, found))
+            other = "the page of a comparison is not compared part by part; `punie report` makes it again from its runs"
+            return Verified(names, [*checks, CheckResult("page", None, other)])
         else:
             found = in_order(found)
             expected, fresh = sweep_html(found), sweep_card(found, folder.name)
