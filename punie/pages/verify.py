@@ -127,12 +127,13 @@ def _first_commit(root: Path, path: Path, content: Path) -> str | None:
 
 def check_committed(run: Run, archive: Path) -> CheckResult:
     """Check that a run's registration was committed before the evidence of its results."""
-    name, path = f"registration of {run_name(run.folder)}", registered_path(run.spec.name, run.folder.name)
+    name = f"registration of {run_name(run.folder)}"
+    path = registered_path(archive.resolve().parent.parent, run_name(run.folder))
     try:
         root = Path(_git(archive.parent, "rev-parse", "--show-toplevel"))
         if _git(root, "rev-parse", "--is-shallow-repository") == "true":
             return CheckResult(name, None, "the history is cut off here; `git fetch --unshallow` gets the rest")
-        before = _first_commit(root, path.resolve(), run.path("registration.json"))
+        before = _first_commit(root, path, run.path("registration.json"))
         after = _first_commit(root, archive.resolve(), archive)
     except (OSError, ValueError, subprocess.CalledProcessError):
         return CheckResult(name, None, "the page is in no git repository, so nothing says when it was registered")

@@ -21,7 +21,7 @@ from ..files import read_json, sha256_files, write_json
 from .judgement import Judgement, judge_run
 from .manifest import evidence_names, read_manifest, require_files
 from .registration import Registration, read_registration, utc_now
-from .run import Run
+from .run import Run, folder_name
 from .spec import phase_path
 from .stage_functions import STAGES, read_survival
 from .status import Checked
@@ -167,6 +167,11 @@ def load_results(run: Run) -> Results:
 
     Raises `PunieError` where a file is missing or broken, and `GateFailed` where one was changed since it was made.
     """
+    place = f"{run.spec.name}/{folder_name(run.inputs.seed, run.overrides)}"
+    if run_name(run.folder) != place:
+        raise GateFailed(
+            f"{run.folder} was registered as {place}: it is a copy or was moved; put it back, or remove it"
+        )
     entries, stored = read_manifest(run.folder), read_verdict(run.path("verdict.json"))
     require_files(run.folder, entries)
     judged = judge_run(run, stored.artifact)

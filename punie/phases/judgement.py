@@ -61,7 +61,8 @@ def judge_run(
     require_conditions(stored, registration)
     fresh = score_again(stored, suites)
     changed = [
-        f"{new.sample} on {new.suite}: {old.outcome} by scorer {old.scorer}, {new.outcome} by scorer {new.scorer}"
+        f"{new.sample} on {new.suite}: {old.outcome} by scorer {str(old.scorer)[:8]}, "
+        f"{new.outcome} by scorer {str(new.scorer)[:8]}"
         for old, new in zip(stored, fresh)
         if old.outcome != new.outcome
     ]

@@ -179,22 +179,25 @@ def register(
     return registration
 
 # %% ../../nbs/phases/05_registration.ipynb #7c275a98
-def registered_path(phase: str, folder: str) -> Path:
+def registered_path(
+    reports: Path,
+    run: str,  # phase and folder
+) -> Path:
     """Name the file in which the registration of a run is committed.
 
-    >>> registered_path("tiny", "seed0").name
-    'tiny-seed0.json'
+    >>> registered_path(Path("reports"), "tiny/seed0").as_posix()
+    'reports/registrations/tiny-seed0.json'
     """
-    return load_settings().reports / "registrations" / f"{phase}-{folder}.json"
+    return reports / "registrations" / f"{run.replace('/', '-')}.json"
 
 
 def commit_registration(
     path: Path,  # of the registration, in the run's folder
 ) -> str:  # the commit
     """Commit a registration alone, before there are results. Raises `PunieError` where git refuses."""
-    target = registered_path(path.parent.parent.name, path.parent.name)
+    run = f"{path.parent.parent.name}/{path.parent.name}"
+    target, message = registered_path(load_settings().reports, run), f"Register {run}"
     write_text(target, read_text(path))
-    message = f"Register {path.parent.parent.name}/{path.parent.name}"
     try:
         for command in (["add", "--", str(target)], ["commit", "--quiet", "-m", message, "--", str(target)]):
             subprocess.run(["git", *command], cwd=target.parent, capture_output=True, text=True, check=True)

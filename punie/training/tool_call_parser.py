@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..agent.call_markers import FORMS, Marked, find_marker, may_call, quotations
+from ..agent.call_markers import FORMS, Marked, find_marker, may_call, quotations, unquoted
 from ..agent.interpreter import MAX_CODE
 from ..agent.registry import Registry
 from ..agent.typed_tools import TOOLS
@@ -233,10 +233,28 @@ def _calls_tool(text: str, tools: Registry) -> bool:
     return bool(called - stored_names(tree).keys())
 
 
+def _is_call(line: str, tools: Registry) -> bool:
+    """Say whether a line is nothing but calls of tools, with values: not a usage such as `git_log(path)`."""
+    try:
+        body = parse_python(line.strip()).body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    made = [each.value for each in body if isinstance(each, (ast.Expr, ast.Assign))]
+    names = {node.id for each in made for node in ast.walk(each) if isinstance(node, ast.Name)}
+    called = [called_tool(node.func, tools) for each in made for node in ast.walk(each) if isinstance(node, ast.Call)]
+    plain = all(isinstance(each, (ast.Call, ast.Await, ast.List, ast.Tuple)) for each in made)
+    return bool(made) and plain and any(called) and names <= {*tools, "print"}
+
+
 def _find_python(text: str, tools: Registry, whole: bool) -> Marked | None:
-    """Find Python without the wrapper: the whole reply, or a fence in it."""
+    """Find Python without the wrapper: the whole reply, a line of it, or a fence in it."""
     if whole and _calls_tool(text, tools):
         return Marked(0, "bare", None)
+    place = 0
+    for line in unquoted(text).splitlines(keepends=True):
+        if len(line) <= MAX_CODE and may_call(line, tools) and _is_call(line, tools):
+            return Marked(place, "bare", None)
+        place += len(line)
     fences = (each for each in quotations(text) if each.fence or each.alone)
     return next((Marked(each.start, "fenced", None) for each in fences if _calls_tool(each.code, tools)), None)
 
