@@ -6,7 +6,7 @@
 __all__ = ['BENCHES', 'all_faults', 'find_faults', 'try_faults', 'clean_runs', 'count_found', 'faults_table', 'clean_table',
            'fault_section', 'make_faults_page']
 
-# %% ../../nbs/faults/11_gallery.ipynb #276f6fa5
+# %% ../../nbs/faults/11_gallery.ipynb #294a5b25
 import difflib
 import re
 from collections import Counter
@@ -24,11 +24,10 @@ from .serving_faults import SERVING
 from .token_faults import TOKENS
 from .tool_faults import TOOLS
 from .training_faults import BEFORE, RERUN, TRAINING
-from ..files import sha256_files, sha256_text
-from ..pages.card import Card
-from ..pages.page import Html, cell, mark, table
-from ..pages.publish import execute, publish
-from ..phases.registration import code_hash, utc_now
+from ..files import write_text
+from ..pages.index_page import write_index
+from ..pages.page import Html, cell, mark, notebook_page, table
+from ..pages.publish import execute
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/faults/11_gallery.ipynb #342eb3e7
@@ -124,21 +123,20 @@ def fault_section(found: Found) -> Html:
     ]
     return Html("".join(parts))
 
-# %% ../../nbs/faults/11_gallery.ipynb #8fac79f9
+# %% ../../nbs/faults/11_gallery.ipynb #45318f88
 def make_faults_page() -> tuple[Path, int]:  # its path, and the number of faults that got through
     """Try every fault in a notebook, and publish it as a page."""
-    folder, notebook = load_settings().reports / "faults", load_settings().root / "nbs" / "faults.ipynb"
+    import nbformat
+
+    folder = load_settings().reports / "faults"
     kept = load_settings().runs / "faults" / "report.ipynb"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    done = execute(notebook.name, {"names": []}, kept)
+    done = execute("faults.ipynb", {"names": []}, kept)
     said = [output["text"].strip() for each in done.cells for output in each.get("outputs", []) if "text" in output]
-    card = Card(
-        kind="faults",
-        name=folder.name,
-        title="The gallery of faults",
-        made=utc_now()[:10],
-        source=sha256_text(f"{sha256_files([notebook])} {code_hash()}"),
-        sentence=said[0],
-    )
+    reports = load_settings().reports
+    write_text(folder / "report.ipynb", nbformat.writes(done))
+    page = notebook_page(done, folder / "report.html", "The gallery of faults", reports / "index.html")
+    write_text(folder / "index.html", page)
+    write_index(reports)
     missed = re.search(r"(\d+) missed", said[0])
-    return publish(done, card, folder), int(missed[1]) if missed else 0
+    return folder / "index.html", int(missed[1]) if missed else 0

@@ -63,7 +63,7 @@ def _a_registration_written_again(folder: Path) -> None:
     path = folder / "registration.json"
     write_json(path, read_json(path) | {"registered": "2025-06-01T08:00:00.000+00:00"})
 
-# %% ../../nbs/faults/07_page_faults.ipynb #1b43a0a9
+# %% ../../nbs/faults/07_page_faults.ipynb #59ad9dfa
 def _git(folder: Path, *arguments: str) -> None:
     who = ["-c", "user.name=punie", "-c", "user.email=punie@localhost", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
@@ -82,7 +82,7 @@ def _write_page(folder: Path) -> None:
     write_run(folder)
     with inside(folder):
         run = open_finished(run_folder_in(folder))
-        write_text(registered_path(PHASE, "seed0"), read_text(run.path("registration.json")))
+        write_text(registered_path(folder / "reports", f"{PHASE}/seed0"), read_text(run.path("registration.json")))
         _git(folder, "init", "-q")
         _git(folder, "add", "reports")
         _git(folder, "commit", "-qm", "Register")
