@@ -63,7 +63,7 @@ def _a_registration_written_again(folder: Path) -> None:
     path = folder / "registration.json"
     write_json(path, read_json(path) | {"registered": "2025-06-01T08:00:00.000+00:00"})
 
-# %% ../../nbs/faults/07_page_faults.ipynb #1b43a0a9
+# %% ../../nbs/faults/07_page_faults.ipynb #59ad9dfa
 def _git(folder: Path, *arguments: str) -> None:
     who = ["-c", "user.name=punie", "-c", "user.email=punie@localhost", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)

@@ -239,7 +239,7 @@ def _an_edited_verdict(folder: Path) -> None:
     with inside(folder):
         forge(open_finished(run_folder_in(folder)))
 
-# %% ../../nbs/faults/06_run_faults.ipynb #d2d7f70f
+# %% ../../nbs/faults/06_run_faults.ipynb #57c1d61b
 @RUN.fault("A suite that is corrected after a run has other right answers.", "require_suite", "was changed")
 def _a_suite_changed_after_the_run(folder: Path) -> None:
     """Change a word of the suite."""
@@ -254,7 +254,7 @@ def _rows_changed_after_the_run(folder: Path) -> None:
     write_text(path, read_text(path).partition("\n")[2])
 
 
-@RUN.fault("A good seed can be given another seed's name.", "require_registered", "seed")
+@RUN.fault("A good seed can be given another seed's name.", "load_results", "a copy or was moved")
 def _a_registration_of_another_seed(folder: Path) -> None:
     """Register the run under another seed, decide again, and write all hashes anew."""
     edit_registration(folder, seed=7)
