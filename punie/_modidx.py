@@ -406,6 +406,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'punie/evals/comparison.py'),
                                         'punie.evals.comparison.Difference.value': ( 'evals/comparison.html#difference.value',
                                                                                      'punie/evals/comparison.py'),
+                                        'punie.evals.comparison._apart': ('evals/comparison.html#_apart', 'punie/evals/comparison.py'),
                                         'punie.evals.comparison._by_category': ( 'evals/comparison.html#_by_category',
                                                                                  'punie/evals/comparison.py'),
                                         'punie.evals.comparison._by_template': ( 'evals/comparison.html#_by_template',

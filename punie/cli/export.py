@@ -131,13 +131,13 @@ def ladder(
     `punie ladder phase40_8b --bits 6,5,4 --suite phase33_27`, `punie ladder models/fused --suite routing_260`
     """
     from punie.agent.prompt_utils import format_prompt, load_tokenizer
-    from punie.evals.suites import load_suite
+    from punie.phases.phase_suites import open_suite
     from punie.phases.registration import code_hash
     from punie.phases.run import alone
     from punie.weights.ladder import climb, ladder_rows, plot_ladder
 
     widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)
-    suites = [load_suite(name) for name in suite or named]
+    suites = [open_suite(name, folder.parent) for name in suite or named]
     tokenizer = load_tokenizer(str(base))
     questions = [format_prompt(sample.question, base) for sample in suites[0].samples]
     prompts = [tokenizer.encode(question, add_special_tokens=False) for question in questions]

@@ -227,9 +227,14 @@ class Comparisons:
         return f"{caption}<p>Reference: {html.escape(self.reference)}</p><table>{table}</table><ul>{sentences}</ul>"
 
 
+def _apart(first: Measured, second: Measured) -> bool:
+    """Whether two runs drew prompts of their own, so that they cannot be compared on them."""
+    return first.drawn and second.drawn and first.first.suite_sha256 != second.first.suite_sha256
+
+
 def _partners(run: Measured, references: Sequence[Measured], across: Collection[str]) -> list[Measured]:
     """Find what a run is compared with: at its own temperature, or at all where the temperature may differ."""
-    suited = [each for each in references if each.suite == run.suite]
+    suited = [each for each in references if each.suite == run.suite and not _apart(each, run)]
     same = [each for each in suited if each.temperature == run.temperature]
     return same or (suited if "temperature" in across else [])
 

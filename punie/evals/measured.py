@@ -7,7 +7,7 @@ __all__ = ['PromptCounts', 'Measured', 'measure', 'require_other', 'require_comp
 
 # %% ../../nbs/evals/31_measured.ipynb #8dcd7bae
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .conditions import Conditions, Differing, conditions_of, differences
@@ -42,6 +42,7 @@ class Measured:
     name: str
     first: Record  # whose conditions all others share
     registration: str | None = None  # hash of the run's registration, where it has one
+    drawn: bool = False  # the prompts were drawn for this run alone, so another run has others
     prompts: dict[str, PromptCounts] = field(default_factory=dict)
     replies: set[tuple[str, int, str]] = field(default_factory=set)  # artifact, epoch and sample of each
 
@@ -192,7 +193,11 @@ def read_run(
     kind = ", untrained base" if base else f", {len(seeds)} seeds" if len(seeds) > 1 else ""
     label = "/".join(name.resolve().parts[-2:]) + kind
     alone = None if base or len(files) > 1 else next(iter(registered), None)
-    return measure(label, (record for file in files for record in _judged(file, base)), alone)
+    drawn = {beside.stem for file in files for beside in file.parent.glob("*.jsonl")}  # a suite beside the records
+    records = (record for file in files for record in _judged(file, base))
+    several = len(files) > 1  # seeds share no drawn prompts
+    found = measure(label, (record for record in records if not (several and record.suite in drawn)), alone)
+    return [replace(each, drawn=each.suite in drawn) for each in found]
 
 
 def _judged(file: Path, base: bool) -> Iterable[Record]:
