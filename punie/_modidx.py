@@ -1539,6 +1539,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'punie.pages.verify.expected_notebook': ( 'pages/verify.html#expected_notebook',
                                                                               'punie/pages/verify.py'),
                                     'punie.pages.verify.expected_page': ('pages/verify.html#expected_page', 'punie/pages/verify.py'),
+                                    'punie.pages.verify.remake': ('pages/verify.html#remake', 'punie/pages/verify.py'),
                                     'punie.pages.verify.verify_page': ('pages/verify.html#verify_page', 'punie/pages/verify.py'),
                                     'punie.pages.verify.verify_run': ('pages/verify.html#verify_run', 'punie/pages/verify.py')},
             'punie.passages': { 'punie.passages.Found': ('passages.html#found', 'punie/passages.py'),

@@ -35,12 +35,23 @@ def report(
 ) -> None:
     """Publish the page of a finished run; of several runs, their comparison with the first.
 
-    Examples: `punie report tiny`, `punie report tiny/seed0 tiny/seed1`, `punie report tiny "tiny/seed0+lora.rank=4"`
+    The folder of a published page is made again from its evidence alone, by the present code.
+
+    Examples: `punie report tiny`, `punie report tiny/seed0 tiny/seed1`, `punie report tiny "tiny/seed0+lora.rank=4"`,
+    `punie report reports/tiny`
     """
     from punie.evals.conditions import read_across
+    from punie.pages.index_page import write_index
     from punie.pages.publish import make_comparison, make_page
+    from punie.pages.verify import remake
     from punie.phases.finished import open_finished, run_folder
 
+    folders = [Path(name) for name in runs if (Path(name) / "card.json").exists()]
+    if len(folders) == len(runs):
+        for folder in folders:
+            console.print(f"Page: {remake(folder)}", soft_wrap=True)
+        write_index(load_settings().reports)
+        return
     with console.status("making the page"):
         alone, allowed = len(runs) == 1, read_across(across)
         page = make_page(open_finished(run_folder(runs[0]))) if alone else make_comparison(runs, allowed)

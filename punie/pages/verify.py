@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['expected_notebook', 'expected_page', 'compare_pages', 'check_committed', 'ask_again', 'Verified', 'verify_run',
-           'verify_page']
+           'verify_page', 'remake']
 
 # %% ../../nbs/pages/12_verify.ipynb #effbd608
 import re
@@ -21,11 +21,11 @@ from ..check_results import CheckResult
 from ..evals.engines import InProcessEngine, Sampling
 from ..evals.records import Record
 from ..evals.runner import evaluate
-from ..files import read_text
+from ..files import read_text, write_json, write_text
 from .card import Card, read_card, require_same_card, run_card
 from .figures import figure, suite_keys
 from .page import notebook_page
-from .results import results_document
+from .results import results_document, write_document
 from .sweep_page import UNPROVED, in_order, sweep_card, sweep_html
 from ..phases.evidence import ARCHIVE, unpacked
 from ..phases.finished import Results, load_results, run_name
@@ -254,3 +254,31 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
             checks += [ask_again(*each, rerun) for each in zip(runs, map(load_results, runs), homes)]
     said = f"{fresh.verdict}: {fresh.sentence}" if fresh.verdict else fresh.sentence
     return Verified(said, checks)
+
+# %% ../../nbs/pages/12_verify.ipynb #6fe2a9c4
+def remake(folder: Path) -> Path:
+    """Make the page of a run or a sweep again from its evidence, by the present code; return its path.
+
+    Raises `PunieError` where there is no evidence, or where the page compares runs.
+    """
+    archive, card = folder / ARCHIVE, read_card(folder / "card.json")
+    if not archive.exists() or card.kind == "comparison":
+        raise PunieError(f"{folder} is no page of a run or a sweep with its {ARCHIVE}; publish it from its runs")
+    with unpacked(archive) as runs:
+        found = [load_results(run) for run in runs]
+        if card.kind == "phase":
+            run, results = runs[0], found[0]
+            notebook, asked = expected_notebook(run, results), {"phase": run.spec.name, "seed": run.inputs.seed}
+            for each in notebook.cells:
+                if "parameters" in each.metadata.get("tags", []):
+                    given = asked | {"overrides": dict(run.overrides)}
+                    each.source = "\n".join(f"{name} = {value!r}" for name, value in given.items())
+            write_text(folder / "report.ipynb", nbformat.writes(notebook))
+            write_document(results_document(results), folder / "results.md")
+            page, fresh = expected_page(run, results, folder), run_card(run, results)
+        else:
+            found = in_order(found)
+            page, fresh = sweep_html(found), sweep_card(found, folder.name)
+    write_text(folder / "index.html", page)
+    write_json(folder / "card.json", fresh.model_copy(update={"source": card.source}).model_dump(mode="json"))
+    return folder / "index.html"
