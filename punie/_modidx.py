@@ -1452,6 +1452,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'punie.pages.report.ladder_figure': ('pages/report.html#ladder_figure', 'punie/pages/report.py'),
                                     'punie.pages.report.loss_comparison': ('pages/report.html#loss_comparison', 'punie/pages/report.py'),
                                     'punie.pages.report.loss_figure': ('pages/report.html#loss_figure', 'punie/pages/report.py'),
+                                    'punie.pages.report.narrow': ('pages/report.html#narrow', 'punie/pages/report.py'),
                                     'punie.pages.report.outcome_map': ('pages/report.html#outcome_map', 'punie/pages/report.py'),
                                     'punie.pages.report.run_bars': ('pages/report.html#run_bars', 'punie/pages/report.py'),
                                     'punie.pages.report.run_map': ('pages/report.html#run_map', 'punie/pages/report.py'),

@@ -16,7 +16,7 @@ from ..files import sha256_text, write_json, write_text
 from .card import Card
 from .figures import keyed
 from .page import GUIDE, SERIES, Html, cell, mark, render_page, show, table
-from .report import all_shares
+from .report import all_shares, narrow
 from ..phases.evidence import ARCHIVE, pack
 from ..phases.finished import Results, load_finished
 from ..phases.sweep import Cell
@@ -75,7 +75,7 @@ def strip_plot(
     for number, name in enumerate(name for name in criteria if name in names):
         left, label = names.index(name) - 0.45, "" if number else "criterion"
         axes.hlines(criteria[name], left, left + 0.9, color="black", linewidth=2, label=label)
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), narrow(names), fontsize=9)
     axes.set(title=title, ylabel="share of prompts", ylim=(-0.03, 1.05))
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
