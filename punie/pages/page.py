@@ -79,9 +79,9 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere }
   display: inline-block; padding: .05em .55em; border: 1.5px solid currentColor; border-radius: 1em;
   font-weight: 650; white-space: nowrap
 }
-.PASS, .passed, .secured { color: var(--good) }
-.FAIL, .missed, .failed, .refuted { color: var(--bad) }
-.CANNOT, .nothing, .open { color: var(--unsure) }
+.PASS, .passed, .secured, .caught, .quiet { color: var(--good) }
+.FAIL, .missed, .failed, .refuted, .fired { color: var(--bad) }
+.CANNOT, .nothing, .open, .reported { color: var(--unsure) }
 .dim { color: var(--dim) }
 .highlight .c1, .highlight .sd { color: var(--dim) }
 .highlight .s2, .highlight .s1 { color: var(--good) }
