@@ -25,7 +25,7 @@ from ..files import read_text, write_json, write_text
 from .card import Card, read_card, require_same_card, run_card
 from .figures import figure, suite_keys
 from .page import notebook_page
-from .results import results_document, write_document
+from .results import document_page, results_document, write_document
 from .sweep_page import UNPROVED, in_order, sweep_card, sweep_html
 from ..phases.evidence import ARCHIVE, unpacked
 from ..phases.finished import Results, load_results, run_name
@@ -55,10 +55,9 @@ def expected_notebook(run: Run, results: Results) -> "NotebookNode":
     return notebook
 
 
-def expected_page(run: Run, results: Results, folder: Path) -> str:
-    """Render the page of a run as it should be."""
-    notebook, home = expected_notebook(run, results), folder.parent / "index.html"
-    return notebook_page(notebook, folder / "report.html", run.spec.title, home)
+def expected_page(notebook: "NotebookNode", title: str, folder: Path) -> str:
+    """Render the page of a run as it should be, from its filled notebook."""
+    return notebook_page(notebook, folder / "report.html", title, folder.parent / "index.html")
 
 # %% ../../nbs/pages/12_verify.ipynb #5979d77e
 def _parts(page: str) -> dict[str, Tag]:
@@ -226,6 +225,28 @@ def _check_text(path: Path, expected: str) -> CheckResult:
     return CheckResult(path.name, False, _difference(shown, expected))
 
 
+def _shown(notebook: "NotebookNode") -> list[str]:
+    """List what a notebook says and shows, without its parameters and its progress."""
+    hidden = {"parameters", "injected-parameters", "remove-cell"}
+    cells = [each for each in notebook.cells if not hidden & {*each.metadata.get("tags", [])}]
+    shown = []
+    for each in cells:
+        shown.append(each.source)
+        shown += [out.get("data", {}).get("text/html", "") for out in each.get("outputs", [])]
+    return [text for text in shown if text]
+
+
+def _check_notebook(path: Path, expected: "NotebookNode") -> CheckResult:
+    try:
+        shown, computed = _shown(nbformat.read(path, as_version=4)), _shown(expected)
+    except (OSError, ValueError, AttributeError) as error:
+        return CheckResult(path.name, False, f"it cannot be read: {error}")
+    texts = [[_text(BeautifulSoup(text, "html.parser")) for text in of] for of in (shown, computed)]
+    if texts[0] != texts[1]:
+        return CheckResult(path.name, False, _difference(*("\n".join(of) for of in texts)))
+    return CheckResult(path.name, True, f"all {len(computed)} texts and outputs are what the evidence says")
+
+
 def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
     """Verify a published page by its evidence. Raises `PunieError` where there is no page or no evidence."""
     archive, card = folder / ARCHIVE, read_card(folder / "card.json")
@@ -238,20 +259,23 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
             return Verified("", [CheckResult("evidence", False, str(error))])
         checks = [check for run, results in zip(runs, found) for check in _evidence(results, run_name(run.folder))]
         if card.kind == "phase":
-            expected, fresh = expected_page(runs[0], found[0], folder), run_card(runs[0], found[0])
-            checks.append(_check_text(folder / "results.md", results_document(found[0])))
+            notebook = expected_notebook(runs[0], found[0])
+            expected, fresh = expected_page(notebook, runs[0].spec.title, folder), run_card(runs[0], found[0])
+            text, path = results_document(found[0]), folder / "results.md"
+            checks += [_check_text(path, text), _check_text(path.with_suffix(".html"), document_page(text, path))]
+            checks.append(_check_notebook(folder / "report.ipynb", notebook))
         elif card.kind == "comparison":
             names = ", ".join(f"{run_name(run.folder)} {each.verdict.verdict}" for run, each in zip(runs, found))
             other = "the page of a comparison is not compared part by part; `punie report` makes it again from its runs"
             return Verified(names, [*checks, CheckResult("page", None, other)])
         else:
-            found = in_order(found)
-            expected, fresh = sweep_html(found), sweep_card(found, folder.name)
+            ordered = in_order(found)
+            expected, fresh = sweep_html(ordered), sweep_card(ordered, folder.name)
         checks += [*compare_pages(read_text(folder / "index.html"), expected), _check_card(card, fresh, folder)]
         checks += [check_committed(run, archive) for run in runs if history]
         if rerun:
             homes = [load_settings().runs / run_name(run.folder) / run.model.name for run in runs]
-            checks += [ask_again(*each, rerun) for each in zip(runs, map(load_results, runs), homes)]
+            checks += [ask_again(*each, rerun) for each in zip(runs, found, homes)]
     said = f"{fresh.verdict}: {fresh.sentence}" if fresh.verdict else fresh.sentence
     return Verified(said, checks)
 
@@ -275,7 +299,7 @@ def remake(folder: Path) -> Path:
                     each.source = "\n".join(f"{name} = {value!r}" for name, value in given.items())
             write_text(folder / "report.ipynb", nbformat.writes(notebook))
             write_document(results_document(results), folder / "results.md")
-            page, fresh = expected_page(run, results, folder), run_card(run, results)
+            page, fresh = expected_page(notebook, run.spec.title, folder), run_card(run, results)
         else:
             found = in_order(found)
             page, fresh = sweep_html(found), sweep_card(found, folder.name)
