@@ -131,20 +131,23 @@ def results_document(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 # %% ../../nbs/pages/08_results.ipynb #e01798d8
-def document_page(text: str, path: Path) -> str:  # `path` ends in .md
+def document_page(
+    text: str,
+    path: Path,  # of the document; ends in .md
+    home: Path,  # the index of pages
+) -> str:
     """Render a Markdown document as a page beside it."""
     from nbconvert.filters import markdown2html
 
     title = text.split("\n", 1)[0].removeprefix("# ")
     body = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text))
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    index = load_settings().reports / "index.html"
-    links = [("All pages", os.path.relpath(index, path.parent)), ("Markdown", path.name)]
+    links = [("All pages", os.path.relpath(home, path.parent)), ("Markdown", path.name)]
     return render_page(title, body, links)
 
 
 def write_document(text: str, path: Path) -> Path:  # `path` ends in .md
     """Write a Markdown document, and beside it the same text as a page; return the page's path."""
     write_text(path, text)
-    write_text(path.with_suffix(".html"), document_page(text, path))
+    write_text(path.with_suffix(".html"), document_page(text, path, load_settings().reports / "index.html"))
     return path.with_suffix(".html")

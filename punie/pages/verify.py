@@ -262,7 +262,8 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
             notebook = expected_notebook(runs[0], found[0])
             expected, fresh = expected_page(notebook, runs[0].spec.title, folder), run_card(runs[0], found[0])
             text, path = results_document(found[0]), folder / "results.md"
-            checks += [_check_text(path, text), _check_text(path.with_suffix(".html"), document_page(text, path))]
+            document = document_page(text, path, folder.parent / "index.html")
+            checks += [_check_text(path, text), _check_text(path.with_suffix(".html"), document)]
             checks.append(_check_notebook(folder / "report.ipynb", notebook))
         elif card.kind == "comparison":
             names = ", ".join(f"{run_name(run.folder)} {each.verdict.verdict}" for run, each in zip(runs, found))
