@@ -173,7 +173,8 @@ FORMS: dict[str, CallForm] = {
 
 # %% ../../nbs/agent/09_call_markers.ipynb #a7107c6b
 _QUOTED = re.compile(
-    r"(?P<fence>`{3,}|~{3,})(?P<info>[^\n`]*\n)?(?P<block>.*?)(?:(?P=fence)|\Z)|(?P<ticks>`{1,2})(?!`)(?P<span>[^`\n]+)(?P=ticks)",
+    r"(?P<fence>`{3,}|~{3,})(?P<info>[^\n`]*\n)?(?P<block>.*?)(?:(?P=fence)|\Z)"
+    r"|(?P<ticks>`{1,2})(?!`)(?P<span>[^`\n]+)(?P=ticks)",
     re.DOTALL,
 )
 
