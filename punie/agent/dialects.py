@@ -23,7 +23,7 @@ def _json_prompt(tools: Registry, agent: str) -> str:
     """Build the lab's own system prompt for JSON calls."""
     example = json_call("tool", {"parameter": "value"})
     schemas = (json.dumps(tool.json_schema["function"], ensure_ascii=False) for tool in tools.values())
-    stated = "\n".join(schemas) if tools.declarations else tools.lines
+    stated = "\n".join(schemas if tools.declarations else tools.lines)
     return f"{agent} Answer in prose, or call tools with JSON:\n{example}\nTools:\n{stated}"
 
 

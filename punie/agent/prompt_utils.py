@@ -46,8 +46,8 @@ def system_prompt(
     >>> "git_log(path, count=10)" in system_prompt()
     True
     """
-    usages = "\n".join(tool.usage for tool in tools.values())
-    return f"{agent} Answer in prose, or call tools with Python:\n{code_mode('code')}\nTools:\n{usages}"
+    lines = "\n".join(tools.lines)
+    return f"{agent} Answer in prose, or call tools with Python:\n{code_mode('code')}\nTools:\n{lines}"
 
 # %% ../../nbs/agent/03_prompt_utils.ipynb #ea8f0629
 def tool_response(
