@@ -21,10 +21,12 @@ from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
 
+from ..agent.dialects import Dialect
 from ..files import FilePart, cut_lines, read_lines
 from ..settings import PunieError
 from .dataset import TrainingExample
 from .dataset_io import data_files, parse_row_line
+from .row_dialects import NoForm
 from .row_faults import GATES, Reading, Turn, judged_gates, read_row, row_faults
 
 # %% ../../nbs/training/11_audit.ipynb #bbf7dd86
@@ -132,6 +134,7 @@ class Tally:
     hashes: array = field(default_factory=lambda: array("Q"))  # of each whole row
     calls_first: bytearray = field(default_factory=bytearray)  # 1 where the first answer makes a call
     patterns: Counter = field(default_factory=Counter)  # rows whose code contains a wanted pattern
+    unwritten: Counter = field(default_factory=Counter)  # rows without a form in the dialect, by reason
     traces: dict[Trace, int] | None = None  # line of the first row that shows each; None where nobody looked
 
     def merge(self, later: "Tally") -> None:
@@ -140,7 +143,7 @@ class Tally:
             self.faults[gate].merge(faults)
         for name in ("rows", "call_rows", "final_call_rows"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
-        for name in ("layouts", "prompts", "prompt_tools", "tools", "final_tools", "judged", "patterns"):
+        for name in ("layouts", "prompts", "prompt_tools", "tools", "final_tools", "judged", "patterns", "unwritten"):
             getattr(self, name).update(getattr(later, name))
         for name in ("places", "questions", "templates", "hashes", "calls_first"):
             getattr(self, name).extend(getattr(later, name))
@@ -217,6 +220,7 @@ def tally_lines(
     lines: FilePart | Sequence[tuple[int, bytes]],  # where they are in the file, or the lines with their numbers
     patterns: Sequence[str] = (),
     look: Look | None = None,
+    dialect: Dialect = Dialect(),
 ) -> Tally:
     """Count a part of a file. Raises `PunieError` that names the first line that is not a row.
 
@@ -224,11 +228,16 @@ def tally_lines(
     >>> tally_lines(Path("train.jsonl"), [(7, line)]).questions
     ['Hi']
     """
-    rows, file = [], str(path)
+    rows, file, unwritten = [], str(path), Counter()
     for number, line in read_lines(path, lines) if isinstance(lines, FilePart) else lines:
-        example, layout = parse_row_line(line, f"{file}:{number}")
-        rows.append((number, layout, example))
-    return tally_rows(rows, path.name, patterns, look)
+        try:
+            example, layout = parse_row_line(line, f"{file}:{number}", dialect)
+            rows.append((number, layout, example))
+        except NoForm as reason:
+            unwritten[str(reason)] += 1
+    tally = tally_rows(rows, path.name, patterns, look)
+    tally.unwritten = unwritten
+    return tally
 
 
 def _parts(path: Path) -> Iterator[tuple[int, FilePart | list[tuple[int, bytes]]]]:
@@ -276,6 +285,7 @@ class Audit:
 
     name: str
     splits: dict[str, Tally]
+    dialect: Dialect = Dialect()
 
     @property
     def train(self) -> Tally:
@@ -293,6 +303,7 @@ def audit_folder(
     patterns: Sequence[str] = (),  # regular expressions to look for in the rows' code
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes counted so far, and bytes of the files
     look: Look | None = None,  # for samples of suites; processes that count are sent a copy
+    dialect: Dialect = Dialect(),  # in which the rows are trained
 ) -> Audit:
     """Read and count every split of a data set.
 
@@ -317,11 +328,11 @@ def audit_folder(
                 progress(done := done + size, total)
 
             for size, lines in _parts(path):
-                waiting.append((size, pool.submit(tally_lines, path, lines, patterns, look)))
+                waiting.append((size, pool.submit(tally_lines, path, lines, patterns, look, dialect)))
                 if len(waiting) > 2 * workers:
                     take()
             while waiting:
                 take()
             if not tally.rows:
                 raise PunieError(f"{path}: the split is empty; training needs rows in train.jsonl and valid.jsonl")
-    return Audit(folder.name, splits)
+    return Audit(folder.name, splits, dialect)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FINE', 'NOTHING', 'Thresholds', 'check_row_gate', 'check_dataset_structural_validation',
            'check_training_data_content', 'check_format_consistency', 'check_training_data_distribution',
-           'check_training_data_coverage', 'check_supervision', 'check_system_prompt_consistency',
+           'check_training_data_coverage', 'check_supervision', 'check_system_prompt_consistency', 'check_dialect',
            'check_prompt_independence', 'check_data']
 
 # %% ../../nbs/training/21_data_checks.ipynb #9ecd68d7
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult
 from .audit import Audit, Faults, Tally
 from .near_duplicates import Questions
@@ -28,6 +27,7 @@ from punie.training.question_checks import (
 )
 from .row_faults import GATES
 from .supervision import Mask
+from .tool_call_parser import OWN_FORMS
 
 # %% ../../nbs/training/21_data_checks.ipynb #384f627c
 class Thresholds(BaseModel):
@@ -50,6 +50,7 @@ class Thresholds(BaseModel):
     twins: float = Field(default=0.0, ge=0, le=1)
     # the same for questions that equal a training question but for their names
     templates: float = Field(default=0.0, ge=0, le=1)
+    unwritten: float = Field(default=0.0, ge=0, le=1)  # greatest share of rows without a form in the dialect
     # greatest share of suite samples whose calls, with their arguments, a row makes
     same_calls: float = Field(default=1.0, ge=0, le=1)
     # greatest share of training questions with a twin earlier in training
@@ -137,7 +138,8 @@ def check_format_consistency(audit: Audit, expected_format: str = "messages", mo
         found = " and ".join(f"{layout} ({count})" for layout, count in layouts.items())
         return CheckResult("format", False, f"rows have the layout {found}, wanted is {expected_format}")
     calling = sum(tally.call_rows for tally in audit.splits.values())
-    fine = f"{audit.rows} rows in the layout {expected_format}; in the {calling} that call, every call is Format A"
+    own = OWN_FORMS[audit.dialect.calls].name
+    fine = f"{audit.rows} rows in the layout {expected_format}; in the {calling} that call, every call is {own}"
     return _check_faults(audit, "format", "format", most, fine)
 
 # %% ../../nbs/training/21_data_checks.ipynb #e0a5f833
@@ -168,11 +170,12 @@ def check_training_data_coverage(audit: Audit, min_rows: int, expected_patterns:
     if not min_rows and not expected_patterns:
         return CheckResult("coverage", None, "neither a number of rows nor a pattern is demanded")
     rows = audit.train.tools
-    rare = sorted((tool for tool in TOOLS if rows[tool] < min_rows), key=lambda tool: rows[tool])
+    tools = audit.dialect.tools
+    rare = sorted((tool for tool in tools if rows[tool] < min_rows), key=lambda tool: rows[tool])
     absent = [pattern for pattern in expected_patterns if not audit.train.patterns[pattern]]
-    least = min(TOOLS, key=lambda tool: rows[tool])
+    least = min(tools, key=lambda tool: rows[tool])
     message = (
-        f"{len(TOOLS) - len(rare)} of {len(TOOLS)} tools are called in {min_rows} training rows or more; "
+        f"{len(tools) - len(rare)} of {len(tools)} tools are called in {min_rows} training rows or more; "
         f"least is {least} with {rows[least]}"
     )
     worst = (*(f"{tool}: {rows[tool]} rows" for tool in rare), *(f"no code holds {pattern!r}" for pattern in absent))
@@ -189,7 +192,7 @@ def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
     ('hover: 30 rows / 0 supervised',)
     """
     train = audit.train
-    called = [tool for tool in TOOLS if train.tools[tool]]
+    called = [tool for tool in audit.dialect.tools if train.tools[tool]]
     if not called:
         return CheckResult("supervision", None, "no training row calls a tool")
     seen = train.final_tools if mask == "final_turn" else train.tools
@@ -228,6 +231,25 @@ def check_system_prompt_consistency(audit: Audit, expected: str) -> CheckResult:
         diff = sorted((line for line in lines if line[:2] not in ("--", "++", "@@")), key=lambda line: line[0] != "+")
     worst = tuple(f"{line[0]} {line[1:]}"[:160] for line in diff[:6])
     return CheckResult("system prompt", not others, message, worst)
+
+
+def check_dialect(audit: Audit, most: float = 0.0) -> CheckResult:
+    """Check the share of rows that have no form in the dialect, and so cannot be trained.
+
+    >>> train = Tally(rows=8, unwritten=Counter({"calls 'x', which the registry does not have": 2}))
+    >>> check_dialect(Audit("ten rows", {"train": train})).message
+    '2 of 10 rows have no form in Code Mode and are left out, 0.0% allowed'
+    """
+    reasons = sum((tally.unwritten for tally in audit.splits.values()), Counter())
+    left, rows = reasons.total(), audit.rows + reasons.total()
+    if not rows:
+        return CheckResult("dialect", None, "there is no row")
+    way = "JSON" if audit.dialect.is_json else "Code Mode"
+    if not left:
+        return CheckResult("dialect", True, f"all {rows} rows have a form in {way}")
+    message = f"{left} of {rows} rows have no form in {way} and are left out, {most:.1%} allowed"
+    worst = tuple(f"{count} rows: {reason}" for reason, count in reasons.most_common(5))
+    return CheckResult("dialect", left <= most * rows, message, worst)
 
 
 def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
@@ -276,6 +298,7 @@ def check_data(
     return [
         check_format_consistency(audit, expected_format, limits["format"]),
         check_dataset_structural_validation(audit, limits["structure"]),
+        check_dialect(audit, thresholds.unwritten),
         check_system_prompt_consistency(audit, system_prompt),
         check_prompt_independence(audit),
         check_training_data_content(audit, limits["responses"]),

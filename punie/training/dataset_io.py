@@ -8,17 +8,21 @@ __all__ = ['SPLITS', 'parse_row', 'parse_row_line', 'read_split', 'split_files',
 
 # %% ../../nbs/training/08_dataset_io.ipynb #255afa88
 import reprlib
+from dataclasses import replace
 from itertools import chain, starmap
 from operator import itemgetter
 from pathlib import Path
 
 from pydantic_core import from_json
 
+from ..agent.dialects import Dialect
 from ..files import parse_line, read_lines, sha256_files, write_jsonl
 from ..settings import PunieError
+from .conversation import read_conversation
 from .conversions import text_to_messages
 from .dataset import ChatMessage, TrainingDataset, TrainingExample, has_half_pair
 from .dataset_validation import validate_example
+from .row_dialects import NoForm, own_conversation, write_row
 
 # %% ../../nbs/training/08_dataset_io.ipynb #c19a1976
 _HALF_PAIR = "half a surrogate pair, which no tokenizer can read; mend or remove the row"
@@ -28,11 +32,21 @@ def _stated(keys: dict) -> dict:
     return {key: value for key, value in keys.items() if value is not None}
 
 
+def _is_conversation(row: dict) -> bool:
+    """Say whether a row keeps calls as data, or brings its tools."""
+    keys = {key for message in row.get("messages") or () if isinstance(message, dict) for key in message}
+    roles = {message.get("role") for message in row.get("messages") or () if isinstance(message, dict)}
+    return bool(keys & {"tool_calls", "code", "tool_call_id"}) or "tool" in roles or "tools" in row
+
+
 def parse_row(
     row: dict,
     place: str,  # file and line, for the error
+    dialect: Dialect = Dialect(),  # in which a row that keeps calls as data is written
 ) -> TrainingExample:
-    """Turn a JSON object into an example; a key that is null is absent. Raises `PunieError` that names the place.
+    """Turn a JSON object into an example; a key that is null is absent.
+
+    Raises `PunieError` that names the place, and `NoForm` for a row that has no form in the dialect.
 
     >>> messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
     >>> parse_row({"messages": messages}, "train.jsonl:1").question
@@ -43,7 +57,17 @@ def parse_row(
         if has_half_pair(row["text"]):
             raise PunieError(f"{place}: the text holds {_HALF_PAIR}")
         try:
-            return TrainingExample(text_to_messages(row["text"]), tuple(sorted(row.keys() - {"text"})))
+            read = TrainingExample(text_to_messages(row["text"]), tuple(sorted(row.keys() - {"text"})))
+            return _in_dialect(read, dialect)
+        except NoForm:
+            raise
+        except PunieError as error:
+            raise PunieError(f"{place}: {error}") from error
+    if _is_conversation(row):
+        try:
+            return write_row(read_conversation(row), dialect)
+        except NoForm:
+            raise
         except PunieError as error:
             raise PunieError(f"{place}: {error}") from error
     if not isinstance(row.get("messages"), list):
@@ -64,7 +88,14 @@ def parse_row(
         messages.append(ChatMessage(message["role"], message["content"]))
         if len(message) > 2:
             ignored += [f"{key} of message {number}" for key in sorted(_stated(message).keys() - {"role", "content"})]
-    return TrainingExample(tuple(messages), tuple(ignored))
+    return _in_dialect(TrainingExample(tuple(messages), tuple(ignored)), dialect)
+
+
+def _in_dialect(example: TrainingExample, dialect: Dialect) -> TrainingExample:
+    """Take a row of text as one of a dialect. Raises `NoForm` where it has no form in it."""
+    if dialect.is_json:
+        return write_row(own_conversation(example), dialect)
+    return replace(example, dialect=dialect)
 
 # %% ../../nbs/training/08_dataset_io.ipynb #30bc763b
 _ROLE_AND_CONTENT = itemgetter("role", "content")
@@ -84,28 +115,34 @@ def _parse_plain(line: bytes) -> TrainingExample | None:
 def parse_row_line(
     line: bytes,  # one line of a file
     place: str,
+    dialect: Dialect = Dialect(),
 ) -> tuple[TrainingExample, str]:  # the row, and its layout: messages or text
-    """Read one row. Raises `PunieError` that names the place.
+    """Read one row. Raises `PunieError` that names the place, and `NoForm` as `parse_row` does.
 
     >>> line = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}'
     >>> parse_row_line(line, "train.jsonl:1")[1]
     'messages'
     """
     if example := _parse_plain(line):
-        return example, "messages"
+        return _in_dialect(example, dialect), "messages"
     row = parse_line(line, place)
-    return parse_row(row, place), "text" if row.get("messages") is None else "messages"
+    return parse_row(row, place, dialect), "text" if row.get("messages") is None else "messages"
 
 
-def read_split(path: Path) -> tuple[TrainingExample, ...]:
-    """Read one JSONL file of sound rows. Raises `PunieError` that names the file and line of the first faulty row.
+def read_split(path: Path, dialect: Dialect = Dialect()) -> tuple[TrainingExample, ...]:
+    """Read one JSONL file of sound rows, without those that have no form in the dialect.
+
+    Raises `PunieError` that names the file and line of the first faulty row.
 
     >>> len(read_split(Path("data/phase33_merged/valid.jsonl")))
     123
     """
     examples = []
     for number, line in read_lines(path):
-        examples.append(parse_row_line(line, f"{path}:{number}")[0])
+        try:
+            examples.append(parse_row_line(line, f"{path}:{number}", dialect)[0])
+        except NoForm:  # the checks count them
+            continue
         if faults := validate_example(examples[-1]):
             raise PunieError(f"{path}:{number}: {faults[0]}; mend or remove the row")
     return tuple(examples)
@@ -149,13 +186,13 @@ def data_files(folder: Path) -> list[Path]:
     return files
 
 # %% ../../nbs/training/08_dataset_io.ipynb #5a5e64e6
-def read_dataset(folder: Path) -> TrainingDataset:
+def read_dataset(folder: Path, dialect: Dialect = Dialect()) -> TrainingDataset:
     """Read a data set folder. Raises `PunieError` where a file is missing, empty or malformed.
 
     >>> read_dataset(Path("data/phase33_merged")).sizes
     {'train': 1159, 'valid': 123}
     """
-    splits = [read_split(path) for path in data_files(folder)]
+    splits = [read_split(path, dialect) for path in data_files(folder)]
     if not all(splits):
         raise PunieError(f"{folder}: a split is empty; training needs rows in train.jsonl and valid.jsonl")
     return TrainingDataset(folder.name, *splits)

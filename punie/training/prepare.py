@@ -7,6 +7,7 @@ __all__ = ['exchanges', 'split_long', 'prepare_rows', 'ledger_rows']
 
 # %% ../../nbs/training/17_prepare.ipynb #547c1a5f
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def split_long(
                 f"the row {example.question[:60]!r} has an exchange of {alone} tokens, "
                 f"more than max_tokens = {max_tokens}; raise it in the phase file or drop the row"
             )
-    return [TrainingExample((*lead, *piece)) for piece in pieces]
+    return [replace(example, messages=(*lead, *piece)) for piece in pieces]
 
 # %% ../../nbs/training/17_prepare.ipynb #228830d2
 def prepare_rows(

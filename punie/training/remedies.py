@@ -9,6 +9,7 @@ __all__ = ['Accepted', 'REWRITTEN', 'Remedy', 'write_remedied', 'remedied', 'one
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -112,7 +113,7 @@ def one_sample_per_turn(rows: Sequence[TrainingExample]) -> list[TrainingExample
     [3, 5]
     """
     return [
-        TrainingExample(row.messages[: turn + 1], row.ignored)
+        replace(row, messages=row.messages[: turn + 1])
         for row in rows
         for turn, message in enumerate(row.messages)
         if message.role == "assistant"

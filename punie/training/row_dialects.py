@@ -166,7 +166,7 @@ def write_row(row: Conversation, dialect: Dialect) -> TrainingExample:
         else:
             assert turn.role != "tool"  # a tool's turn belongs to the call before it
             messages.append(ChatMessage(turn.role, turn.content))
-    return TrainingExample(tuple(messages), row.ignored)
+    return TrainingExample(tuple(messages), row.ignored, dialect)
 
 
 def _exchanges(row: Conversation) -> Iterator[tuple[Turn, list[Turn]]]:

@@ -13,13 +13,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ..agent import tool_results
-from ..agent.registry import Registry
-from ..agent.typed_tools import TOOLS
+from ..agent.dialects import Dialect
+from ..agent.registry import Misfit, Registry
 from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .dataset_validation import validate_example
 from .row_runs import fixed_arguments, program_fault
-from .tool_call_parser import FORMAT_A, OwnForm, ToolCall, parse_tool_calls
+from .tool_call_parser import OWN_FORMS, ToolCall, parse_tool_calls
 
 # %% ../../nbs/training/10_row_faults.ipynb #e0334482
 class Turn(NamedTuple):
@@ -61,13 +61,14 @@ class Reading(NamedTuple):
 def read_turn(
     message: int,  # its place
     text: str,
-    tools: Registry = TOOLS,  # that its code may call
+    dialect: Dialect = Dialect(),  # in which its calls are written
 ) -> Turn:
-    """Read one assistant turn: its blocks, and the calls in their code.
+    """Read one assistant turn: its blocks, and the calls in them.
 
     >>> read_turn(0, "<tool_call>\\ngit_status('.')\\n</tool_call>").blocks[0].form
     'python'
     """
+    tools = dialect.tools
     prose, blocks = parse_tool_calls(text, tools)
     calls: list[MadeCall] = []
     programs: list[str] = []
@@ -76,6 +77,11 @@ def read_turn(
             programs.append(code)
             with suppress(UnreadableCode):  # a run says so
                 calls += calls_in_code(code, tools)
+        elif dialect.is_json and block.malformed is None and (tool := tools.outside(block.name or "")):
+            try:
+                calls.append(MadeCall(tool.name, tool.from_json(block.arguments)))
+            except Misfit:
+                calls.append(MadeCall(tool.name, None))
     return Turn(message, prose, tuple(blocks), tuple(calls), tuple(programs))
 
 
@@ -87,19 +93,36 @@ def read_row(example: TrainingExample) -> Reading:
     set()
     """
     answers = [(index, turn.content) for index, turn in enumerate(example.messages) if turn.role == "assistant"]
-    return Reading(example, tuple([read_turn(index, text) for index, text in answers]))
+    return Reading(example, tuple([read_turn(index, text, example.dialect) for index, text in answers]))
 
 # %% ../../nbs/training/10_row_faults.ipynb #5b7039ea
 Fault = tuple[str, str]  # its gate, and what is wrong
 
 
-def _code_faults(reading: Reading, own: OwnForm) -> Iterator[Fault]:
+def _json_fault(block: ToolCall, tools: Registry) -> str | None:
+    """Say why a sound JSON call is no call of a tool; None where it is."""
+    if block.malformed or block.form != "json":
+        return None
+    tool = tools.outside(block.name or "")
+    if tool is None:
+        return f"a call of {block.name!r}, which the registry does not have"
+    try:
+        tool.from_json(block.arguments)
+    except Misfit as error:
+        return f"a call that does not fit: {error}"
+    return None
+
+
+def _code_faults(reading: Reading) -> Iterator[Fault]:
+    tools, own = reading.example.dialect.tools, OWN_FORMS[reading.example.dialect.calls]
     for turn in reading.turns:
         for block in turn.blocks:
             if fault := own.fault(block):
                 yield "format", f"a call that is no {own.name}: {fault}"
+        if reading.example.dialect.is_json:
+            yield from (("format", fault) for block in turn.blocks if (fault := _json_fault(block, tools)))
         for code in turn.programs:
-            if fault := program_fault(code):
+            if fault := program_fault(code, tools):
                 yield "code", fault
 
 # %% ../../nbs/training/10_row_faults.ipynb #221a4382
@@ -130,13 +153,7 @@ def _joins_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
-_DEFAULTS = {
-    tool.name: {name: parameter.default for name, parameter in tool.signature.parameters.items()}
-    for tool in TOOLS.values()
-}
-
-
-def _arguments(turn: Turn) -> Iterator[tuple[str, str, object]]:
+def _arguments(turn: Turn, tools: Registry) -> Iterator[tuple[str, str, object]]:
     """List the arguments that a turn states: the call's tool, the parameter, the value."""
     for call in turn.calls:
         for name, value in (call.arguments or {}).items():
@@ -144,14 +161,15 @@ def _arguments(turn: Turn) -> Iterator[tuple[str, str, object]]:
                 yield call.tool, name, value
     if any(not call.is_read for call in turn.calls):
         for code in turn.programs:
-            yield from fixed_arguments(code)
+            yield from fixed_arguments(code, tools)
 
 
 def _invented(reading: Reading) -> Iterator[Fault]:
+    tools = reading.example.dialect.tools
     for turn in reading.turns:
         said = None
-        for tool, name, value in _arguments(turn):
-            if value == _DEFAULTS[tool][name] or value is True or value == ".":
+        for tool, name, value in _arguments(turn, tools):
+            if value == tools[tool].signature.parameters[name].default or value is True or value == ".":
                 continue
             if said is None:
                 earlier = reading.example.messages[: turn.message]
@@ -211,7 +229,6 @@ GATES = ("structure", "format", "code", "invented", "responses", "promises")
 
 def row_faults(
     reading: Reading,
-    own: OwnForm = FORMAT_A,  # in which the rows should write their calls
 ) -> list[Fault]:
     """List everything that is wrong with a row, each with its gate.
 
@@ -219,8 +236,7 @@ def row_faults(
     [('structure', 'has fewer than two messages')]
     """
     faults = [("structure", fault) for fault in validate_example(reading.example)]
-    faults += _code_faults(reading, own)
-    for rule in (_invented, _response_faults, _promises):
+    for rule in (_code_faults, _invented, _response_faults, _promises):
         faults += rule(reading)
     return faults
 

@@ -91,7 +91,8 @@ def _turn_spans(reading: Reading, text: str, tokenizer: "PreTrainedTokenizerBase
             )
         start = len(prompt)
         end = _turn_end(text, start, content, tokenizer, place)
-        calls = [(start + opening, start + closing) for opening, closing, _ in find_blocks(content)]
+        blocks = find_blocks(content, reading.example.dialect.tools)
+        calls = [(start + opening, start + closing) for opening, closing, _ in blocks]
         spans.append(_Span(start, end, calls, tuple(sorted(turn.tools))))
     return spans
 
