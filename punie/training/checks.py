@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks', 'run_post_fusion_checks',
            'run_post_quantization_checks', 'CheckResult', 'Thresholds', 'require_checks', 'summarize_checks',
-           'check_adapter_files', 'check_contained', 'check_contradictions', 'check_dataset_structural_validation',
-           'check_eval_parser_matches_training_format', 'check_format_consistency', 'check_fused_model_config',
-           'check_leakage', 'check_prompt_independence', 'check_quantized_model_config',
-           'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls', 'check_supervision',
-           'check_system_prompt_consistency', 'check_training_data_content', 'check_training_data_coverage',
-           'check_training_data_distribution', 'check_training_loss', 'check_twins', 'check_variety']
+           'check_adapter_files', 'check_contained', 'check_contradictions', 'check_dialect',
+           'check_dataset_structural_validation', 'check_eval_parser_matches_training_format',
+           'check_format_consistency', 'check_fused_model_config', 'check_leakage', 'check_prompt_independence',
+           'check_quantized_model_config', 'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls',
+           'check_supervision', 'check_system_prompt_consistency', 'check_training_data_content',
+           'check_training_data_coverage', 'check_training_data_distribution', 'check_training_loss', 'check_twins',
+           'check_variety']
 
 # %% ../../nbs/training/23_checks.ipynb #e5bec15a
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..agent.prompt_utils import system_prompt
+from ..agent.dialects import Dialect
 from ..check_results import CheckResult, require_checks, summarize_checks
 from punie.training.artifact_checks import (
     check_adapter_files,
@@ -31,6 +32,7 @@ from punie.training.data_checks import (
     Thresholds,
     check_data,
     check_dataset_structural_validation,
+    check_dialect,
     check_format_consistency,
     check_prompt_independence,
     check_supervision,
@@ -60,6 +62,7 @@ _all_ = [
     "check_adapter_files",
     "check_contained",
     "check_contradictions",
+    "check_dialect",
     "check_dataset_structural_validation",
     "check_eval_parser_matches_training_format",
     "check_format_consistency",
@@ -95,7 +98,8 @@ def check_audit(
         check_twins(audit, suites, thresholds.twin, thresholds.twins, progress),
         check_variety(audit, thresholds.twin, thresholds.resembling, progress),
     ]
-    return [*check_data(audit, system_prompt(), suites, thresholds, mask, expected_format, expected_patterns), *twins]
+    served = audit.dialect.system_prompt
+    return [*check_data(audit, served, suites, thresholds, mask, expected_format, expected_patterns), *twins]
 
 
 def run_pre_training_checks(
@@ -105,10 +109,11 @@ def run_pre_training_checks(
     thresholds: Thresholds = Thresholds(),
     mask: Mask = "assistant_turns",
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes read, and their total
+    dialect: Dialect = Dialect(),  # in which the rows are trained
 ) -> list[CheckResult]:
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
     return check_audit(
-        audit_folder(data_directory, expected_patterns, progress, suite_traces()),
+        audit_folder(data_directory, expected_patterns, progress, suite_traces(), dialect),
         thresholds,
         mask,
         expected_format,

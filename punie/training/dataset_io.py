@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from ..agent.dialects import Dialect
 from ..files import parse_line, read_lines, sha256_files, write_jsonl
 from ..settings import PunieError
-from .conversation import read_conversation
+from .conversation import Conversation, read_conversation
 from .conversions import text_to_messages
 from .dataset import ChatMessage, TrainingDataset, TrainingExample, has_half_pair
 from .dataset_validation import validate_example
@@ -65,7 +65,7 @@ def parse_row(
             raise PunieError(f"{place}: {error}") from error
     if _is_conversation(row):
         try:
-            return write_row(read_conversation(row), dialect)
+            return _written(read_conversation(row), dialect)
         except NoForm:
             raise
         except PunieError as error:
@@ -93,9 +93,17 @@ def parse_row(
 
 def _in_dialect(example: TrainingExample, dialect: Dialect) -> TrainingExample:
     """Take a row of text as one of a dialect. Raises `NoForm` where it has no form in it."""
-    if dialect.is_json:
-        return write_row(own_conversation(example), dialect)
-    return replace(example, dialect=dialect)
+    if not dialect.is_json and not dialect.shared_rows:
+        return replace(example, dialect=dialect)
+    written = _written(own_conversation(example), dialect)
+    return written if dialect.is_json else replace(example, dialect=dialect)
+
+
+def _written(row: Conversation, dialect: Dialect) -> TrainingExample:
+    """Write a row in a dialect, and see whether it has a form in the other one where that is demanded."""
+    if dialect.shared_rows:
+        write_row(row, dialect.other)
+    return write_row(row, dialect)
 
 # %% ../../nbs/training/08_dataset_io.ipynb #30bc763b
 _ROLE_AND_CONTENT = itemgetter("role", "content")
