@@ -62,7 +62,7 @@ def _through_variables(sample: Sample) -> list[str]:
         return gold_replies(sample)
     lines = [] if not sample.gold else _program(sample).splitlines()
     for number, call in enumerate(sample.expected if not sample.gold else ()):
-        values = {name: _respelled(name, value) for name, value in call.accept[0].items()}
+        values = {name: _respelled(name, value) for name, value in call.first.items()}
         lines += [f"{name}_{number} = {value!r}" for name, value in values.items()]
         variables = ", ".join(f"{name}={name}_{number}" for name in values)
         lines.append(f"print(f'{{{call.tool}({variables})}}')")
@@ -71,15 +71,15 @@ def _through_variables(sample: Sample) -> list[str]:
 # %% ../../nbs/evals/20_controls.ipynb #2dfc743f
 def _compared(sample: Sample) -> list[str]:
     """Call only where the comparison before it holds, which it never does."""
-    calls = [_call(call.tool, call.accept[0]) for call in sample.expected] or [f"{_names(sample)[0]}()"]
+    calls = [_call(call.tool, call.first) for call in sample.expected] or [f"{_names(sample)[0]}()"]
     return [code_mode("\n".join(f"print(1 > 2 > {call})" for call in calls))]
 
 
 def _other_value(sample: Sample) -> list[str] | None:
     for number, call in enumerate(sample.expected):
-        for name, value in call.accept[0].items():
+        for name, value in call.first.items():
             if isinstance(value, (str, int)) and not isinstance(value, bool):
-                changed = {**call.accept[0], name: f"{value}x" if isinstance(value, str) else value + 1}
+                changed = {**call.first, name: f"{value}x" if isinstance(value, str) else value + 1}
                 if accepts(call, TracedCall(call.tool, sample.tools[call.tool].bind(**changed))):
                     continue
                 others = [gold_code(each) for each in sample.expected[:number] + sample.expected[number + 1 :]]
@@ -93,7 +93,7 @@ def _other_tool(sample: Sample) -> list[str] | None:
         for tool in sample.tools.values():
             used = tool.name in (*_names(sample), *sample.forbidden)
             if not used and tool.signature.parameters == sample.tools[call.tool].signature.parameters:
-                wrong = f"print({_call(tool.name, call.accept[0])})"
+                wrong = f"print({_call(tool.name, call.first)})"
                 return [code_mode("\n".join([wrong, *map(gold_code, sample.expected[1:])]))]
     return None
 
@@ -108,7 +108,7 @@ def _invented_field(sample: Sample) -> list[str] | None:
     typed = next((call for call in sample.expected if sample.tools[call.tool].result.is_model), None)
     if typed is None:
         return None
-    return [code_mode(f"{_program(sample)}\nprint({_call(typed.tool, typed.accept[0])}.no_such_field)")]
+    return [code_mode(f"{_program(sample)}\nprint({_call(typed.tool, typed.first)}.no_such_field)")]
 
 
 def _whole_result(sample: Sample) -> list[str] | None:
@@ -123,7 +123,7 @@ def _calls(sample: Sample) -> str | None:
     """Write the calls of a right answer without any output; None where the sample states what is shown."""
     if not sample.expected or sample.worlds or sample.shows:
         return None
-    return "\n".join(_call(call.tool, call.accept[0]) for call in sample.expected)
+    return "\n".join(_call(call.tool, call.first) for call in sample.expected)
 
 
 def _silent(sample: Sample) -> list[str] | None:
@@ -173,7 +173,7 @@ def _both(score: ExpectedScore) -> tuple[ExpectedScore, ExpectedScore]:
 
 # %% ../../nbs/evals/20_controls.ipynb #655bbbff
 def _as_json(sample: Sample) -> list[str]:
-    arguments = sample.expected[0].accept[0] if sample.expected else {}
+    arguments = sample.expected[0].first if sample.expected else {}
     return [f"<tool_call>{json.dumps({'name': _names(sample)[0], 'arguments': arguments})}</tool_call>"]
 
 

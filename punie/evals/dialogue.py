@@ -119,7 +119,7 @@ def gold_code(expected: ExpectedCall) -> str:
     >>> gold_code(ExpectedCall(tool="typecheck", accept=[{"path": "src"}]))
     "print(typecheck(path='src'))"
     """
-    return f"print({expected.tool}({', '.join(f'{name}={value!r}' for name, value in expected.accept[0].items())}))"
+    return f"print({expected.tool}({', '.join(f'{name}={value!r}' for name, value in expected.first.items())}))"
 
 
 def gold_replies(sample: Sample) -> list[str]:
@@ -134,7 +134,8 @@ def gold_replies(sample: Sample) -> list[str]:
     </function></tool_call>
     """
     if not sample.expected:
-        return sample.gold or [". ".join(group[0].capitalize() for group in sample.says) + "."]
+        said = [group[0].capitalize() for group in sample.says] or ["None of the tools can do that"]
+        return sample.gold or [". ".join(said) + "."]
     programs = sample.gold or [gold_code(call) for call in sample.expected]
     if sample.has_steps or sample.gold:
         return [code_mode(program) for program in programs]

@@ -14,12 +14,10 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..agent.prompt_utils import system_prompt
 from .engines import Engine, Sampling
 from .records import Record, judge_again, parse_record, write_records
 from .runner import evaluate
 from .suites import Sample, Suite
-from ..files import sha256_text
 from ..settings import GateFailed, PunieError
 
 Key = tuple[float, int, str]  # temperature, epoch, sample
@@ -57,7 +55,7 @@ def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path
     wanted = {
         "artifact": engine.artifact,
         "engine": engine.name,
-        "system": sha256_text(system_prompt(suite.tools)),
+        "system": suite.system,
         "suite": suite.name,
         "suite_sha256": suite.sha256,
         "stop": engine.stop,

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..agent.prompt_utils import system_prompt
 from .answers import MAX_REPLY
 from .engines import Reply, Sampling
 from .reply_rules import Outcome
@@ -178,11 +177,11 @@ def judge(
     texts, others = _texts(given), tuple(map(_texts, branches))
     every = [*given, *(each for branch in branches for each in branch)]
     whole = "\n\n".join(texts)
-    blocks = [block for text in texts for block in parse_tool_calls(text[:MAX_REPLY])[1]]
+    blocks = [block for text in texts for block in parse_tool_calls(text[:MAX_REPLY], sample.tools)[1]]
     return Record(
         artifact=artifact,
         engine=engine,
-        system=sha256_text(system_prompt(suite.tools)),
+        system=suite.system,
         scorer=scorer_version(),
         suite=suite.name,
         suite_sha256=suite.sha256,
@@ -201,7 +200,7 @@ def judge(
         keyword=keyword_score(sample, whole),
         code_mode=any(block.code is not None for block in blocks),
         names_tools=all(call.tool in whole for call in sample.expected),
-        reads_fields=any(reads_fields(text, suite.tools) for text in texts),
+        reads_fields=any(reads_fields(text, sample.tools) for text in texts),
     )
 
 # %% ../../nbs/evals/14_records.ipynb #3b25c4ca

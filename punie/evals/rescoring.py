@@ -9,10 +9,8 @@ __all__ = ['SCORED', 'score_again', 'suites_at_hand']
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..agent.prompt_utils import system_prompt
 from .records import Record, judge_again
 from .suites import Suite, load_suite
-from ..files import sha256_text
 from ..settings import GateFailed, PunieError
 
 # %% ../../nbs/evals/22_rescoring.ipynb #55cc2d7e
@@ -33,7 +31,7 @@ def score_again(records: Sequence[Record], suites: Mapping[str, Suite]) -> list[
         if suite is None or (sample := samples.get((record.suite, record.sample))) is None:
             raise GateFailed(f"{place} is no prompt that was registered; evaluate again")
         new = judge_again(record, sample, suite)
-        asked = {"question": sample.question, "system": sha256_text(system_prompt(suite.tools))}
+        asked = {"question": sample.question, "system": suite.system}
         before, after = record.model_dump(exclude=SCORED), new.model_dump(exclude=SCORED) | asked
         if changed := [name for name in before if before[name] != after[name]]:
             raise GateFailed(

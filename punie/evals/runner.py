@@ -71,6 +71,11 @@ class _Dialogue:
         return list(going.values())
 
 
+def _conversation(sample: Sample) -> list[ChatMessage]:
+    """Write what a model is given first: the system prompt with the sample's tools, and the conversation."""
+    return [ChatMessage("system", system_prompt(sample.tools)), *sample.conversation]
+
+
 def evaluate(
     engine: Engine,
     suite: Suite,
@@ -79,11 +84,10 @@ def evaluate(
     skip: Collection[str] = (),  # ids of samples that are not asked
 ) -> Iterator[Record]:
     """Ask the samples of a suite; give each record as soon as its sample is finished."""
-    system = ChatMessage("system", system_prompt(suite.tools))
     waiting = (sample for sample in suite.samples if sample.id not in skip)
     asked = engine.artifact, sampling, epoch, engine.name, engine.stop
     while dialogues := [
-        _Dialogue(_Asked(sample), list(range(len(sample.tried_in))), [system, *sample.conversation])
+        _Dialogue(_Asked(sample), list(range(len(sample.tried_in))), _conversation(sample))
         for sample in islice(waiting, WINDOW)
     ]:
         while dialogues:

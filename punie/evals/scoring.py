@@ -20,7 +20,7 @@ from ..agent.call_markers import FORMS
 from ..agent.registry import Registry
 from ..agent.sandbox import TracedCall
 from ..agent.typed_tools import TOOLS, WRITES
-from .answers import MAX_REPLY, Answer, accepts, canonical, pair, read_answer
+from .answers import MAX_REPLY, Answer, accepts, alternatives_near, canonical, pair, read_answer
 from .dialogue import Played, play
 from .expected import ExpectedCall, Part, Shown, World, alternatives, lacking, shows_value
 from .reply_rules import REPLY_RULES, Reason, ReplyRule, Score, excerpt
@@ -77,7 +77,7 @@ def all_made(sample: Sample, world: World, played: Played) -> Score | None:
 def _differences(wanted: ExpectedCall, made: TracedCall) -> list[str]:
     """Say where a call differs from the nearest accepted alternative."""
     mine = canonical(made.arguments or {})
-    accepted = [canonical(bound).items() for bound in wanted.bound]
+    accepted = [canonical(bound).items() for bound in alternatives_near(wanted, mine)]
     different = [[(name, value) for name, value in each if mine.get(name) != value] for each in accepted]
     return [f"{name} is {excerpt(mine.get(name))}, not {excerpt(value)}" for name, value in min(different, key=len)]
 

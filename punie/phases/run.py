@@ -56,7 +56,7 @@ class Run:
 
     def suite(self, name: str) -> Suite:
         """Load a suite that judges the run."""
-        return open_suite(name, self.folder)
+        return open_suite(self.spec.evaluation.place(name), self.folder)
 
     def rows(self) -> TrainingDataset:
         """The data set as it is trained, after the remedy. Raises `PunieError` where a row is malformed."""
