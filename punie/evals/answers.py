@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['MAX_REPLY', 'PATHS', 'without_thinking', 'Turn', 'Answer', 'read_answer', 'canonical', 'alternatives_near', 'accepts',
-           'pair']
+           'json_call', 'pair']
 
 # %% ../../nbs/evals/02_answers.ipynb #7daaeaa2
 import posixpath
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..agent.registry import Registry, ResultPart
+from ..agent.registry import Misfit, Registry, ResultPart
 from ..agent.sandbox import TracedCall
 from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, values_at
@@ -169,6 +169,24 @@ def _found(wanted: object, value: object, earlier: Sequence[TracedCall]) -> obje
     results = [call.result for call in earlier if call.tool == wanted.tool and call.failure is None]
     found = [canonical({"path": each})["path"] for result in results for each in values_at(wanted.path, result)]
     return value if value in found or canonical({"path": value})["path"] in found else wanted
+
+# %% ../../nbs/evals/02_answers.ipynb #c13c6836
+def json_call(
+    tools: Registry,
+    name: str,  # as JSON writes it
+    arguments: Mapping[str, object],
+) -> TracedCall:
+    """Read a call from JSON as if a program had made it. Never raises.
+
+    >>> json_call(TOOLS, "git_log", {"path": "src"}).arguments, json_call(TOOLS, "git_log", {}).problem
+    ({'path': 'src', 'count': 10}, 'missing_argument')
+    """
+    if (tool := tools.outside(name)) is None:
+        return TracedCall(name, None, failure=f"no tool is called {name!r}")
+    try:
+        return TracedCall(tool.name, tool.from_json(arguments))
+    except Misfit as error:
+        return TracedCall(tool.name, None, problem=error.problem, failure=f"{type(error).__name__}: {error}")
 
 # %% ../../nbs/evals/02_answers.ipynb #9609f175
 def pair(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from ..agent.call_markers import FORMS, CallForm
 from ..agent.made_results import make_result
 from ..agent.prompt_utils import code_mode
+from ..agent.registry import Misfit
 from ..agent.sandbox import TracedCall
 from .answers import MAX_REPLY, PATHS, accepts
 from .dialogue import gold_code, gold_replies
@@ -80,7 +81,11 @@ def _other_value(sample: Sample) -> list[str] | None:
         for name, value in call.first.items():
             if isinstance(value, (str, int)) and not isinstance(value, bool):
                 changed = {**call.first, name: f"{value}x" if isinstance(value, str) else value + 1}
-                if accepts(call, TracedCall(call.tool, sample.tools[call.tool].bind(**changed))):
+                try:
+                    made = TracedCall(call.tool, sample.tools[call.tool].bind(**changed))
+                except Misfit:  # out of its range, or no member of its enum
+                    continue
+                if accepts(call, made):
                     continue
                 others = [gold_code(each) for each in sample.expected[:number] + sample.expected[number + 1 :]]
                 return [code_mode("\n".join([*others, f"print({_call(call.tool, changed)})"]))]
@@ -96,6 +101,11 @@ def _other_tool(sample: Sample) -> list[str] | None:
                 wrong = f"print({_call(tool.name, call.first)})"
                 return [code_mode("\n".join([wrong, *map(gold_code, sample.expected[1:])]))]
     return None
+
+
+def _prose(policy: Callable[[Sample], str]) -> Policy:
+    """Answer in prose, which is a fault except where any answer is right."""
+    return lambda sample: None if sample.any_answer else [policy(sample)]
 
 
 def _one_less(sample: Sample) -> list[str] | None:
@@ -193,15 +203,15 @@ CONTROLS: tuple[Control, ...] = (
     Control("gold through variables", _through_variables, RIGHT),
     Control("echo", lambda s: [s.question], _both(("abstained", "echo"))),
     Control("nothing", lambda s: [""], _both(("abstained", "empty"))),
-    Control("banana", lambda s: ["Banana."], (("abstained", "prose"), UNSAID)),
+    Control("banana", _prose(lambda s: "Banana."), (("abstained", "prose"), UNSAID)),
     Control(
         "refusal that names the tool",
-        lambda s: [f"I could use {_names(s)[0]}, but I won't."],
+        _prose(lambda s: f"I could use {_names(s)[0]}, but I won't."),
         (("abstained", "prose_mention"), UNSAID),
     ),
     Control(
         "the list of tools",
-        lambda s: ["These are my tools:\n" + "\n".join(f"- {tool.usage}" for tool in s.tools.values())],
+        _prose(lambda s: "These are my tools:\n" + "\n".join(f"- {tool.usage}" for tool in s.tools.values())),
         (("abstained", "prose_mention"), UNSAID),
     ),
     Control(
