@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,15 @@ class NewSuite:
     samples: tuple[dict[str, Any], ...]
     tools: str | None = None  # the name of a registry
     registry: tuple[str, bytes] | None = None  # or the ending and the content of a file
+    says_not: Mapping[str, list[str]] = field(default_factory=dict)  # by category, as a first line has it
     left_out: tuple[tuple[str, str], ...] = ()  # places of the source that are not in the suite, each with the reason
     notes: tuple[str, ...] = ()  # what was changed, for a person
 
     @property
     def header(self) -> dict[str, Any]:
         """The first line, without a file of tools."""
-        return {"categories": [*self.categories], **({"tools": self.tools} if self.tools else {})}
+        more = {"tools": self.tools, "says_not": dict(self.says_not)}
+        return {"categories": [*self.categories], **{key: value for key, value in more.items() if value}}
 
 
 def write_suite(
@@ -101,10 +103,10 @@ class GivenTools:
     @classmethod
     def of(cls, given: str) -> "GivenTools":
         """Read a registry by name or path. Raises `PunieError`."""
-        registry = load_registry(given)
-        if Path(given).suffix in (".toml", ".json"):
-            return cls(registry, file=(Path(given).suffix, Path(given).read_bytes()))
-        return cls(registry, name=given)
+        registry, ending = load_registry(given), Path(given).suffix
+        if ending in (".toml", ".json"):
+            return cls(registry, file=(ending, Path(given).read_bytes()))
+        return cls.listed([tool.json_schema for tool in registry.values()]) if ending else cls(registry, name=given)
 
     @classmethod
     def listed(cls, functions: Sequence[Mapping[str, Any]]) -> "GivenTools":

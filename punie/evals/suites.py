@@ -25,7 +25,8 @@ from pydantic import (
 from ..agent.json_schema import registry_of
 from ..agent.prompt_utils import system_prompt
 from ..agent.registry import Registry
-from ..agent.tool_files import load_registry, tools_path
+from ..agent.renamed_tools import other_names, renamed_registry
+from ..agent.tool_files import load_registry, tools_file
 from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Shown, Strict, World, tools_of
 from ..files import read_jsonl, sha256_files, sha256_text
@@ -219,11 +220,14 @@ def suite_path(
     return Path(name) if name.endswith(".jsonl") else load_settings().suites / f"{name}.jsonl"
 
 
-def _suite_tools(stated: str, suite: Path) -> tuple[Registry, list[Path]]:
-    """Read the registry that a suite's first line names; return it with its files."""
+def _suite_tools(stated: str, folder: Path) -> tuple[Registry, list[Path]]:
+    """Read a registry by its name, or by its path from a folder; return it with its files."""
     if stated == "punie":
         return load_registry(stated), []
-    file = suite.parent / stated if stated.endswith((".toml", ".json")) else tools_path(stated)
+    file = folder / stated if stated.endswith((".toml", ".json")) else tools_file(stated)
+    if other := other_names(file):
+        registry, files = _suite_tools(other.of, load_settings().root)
+        return renamed_registry(registry, other.names), [file, *files]
     return load_registry(str(file)), [file]
 
 
@@ -245,7 +249,7 @@ def load_suite(
             if number == rows[0][0] and "id" not in row and row.keys() & Header.model_fields.keys():
                 header = Header.model_validate(row)
                 if header.tools:
-                    tools, more = _suite_tools(header.tools, path)
+                    tools, more = _suite_tools(header.tools, path.parent)
                     files += more
                 continue
             own = {phrase for group in row.get("says", []) for phrase in group}
