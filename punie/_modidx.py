@@ -3443,6 +3443,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'punie/training/question_checks.py'),
                                                 'punie.training.question_checks._Expected._bound': ( 'training/question_checks.html#_expected._bound',
                                                                                                      'punie/training/question_checks.py'),
+                                                'punie.training.question_checks._Expected._by_parameter': ( 'training/question_checks.html#_expected._by_parameter',
+                                                                                                            'punie/training/question_checks.py'),
                                                 'punie.training.question_checks._Expected.written': ( 'training/question_checks.html#_expected.written',
                                                                                                       'punie/training/question_checks.py'),
                                                 'punie.training.question_checks._bare': ( 'training/question_checks.html#_bare',

@@ -99,10 +99,8 @@ def _write(new: "NewSuite", name: str, force: bool, as_json: bool) -> None:
     first = {reason: place for place, reason in reversed(new.left_out)}
     for reason, count in reasons.most_common(10):
         console.print(Text(f"left out: {count} (first {first[reason]}): {reason}"))
-    if len(reasons) > 10:
-        console.print(
-            f"left out for other reasons: {sum(reasons.values()) - sum(n for _, n in reasons.most_common(10))}"
-        )
+    if rest := sum(count for _, count in reasons.most_common()[10:]):
+        console.print(f"left out: {rest} for other reasons; --json names all")
     named = ", ".join(f"{category} {counts[category]}" for category in suite.categories)
     console.print(f"Written: {suite_path(name)}: {len(suite.samples)} questions ({named})", soft_wrap=True)
 
@@ -119,7 +117,8 @@ def import_bfcl(
 ) -> None:
     """Import questions of BFCL; each brings its own functions.
 
-    Examples: `punie suites import bfcl ~/bfcl bfcl`, `punie suites import bfcl ~/bfcl bfcl_multiple --category multiple`
+    Examples: `punie suites import bfcl ~/bfcl bfcl`,
+    `punie suites import bfcl ~/bfcl bfcl_multiple --category multiple`
     """
     from punie.evals.bfcl import read_bfcl
 
@@ -150,15 +149,15 @@ def import_rows(
 
 @import_app.command("plain")
 def import_plain(
-    file: Annotated[
-        Path, typer.Argument(help='JSON lines: {"question": ..., "calls": [{"name": ..., "arguments": ...}]}.')
-    ],
+    file: Annotated[Path, typer.Argument(help="JSON lines, each with `question` and `calls`.")],
     name: Name,
     tools: Annotated[str, typer.Option(help="A registry or its file.")] = "punie",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Import a plain list of questions with the calls that are right; no calls where none is needed.
+    """Import a plain list of questions with the calls that are right; `[]` where none is.
+
+    A line is `{"question": "Which files changed?", "calls": [{"name": "git_status", "arguments": {"path": "."}}]}`.
 
     Examples: `punie suites import plain questions.jsonl home_40 --tools home`
     """

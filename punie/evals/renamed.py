@@ -187,13 +187,13 @@ def _renamed_functions(functions: Iterable[Mapping[str, Any]], tools: Registry, 
     """Rewrite functions in OpenAI's form; a parameter without a description gets its old name as one."""
     made = []
     for entry in functions:
-        function = dict(entry.get("function", entry))
+        function: dict[str, Any] = {**entry.get("function", entry)}
         tool = tools.outside(function["name"])
         assert tool is not None  # the registry is made of these functions
         new = {outside: names[tool.name].parameters[own] for own, outside in tool.json_names.items()}
         function["name"] = names[tool.name].name
         layout = next((key for key in ("parameters", "inputSchema") if key in function), "parameters")
-        schema = dict(function.get(layout) or {"type": "object"})
+        schema: dict[str, Any] = {**(function.get(layout) or {"type": "object"})}
         stated = schema.get("properties") or {}
         schema["properties"] = {
             new[name]: {"description": name.replace("_", " "), **each} if isinstance(each, dict) else each
