@@ -66,6 +66,8 @@ def _expected(turns: Sequence[Turn], tools: Registry) -> list[dict[str, Any]]:
                     raise ValueError("it takes several steps, and what a call returned is not known")
                 made["result"] = returned[call.id]
             expected.append(made)
+    if expected and not expected[-1].get("result", "text").strip():
+        raise ValueError("its last call returned nothing that could be shown")
     return expected
 
 
