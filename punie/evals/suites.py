@@ -167,6 +167,7 @@ class Suite(BaseModel):
     sha256: str
     tools: Registry = Field(default_factory=lambda: TOOLS, repr=False)
     declared: tuple[str, ...] = ()  # categories of its own
+    files: tuple[Path, ...] = Field(default=(), repr=False)  # that it was read from; those of its tools come last
 
     @cached_property
     def system(self) -> str:
@@ -270,4 +271,5 @@ def load_suite(
         sha256=sha256_files(files),
         tools=tools,
         declared=tuple(header.categories),
+        files=tuple(files),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import tomlkit
 
 from ..evals.suites import load_suite, suite_path
-from ..files import read_lines, write_text
+from ..files import read_lines, write_bytes, write_text
 from .phase_suites import SEALED
 from .spec import Spec
 from ..settings import load_settings
@@ -70,7 +70,11 @@ def _write_few_prompts(suite: str, place: str, folder: Path) -> None:
     """Write a suite with the first prompt of each category; `place` is its name or path."""
     whole = folder / f"{SHORT_SUITES.get(suite, suite)}.jsonl"
     source = write_sealed("a miniature", whole) if suite == SEALED else suite_path(place)
-    first = {sample.category: sample.id for sample in reversed(load_suite(str(source)).samples)}
+    loaded = load_suite(str(source))
+    for file in loaded.files[1:]:  # of its tools: beside the suite, or among the registries
+        target = folder if file.parent == source.parent else folder.parent / "tools"
+        write_bytes(target / file.name, [file.read_bytes()])
+    first = {sample.category: sample.id for sample in reversed(loaded.samples)}
     wanted = {f'"{name}"'.encode() for name in first.values()}
     lines = [
         line.decode()
