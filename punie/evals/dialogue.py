@@ -133,7 +133,7 @@ def gold_code(expected: ExpectedCall) -> str:
     >>> gold_code(ExpectedCall(tool="typecheck", accept=[{"path": "src"}]))
     "print(typecheck(path='src'))"
     """
-    return f"print({expected.tool}({', '.join(f'{name}={value!r}' for name, value in expected.accept[0].items())}))"
+    return f"print({expected.tool}({', '.join(f'{name}={value!r}' for name, value in expected.first.items())}))"
 
 
 def _gold_json(sample: Sample, expected: ExpectedCall) -> str:
