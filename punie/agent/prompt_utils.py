@@ -39,9 +39,9 @@ def system_prompt(tools: Registry = TOOLS) -> str:
     >>> "git_log(path, count=10)" in system_prompt()
     True
     """
-    usages = "\n".join(tool.usage for tool in tools.values())
+    lines = "\n".join(tools.lines)
     task = "You are Punie, a Python coding agent. Answer in prose, or call tools with Python:"
-    return f"{task}\n{code_mode('code')}\nTools:\n{usages}"
+    return f"{task}\n{code_mode('code')}\nTools:\n{lines}"
 
 # %% ../../nbs/agent/03_prompt_utils.ipynb #ea8f0629
 def tool_response(
