@@ -33,6 +33,7 @@ SCORER = (
     "punie.agent.dialects",
     "punie.agent.interpreter",
     "punie.agent.json_calls",
+    "punie.agent.json_schema",
     "punie.agent.made_results",
     "punie.agent.names_and_formats",
     "punie.agent.registry",
@@ -188,7 +189,7 @@ def judge(
     return Record(
         artifact=artifact,
         engine=engine,
-        system=sample.dialect.prompt_hash,
+        system=suite.system,
         scorer=scorer_version(),
         suite=suite.name,
         suite_sha256=suite.sha256,

@@ -70,11 +70,6 @@ class _Dialogue:
         return list(going.values())
 
 
-def _conversation(sample: Sample) -> list[ChatMessage]:
-    """Write what a model is given first: the system prompt with the sample's tools, and the conversation."""
-    return [ChatMessage("system", system_prompt(sample.tools)), *sample.conversation]
-
-
 def evaluate(
     engine: Engine,
     suite: Suite,

@@ -6,7 +6,8 @@
 __all__ = ['PLAIN', 'Message', 'Sample', 'Header', 'Suite', 'suite_path', 'load_suite']
 
 # %% ../../nbs/evals/01_suites.ipynb #d7ed8b76
-from functools import cache, cached_property
+import json
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from pydantic import (
 )
 
 from ..agent.dialects import Dialect
-from ..agent.own_tools import load_tools
+from ..agent.json_schema import registry_of
 from ..agent.registry import Registry
 from ..agent.renamed_tools import other_names, renamed_registry
 from ..agent.tool_files import load_registry, tools_file
@@ -111,7 +112,7 @@ class Sample(Strict):
 
     @property
     def tools(self) -> Registry:
-        """The registry that the expected calls were checked against."""
+        """The registry that its expected calls were checked against, and that a model is told of."""
         return self.dialect.tools
 
     @property
@@ -188,9 +189,9 @@ class Suite(BaseModel):
     @cached_property
     def system(self) -> str:
         """The hash of what its samples say of their tools in the system prompt."""
-        if not any(sample.functions for sample in self.samples):
-            return sha256_text(system_prompt(self.tools))
-        return sha256_text("\n".join(system_prompt(sample.tools) for sample in self.samples))
+        prompts = [sample.dialect.system_prompt for sample in self.samples]
+        own = any(sample.functions for sample in self.samples)
+        return sha256_text("\n".join(prompts if own else prompts[:1]))
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
