@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_arguments', 'read_calls', 'says', 'Said', 'read_text']
 
-# %% ../../nbs/training/28_foreign_calls.ipynb #7eeead15
+# %% ../../nbs/training/28_foreign_calls.ipynb #a20134f4
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from ..settings import PunieError
 from .conversation import Call
 from .tool_call_parser import ToolCall, parse_tool_calls
 
-# %% ../../nbs/training/28_foreign_calls.ipynb #42f05671
+# %% ../../nbs/training/28_foreign_calls.ipynb #a1f025ce
 def read_arguments(value: object) -> dict[str, Any]:
     """Read the arguments of a call. Raises `PunieError` where they are no JSON object.
 
@@ -38,7 +38,7 @@ def read_arguments(value: object) -> dict[str, Any]:
             return read
     raise PunieError(f"has arguments that are no JSON object: {str(value)[:60]!r}")
 
-# %% ../../nbs/training/28_foreign_calls.ipynb #0652664c
+# %% ../../nbs/training/28_foreign_calls.ipynb #1ef77660
 _ARGUMENTS = ("arguments", "parameters", "args", "input")  # as they are called, one of them
 _KEPT = {"id", "type", "function", "name", *_ARGUMENTS}
 
@@ -81,7 +81,7 @@ def says(value: object) -> bool:
     """
     return value is not None and value != "" and value != [] and value != {}
 
-# %% ../../nbs/training/28_foreign_calls.ipynb #e4fbf365
+# %% ../../nbs/training/28_foreign_calls.ipynb #cef48333
 _OPENINGS = {  # by form
     "json": r"<tool_call>\s*(?=[{\[])",
     "xml": r"<tool_call>(?!\s*[{\[])",
@@ -107,7 +107,7 @@ _UNREAD = re.compile(  # by these tags a text shows that it calls, in a form tha
     )
 )
 
-# %% ../../nbs/training/28_foreign_calls.ipynb #5d4c02c7
+# %% ../../nbs/training/28_foreign_calls.ipynb #2626c4a5
 class Said(NamedTuple):
     """Hold what an assistant's text says, and what it calls.
 
@@ -164,7 +164,7 @@ def _read_json(text: str, opening: re.Match[str], ignored: list[str]) -> tuple[i
         if not text.startswith("{", _skip(text, place)):
             raise PunieError(f"has a call that is not closed, or text beside it: {text[place : place + 40]!r}")
 
-# %% ../../nbs/training/28_foreign_calls.ipynb #94ef88f7
+# %% ../../nbs/training/28_foreign_calls.ipynb #88111829
 _NO_TOOLS = Registry([])
 
 
@@ -197,7 +197,7 @@ def _value(text: str, schema: object) -> Any:
     except (ValueError, RecursionError):
         return text
 
-# %% ../../nbs/training/28_foreign_calls.ipynb #fdd0fee5
+# %% ../../nbs/training/28_foreign_calls.ipynb #b7c2e7a9
 def read_text(
     text: str,  # an assistant's turn
     tools: Mapping[str, dict],  # the parameters of each declared tool, as JSON Schema
@@ -235,7 +235,7 @@ def read_text(
         title = FORMS[str(found.lastgroup)].title
         raise PunieError(f"calls in a form that is not read, {title}: {content[found.start() :][:40]!r}")
     if code is not None:
-        return Said(content, (), code, "code")
+        return Said(content.rstrip(), (), code, "code")
     return Said(content.rstrip() if calls else content, calls, None, form)
 
 
