@@ -3191,6 +3191,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'punie/training/declarations.py'),
                                              'punie.training.declarations.decoded': ( 'training/declarations.html#decoded',
                                                                                       'punie/training/declarations.py'),
+                                             'punie.training.declarations.properties': ( 'training/declarations.html#properties',
+                                                                                         'punie/training/declarations.py'),
                                              'punie.training.declarations.read_declarations': ( 'training/declarations.html#read_declarations',
                                                                                                 'punie/training/declarations.py')},
             'punie.training.foreign_calls': { 'punie.training.foreign_calls.Said': ( 'training/foreign_calls.html#said',

@@ -164,7 +164,7 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
     """
     root = load_settings().root
     shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
-    splits = ", ".join(f"{count:,} {split}" for split, count in found.rows.items())
+    splits = ", ".join(f"{count:,} {split}" for split, count in found.to_dict()["rows"].items())
     lines = [f"found: {layout}, {rows:,} rows" for layout, rows in found.layouts.most_common()]
     lines.append(f"converted: {found.converted:,} rows; {splits}")
     if found.refused:
@@ -192,7 +192,7 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
         file = shown / "tools.json"
         lines.append(
             f"declared tools: {len(found.tools):,}, alike in all rows; "
-            f"`punie tools import {file} {folder.name}` makes a registry of {file}"
+            f"`punie tools import {file} {folder.name}` makes a registry of them"
         )
     return [*lines, f"written: {shown}"]
 

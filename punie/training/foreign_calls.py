@@ -15,6 +15,7 @@ from ..agent.registry import Registry
 from ..files import DECODER
 from ..settings import PunieError
 from .conversation import Call
+from .declarations import properties
 from .tool_call_parser import ToolCall, parse_tool_calls
 
 # %% ../../nbs/training/28_foreign_calls.ipynb #a1f025ce
@@ -185,7 +186,7 @@ def _read_tags(text: str, start: int, tools: Mapping[str, dict]) -> tuple[int, t
 
 
 def _typed(call: ToolCall, tools: Mapping[str, dict]) -> dict[str, Any]:
-    declared = (tools.get(str(call.name)) or {}).get("properties") or {}
+    declared = properties(tools.get(str(call.name)))
     return {name: _value(text, declared.get(name)) for name, text in call.arguments.items()}
 
 

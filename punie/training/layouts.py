@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Read', 'RowReader']
 
-# %% ../../nbs/training/31_layouts.ipynb #caeee602
+# %% ../../nbs/training/31_layouts.ipynb #6d87ab3e
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,13 +15,13 @@ from ..agent.call_markers import FORMS
 from ..agent.registry import Misfit, Registry
 from ..settings import PunieError
 from .conversation import Call, Conversation, Speaker, Turn, check_turns
-from .declarations import declarations_in_prompt, decoded, read_declarations
+from .declarations import declarations_in_prompt, decoded, properties, read_declarations
 from .foreign_calls import read_calls, read_text, says
 from .program_calls import program_calls
 from .row_answers import Links, take_answers
 from .row_turns import Found, find_turns
 
-# %% ../../nbs/training/31_layouts.ipynb #afe6ad90
+# %% ../../nbs/training/31_layouts.ipynb #fc4cf965
 _ROLES: dict[str, Speaker] = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human"), "user"),
@@ -56,7 +56,7 @@ def _part(part: str | dict[str, Any]) -> str:
         return text
     raise PunieError(f"holds a part of type {str(part['type'])[:40]!r}, and only texts can be kept")
 
-# %% ../../nbs/training/31_layouts.ipynb #bcfc2028
+# %% ../../nbs/training/31_layouts.ipynb #9673f0ca
 def _without_nulls(value: Any, schema: object) -> Any:
     """Take out the nulls of an object, unless its schema permits them: Arrow has put them there."""
     if isinstance(value, list):
@@ -64,7 +64,7 @@ def _without_nulls(value: Any, schema: object) -> Any:
         return [_without_nulls(each, items) for each in value]
     if not isinstance(value, dict):
         return value
-    known = (schema.get("properties") or {}) if isinstance(schema, dict) else {}
+    known = properties(schema)
     return {
         key: _without_nulls(held, known.get(key))
         for key, held in value.items()
@@ -80,8 +80,13 @@ def _permits_null(schema: object) -> bool:
         kinds == "null"
         or (isinstance(kinds, list) and "null" in kinds)
         or schema.get("nullable")
-        or None in (schema.get("enum") or ())
-        or any(_permits_null(each) for key in ("anyOf", "oneOf") for each in schema.get(key) or ())
+        or (isinstance(values := schema.get("enum"), list) and None in values)
+        or any(
+            _permits_null(each)
+            for key in ("anyOf", "oneOf")
+            if isinstance(schema.get(key), list)
+            for each in schema[key]
+        )
     )
 
 
@@ -91,7 +96,7 @@ def _nulls(value: object) -> int:
         return sum(held is None or _nulls(held) for held in value.values())
     return sum(map(_nulls, value)) if isinstance(value, list) else 0
 
-# %% ../../nbs/training/31_layouts.ipynb #5a806b9f
+# %% ../../nbs/training/31_layouts.ipynb #7bf8d8f0
 class _Reading:
     """Read one row, and note what is found on the way."""
 
@@ -196,7 +201,7 @@ class _Reading:
             self.schemas = {function["name"]: function.get("parameters") or {} for function in functions}
         return self.schemas
 
-# %% ../../nbs/training/31_layouts.ipynb #a2fd8a1a
+# %% ../../nbs/training/31_layouts.ipynb #f16dfc32
 _FIELDS = {
     "tool_calls": "OpenAI tool_calls",
     "function_call": "OpenAI function_call",

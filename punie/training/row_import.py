@@ -128,7 +128,7 @@ class _Pass:
                     read = self.reader(row)
                     line = conversation_line(read.conversation)
                 except PunieError as error:
-                    found.refused.append((place, str(error)))
+                    found.refused.append((place, " ".join(str(error).split())))  # a name may hold a line's end
                     continue
                 found.add(read)
                 if read.conversation.tools is not last:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Found', 'find_turns']
 
-# %% ../../nbs/training/29_row_turns.ipynb #af703853
+# %% ../../nbs/training/29_row_turns.ipynb #29f73abf
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..settings import PunieError
 from .declarations import decoded
 
-# %% ../../nbs/training/29_row_turns.ipynb #da33f690
+# %% ../../nbs/training/29_row_turns.ipynb #027a97ec
 class Found(NamedTuple):
     """Hold the turns of a row as they were found.
 
@@ -67,7 +67,7 @@ def _transcript(row: dict) -> Found | None:
     _, *parts = _SPOKEN.split(text)
     contents = [part.strip().removesuffix("<|endoftext|>").rstrip() for part in parts[1::2]]
     turns = [{"role": role.lower(), "content": content} for role, content in zip(parts[::2], contents)]
-    return Found("transcript with USER: and ASSISTANT:", turns, set(keys))
+    return Found("transcript (USER, ASSISTANT)", turns, set(keys))
 
 
 def _answered(row: dict) -> Found | None:
