@@ -17,7 +17,6 @@ from types import FunctionType
 from typing import Literal
 
 from .registry import Registry, Tool
-from ..annotations import literal
 from punie.agent.tool_results import (
     CstAddImportResult,
     CstFindResult,
@@ -35,6 +34,7 @@ from punie.agent.tool_results import (
     TypeCheckResult,
     WorkspaceSymbolsResult,
 )
+from ..annotations import literal
 
 # %% ../../nbs/agent/02_typed_tools.ipynb #a45693a7
 Category = Literal["text_tools", "validation", "lsp", "git", "cst", "domain"]
