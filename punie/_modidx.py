@@ -2497,6 +2497,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'punie/synthesis/starter.py'),
                                          'punie.synthesis.starter.plain_questions': ( 'synthesis/starter.html#plain_questions',
                                                                                       'punie/synthesis/starter.py'),
+                                         'punie.synthesis.starter.plain_reply': ( 'synthesis/starter.html#plain_reply',
+                                                                                  'punie/synthesis/starter.py'),
                                          'punie.synthesis.starter.starter': ( 'synthesis/starter.html#starter',
                                                                               'punie/synthesis/starter.py'),
                                          'punie.synthesis.starter.usable_slots': ( 'synthesis/starter.html#usable_slots',

@@ -77,6 +77,9 @@ def _check_texts(key: str, texts: Iterable[str], known: Iterable[str], tool: Too
             raise _Fault(f"{key}[{place}]", "the text is empty")
         for name in named(text):
             if tool and re.match(r"result(\.|$)", name):
+                if name == "result" and tool.result.is_model:
+                    fields = ", ".join(f"{{result.{each}}}" for each in tool.returns.model_fields)
+                    raise _Fault(f"{key}[{place}]", f"the result has fields; name one of {fields}")
                 if not part_of(tool, name.removeprefix("result").removeprefix(".")):
                     raise _Fault(f"{key}[{place}]", f"the result has no part {{{name}}}")
             elif name not in known:

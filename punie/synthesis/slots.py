@@ -124,7 +124,7 @@ def read_values(
     """Read a list of values. Raises `ValueError` for one that is empty, or a text that is no range and no name.
 
     >>> read_values("0.5..1.5/0.5", {})
-    (('0.5', 0.5), ('1', 1.0), ('1.5', 1.5))
+    (('0.5', 0.5), ('1', 1), ('1.5', 1.5))
     """
     if isinstance(written, str) and (found := RANGE.fullmatch(written)):
         kind = float if "." in "".join(filter(None, found.groups())) else int
@@ -132,7 +132,7 @@ def read_values(
         if step <= 0 or last < first or (last - first) / step > MOST:
             raise ValueError(f"{written!r} is no range of 1 to {MOST:,} numbers")
         numbers = (round(first + step * place, 9) for place in range(int((last - first) / step + 1e-9) + 1))
-        return tuple((said(each), each) for each in numbers)
+        return tuple((said(each), int(each) if each == int(each) else each) for each in numbers)
     if isinstance(written, str):
         if not isinstance(listed := shared.get(written), (Sequence, Mapping)) or listed == written:
             raise ValueError(f'{written!r} is no range such as "5..100", and no list of that name stands under [lists]')
