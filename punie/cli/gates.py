@@ -203,7 +203,7 @@ def preflight(
         results = run_preflight(
             remade,
             base.remedy.samples(rows),
-            plan_suite(spec.evaluation.suites[0] if spec else "phase33_27").asked_in(dialect),
+            plan_suite(spec.evaluation.place(spec.evaluation.suites[0]) if spec else "phase33_27").asked_in(dialect),
             base.tokens,
             other,
             base.remedy.one_sample_per_turn,
