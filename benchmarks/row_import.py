@@ -4,9 +4,9 @@
     uv run python benchmarks/row_import.py --most 10000
 
 Each size runs in a process of its own, so that its peak of memory is its own. Prints one line a size, by the clock and
-by the processor's time, which others on the machine hardly change, and
-writes reports/benchmarks/row_import.json. A row has a system prompt, a question of its own, a call with arguments as JSON, its
-answer, a reply, and the declarations of three tools: about 1,500 bytes.
+by the processor's time, which others on the machine hardly change. Writes reports/benchmarks/row_import.json. A row has
+a system prompt, a question of its own, a call with arguments as JSON, its answer, a reply, and the declarations of
+three tools: about 1,500 bytes.
 """
 
 import json
