@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks', 'run_post_fusion_checks',
            'run_post_quantization_checks', 'CheckResult', 'Thresholds', 'require_checks', 'summarize_checks',
-           'check_adapter_files', 'check_contained', 'check_contradictions', 'check_dataset_structural_validation',
-           'check_eval_parser_matches_training_format', 'check_format_consistency', 'check_fused_model_config',
-           'check_leakage', 'check_prompt_independence', 'check_quantized_model_config',
-           'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls', 'check_supervision',
-           'check_system_prompt_consistency', 'check_training_data_content', 'check_training_data_coverage',
-           'check_training_data_distribution', 'check_training_loss', 'check_twins', 'check_variety']
+           'check_adapter_files', 'check_answers', 'check_contained', 'check_contradictions',
+           'check_dataset_structural_validation', 'check_eval_parser_matches_training_format',
+           'check_format_consistency', 'check_fused_model_config', 'check_leakage', 'check_prompt_independence',
+           'check_quantized_model_config', 'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls',
+           'check_supervision', 'check_system_prompt_consistency', 'check_training_data_content',
+           'check_training_data_coverage', 'check_training_data_distribution', 'check_training_loss', 'check_twins',
+           'check_variety']
 
 # %% ../../nbs/training/21_checks.ipynb #e5bec15a
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from punie.training.artifact_checks import (
 from .audit import Audit, audit_folder
 from punie.training.data_checks import (
     Thresholds,
+    check_answers,
     check_data,
     check_dataset_structural_validation,
     check_format_consistency,
@@ -58,6 +60,7 @@ _all_ = [
     "require_checks",
     "summarize_checks",
     "check_adapter_files",
+    "check_answers",
     "check_contained",
     "check_contradictions",
     "check_dataset_structural_validation",
