@@ -105,9 +105,9 @@ def cost_faults(
 
     Examples: `punie faults cost`, `punie faults cost contradictions --seeds 0-1`
     """
-    from punie.faults.ablation_runs import finished_runs, replies_of, runs_folder, train_and_ask
+    from punie.faults.ablation_runs import cost_suites, finished_runs, replies_of, runs_folder, train_and_ask
     from punie.faults.ablations import CLEAN, find_ablations
-    from punie.faults.costs import compute_costs
+    from punie.faults.costs import compute_costs, score_runs
     from punie.phases.sweep import parse_seeds
 
     chosen, asked, root = find_ablations(names or []), parse_seeds(seeds), runs_folder()
@@ -117,6 +117,6 @@ def cost_faults(
             train_and_ask(ablation, seed, root, lambda words: status.update(f"{place}: {words}"))
         console.print(f"{place}: done")
     wanted = {(ablation.name, seed) for ablation in chosen for seed in asked}
-    runs = [made for made in finished_runs(root) if made.key in wanted]
+    runs = [(made, replies_of(made, root)) for made in finished_runs(root) if made.key in wanted]
     if {name for name, _ in wanted} != {CLEAN}:
-        _show_costs(compute_costs([(made, replies_of(made, root)) for made in runs]))
+        _show_costs(compute_costs(score_runs(runs, cost_suites(root))))

@@ -21,7 +21,7 @@ from ..check_results import CheckResult
 from .ablation_runs import Made, finished_runs, runs_folder
 from .ablations import ABLATIONS
 from .comparison_faults import COMPARISON
-from .costs import cost_table, draw_costs, pack_costs, read_costs, verify_costs
+from .costs import cost_table, draw_costs, pack_evidence, read_costs, verify_costs, write_costs
 from .data_faults import DATA
 from .fault import Bench, CleanRun, Fault, Found, clean_run, try_fault
 from .leakage_faults import LEAKAGE
@@ -189,7 +189,8 @@ def make_faults_page() -> tuple[Path, int]:  # its path, and the number of fault
     kept = load_settings().runs / "faults" / "report.ipynb"
     kept.parent.mkdir(parents=True, exist_ok=True)
     if runs := published_runs():
-        pack_costs(runs, runs_folder(), folder)
+        pack_evidence(runs, runs_folder(), folder)
+    write_costs(folder)
     done = execute(notebook.name, {"names": []}, kept)
     said = [output["text"].strip() for each in done.cells for output in each.get("outputs", []) if "text" in output]
     card = Card(
