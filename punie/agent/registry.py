@@ -9,21 +9,26 @@ __all__ = ['Problem', 'ResultPart', 'Misfit', 'Tool', 'Registry']
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from functools import cached_property
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
+
+from punie.annotations import (
+    declared,
+    json_schema,
+    literal,
+    misfit,
+    named_types,
+    notes,
+    outside_name,
+    parts,
+    plain,
+    without_name,
+    written,
+)
 
 # %% ../../nbs/agent/01_registry.ipynb #171a102b
-def _plain(kind: object) -> object:
-    """The type without None: `str` for `str | None`."""
-    if get_origin(kind) not in (Union, UnionType):
-        return kind
-    kinds = [each for each in get_args(kind) if each is not NoneType]
-    return kinds[0] if len(kinds) == 1 else kind
-
-
 @dataclass(frozen=True)
 class ResultPart:
     """What a call will return, or a part of it.
@@ -42,7 +47,7 @@ class ResultPart:
         if not (isinstance(self.kind, type) and issubclass(self.kind, BaseModel)):
             return None
         found = self.kind.model_fields.get(name)
-        return ResultPart(self.tool, f"{self.path}.{name}", _plain(found.annotation)) if found else None
+        return ResultPart(self.tool, f"{self.path}.{name}", plain(found.annotation)) if found else None
 
     def item(self, index: str = "") -> "ResultPart | None":
         """An item of a list, any item if no index is given; None where it is not a list."""
@@ -57,7 +62,15 @@ class ResultPart:
 
     def fits(self, annotation: object) -> bool:
         """Say whether a parameter accepts it."""
-        return self.kind == annotation or self.kind in get_args(annotation)
+        if self.kind is Any or annotation is Any:
+            return True
+        return any(_stated(plain(self.kind)) == _stated(each) for each in parts(annotation))
+
+
+def _stated(kind: Any) -> Any:
+    """The type that values of a type have: `str` for a choice of texts."""
+    values = {type(value) for value in get_args(kind)} if get_origin(kind) is Literal else set()
+    return values.pop() if len(values) == 1 else kind
 
 # %% ../../nbs/agent/01_registry.ipynb #9bc67995
 Problem = Literal["missing_argument", "unknown_argument", "wrong_type"]
@@ -84,10 +97,14 @@ class Tool:
     'git_log(path, count=10)'
     """
 
-    name: str
+    name: str  # as code writes it
     category: str
     signature: inspect.Signature
     summary: str
+    json_name: str = ""  # as JSON writes it; the same name by default
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "json_name", self.json_name or self.name)
 
     @property
     def usage(self) -> str:
@@ -99,6 +116,11 @@ class Tool:
     def returns(self) -> type:
         """`str`, or a result model."""
         return self.signature.return_annotation
+
+    @property
+    def types(self) -> tuple[Any, ...]:
+        """The types of its parameters and of its result."""
+        return (*(each.annotation for each in self.signature.parameters.values()), self.returns)
 
     @property
     def result(self) -> ResultPart:
@@ -121,11 +143,99 @@ class Tool:
         bound.apply_defaults()
         for name, value in bound.arguments.items():
             annotation = self.signature.parameters[name].annotation
-            fits = value.fits(annotation) if isinstance(value, ResultPart) else _is_a(value, annotation)
-            if not fits:
-                wanted = inspect.formatannotation(annotation)
-                raise Misfit(f"{self.name}: {name} is of type {type(value).__name__}, not {wanted}", "wrong_type")
+            if isinstance(value, ResultPart):
+                fault = "" if value.fits(annotation) else f"is of type ResultPart, not {written(annotation)}"
+            else:
+                fault = misfit(value, annotation, self._validators[name])
+            if fault:
+                raise Misfit(f"{self.name}: {name} {fault}", "wrong_type")
         return dict(bound.arguments)
+
+    @cached_property
+    def json_names(self) -> dict[str, str]:
+        """The name of each parameter in JSON.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS["git_log"].json_names
+        {'path': 'path', 'count': 'count'}
+        """
+        return {each.name: outside_name(each.annotation) or each.name for each in self.signature.parameters.values()}
+
+    def from_json(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Name the arguments of a JSON call as Python does, fill the defaults and check it. Raises `Misfit`.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS["git_log"].from_json({"path": "src"})
+        {'path': 'src', 'count': 10}
+        """
+        names = {outside: name for name, outside in self.json_names.items()}
+        if unknown := next((each for each in arguments if each not in names), None):
+            raise Misfit(f"{self.json_name}: got an unexpected argument {unknown!r}", "unknown_argument")
+        return self.bind(**{names[name]: value for name, value in arguments.items()})
+
+    def to_json(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Name arguments as JSON does, and leave out those that have the default's value.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS["git_log"].to_json({"path": "src", "count": 10})
+        {'path': 'src'}
+        """
+        return {self.json_names[name]: value for name, value in arguments.items() if not self._is_default(name, value)}
+
+    def code(self, arguments: Mapping[str, object]) -> str:
+        """Write a call as Python: what is required by place, the rest by name, defaults left out.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS["git_log"].code({"path": "src", "count": 3})
+        'git_log("src", count=3)'
+        """
+        made = []
+        for name, parameter in self.signature.parameters.items():
+            if parameter.default is parameter.empty:
+                made.append(literal(arguments[name]))
+            elif name in arguments and not self._is_default(name, arguments[name]):
+                made.append(f"{name}={literal(arguments[name])}")
+        return f"{self.name}({', '.join(made)})"
+
+    def _is_default(self, name: str, value: object) -> bool:
+        default = self.signature.parameters[name].default
+        return type(value) is type(default) and value == default
+
+    @cached_property
+    def json_schema(self) -> dict[str, Any]:
+        """The tool as OpenAI's `tools` list has it, with the names of JSON.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS["git_log"].json_schema["function"]["parameters"]["properties"]["count"]
+        {'type': 'integer', 'default': 10}
+        """
+        properties, required = {}, []
+        for name, parameter in self.signature.parameters.items():
+            properties[self.json_names[name]] = _property(parameter)
+            required += [self.json_names[name]] if parameter.default is parameter.empty else []
+        parameters = {"type": "object", "properties": properties, "required": required}
+        function = {"name": self.json_name, "description": self.summary, "parameters": parameters}
+        return {"type": "function", "function": function}
+
+    @property
+    def declaration(self) -> str:
+        """The tool as one line of Python, with its types.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS["git_log"].declaration
+        'git_log(path: str, count: int = 10) -> GitLogResult  # List recent commits.'
+        """
+        made = []
+        for each in self.signature.parameters.values():
+            default = "" if each.default is each.empty else f" = {literal(each.default)}"
+            made.append(f"{each.name}: {written(each.annotation)}{default}")
+        summary = f"  # {' '.join(self.summary.split())}" if self.summary else ""
+        return f"{self.name}({', '.join(made)}) -> {written(self.returns)}{summary}"
+
+    @cached_property
+    def _validators(self) -> dict[str, TypeAdapter]:
+        parameters = self.signature.parameters.values()
+        return {each.name: TypeAdapter(without_name(each.annotation)) for each in parameters}
 
     def _misfit(self, args: tuple, kwargs: dict[str, object]) -> Problem:
         try:
@@ -135,17 +245,16 @@ class Tool:
         return "missing_argument"
 
 # %% ../../nbs/agent/01_registry.ipynb #d7765023
-def _is_a(value: object, annotation: object) -> bool:
-    try:
-        _validator(annotation).validate_python(value, strict=True)
-    except ValidationError:
-        return False
-    return True
-
-
-@lru_cache
-def _validator(annotation: Any) -> TypeAdapter:
-    return TypeAdapter(annotation)
+def _property(parameter: inspect.Parameter) -> dict[str, Any]:
+    """Write a parameter as JSON Schema. One that is None by default is one that may be left out."""
+    schema = json_schema(parameter.annotation)
+    if parameter.default is parameter.empty:
+        return schema
+    if parameter.default is not None:
+        return {**schema, "default": parameter.default}
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**kinds[0], **rest} if len(kinds) == 1 else {**rest, **({"anyOf": kinds} if kinds else {})}
 
 # %% ../../nbs/agent/01_registry.ipynb #85541025
 class Registry(Mapping[str, Tool]):
@@ -158,8 +267,16 @@ class Registry(Mapping[str, Tool]):
 
     __hash__, __eq__ = object.__hash__, object.__eq__
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        *,
+        name: str = "",  # by which a phase names it
+        declarations: bool = False,  # whether a prompt shows types and descriptions, or the bare calls
+    ) -> None:
         self._tools = {tool.name: tool for tool in tools}
+        self._outside = {tool.json_name: tool for tool in self._tools.values()}
+        self.name, self.declarations = name, declarations
 
     def __getitem__(self, name: str) -> Tool:
         return self._tools[name]
@@ -180,3 +297,31 @@ class Registry(Mapping[str, Tool]):
     def categories(self) -> tuple[str, ...]:
         """The categories of the tools, in the order of their first tools."""
         return tuple(dict.fromkeys(tool.category for tool in self.values()))
+
+    def outside(self, json_name: str) -> Tool | None:
+        """The tool of a name as JSON writes it; None where there is none.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS.outside("git_lgo") is None
+        True
+        """
+        return self._outside.get(json_name)
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """The lines that a prompt shows: the calls, or declarations of types, tools and their parameters.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> TOOLS.lines[13]
+        'git_log(path, count=10)'
+        """
+        if not self.declarations:
+            return tuple(tool.usage for tool in self.values())
+        types = dict.fromkeys(kind for tool in self.values() for each in tool.types for kind in named_types(each))
+        lines = [line for kind in types for line in declared(kind)]
+        for tool in self.values():
+            lines += [
+                tool.declaration,
+                *notes({name: each.annotation for name, each in tool.signature.parameters.items()}),
+            ]
+        return tuple(lines)

@@ -20,6 +20,7 @@ from .data import find_data, known_mask
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
+    from punie.agent.dialects import Dialect
     from punie.check_results import CheckResult
     from punie.phases.spec import Spec
     from punie.training.ledger import Ledger
@@ -51,6 +52,16 @@ def require_all(results: "list[CheckResult]") -> None:
         raise GateFailed(f"STOP: {len(failed)} of {len(results)} gates fail: {', '.join(failed)}")
 
 # %% ../../nbs/cli/01_gates.ipynb #66f74f4d
+def _dialect(spec: "Spec | None") -> "Dialect":
+    """Say how the model of a phase is asked; without a phase, in Code Mode with punie's own tools."""
+    from punie.agent.dialects import Dialect
+    from punie.weights.artifacts import find_model
+
+    if spec is None:
+        return Dialect()
+    return spec.dialect(find_model(spec.base.model, tokenizer_only=True) if spec.prompt.calls == "json" else None)
+
+
 def _count_tokens(
     folder: Path, mask: "Mask", spec: "Spec | None", bars: Progress
 ) -> "tuple[Ledger, list[CheckResult]]":
@@ -66,7 +77,7 @@ def _count_tokens(
     remedy, most = (spec.base.remedy, spec.lora.max_tokens) if spec else (Remedy(), 2048)
     base = find_model(spec.base.model if spec else "data/models/tiny", tokenizer_only=True)
     reference = find_model(spec.base.reference, tokenizer_only=True) if spec and spec.base.reference else None
-    rows = remedy.samples(read_dataset(folder).train)
+    rows = remedy.samples(read_dataset(folder, _dialect(spec)).train)
     task = bars.add_task("tokens", total=len(rows))
     with remedied(base, remedy, reference) as model:
         supervised = ledger_rows(
@@ -111,6 +122,7 @@ def check(
     spec = load_spec(phase) if phase else None
     chosen = known_mask(mask or (spec.lora.mask if spec else "assistant_turns"))
     thresholds, patterns = (spec.gates, spec.data.patterns) if spec else (Thresholds(), [])
+    dialect = _dialect(spec)
     ledger = None
     columns = (TextColumn("{task.description:8}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
@@ -120,6 +132,7 @@ def check(
             patterns,
             lambda done, total: bars.update(task, completed=done, total=total),
             suite_traces(),
+            dialect,
         )
         twins = bars.add_task("twins", total=None)
         results = check_audit(
@@ -184,12 +197,13 @@ def preflight(
     base = spec.base if spec else Base.model_validate({"model": model, "reference": reference})
     folder = find_model(base.model, tokenizer_only=True)
     other = find_model(base.reference, tokenizer_only=True) if base.reference else None
-    rows = read_dataset(find_data(spec.data.name if spec else data or "phase33_merged")).train
+    dialect = _dialect(spec)
+    rows = read_dataset(find_data(spec.data.name if spec else data or "phase33_merged"), dialect).train
     with remedied(folder, base.remedy, other) as remade, console.status(f"rendering {len(rows):,} conversations"):
         results = run_preflight(
             remade,
             base.remedy.samples(rows),
-            plan_suite(spec.evaluation.suites[0] if spec else "phase33_27"),
+            plan_suite(spec.evaluation.suites[0] if spec else "phase33_27").asked_in(dialect),
             base.tokens,
             other,
             base.remedy.one_sample_per_turn,

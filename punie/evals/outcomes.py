@@ -14,12 +14,10 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..agent.prompt_utils import system_prompt
 from .engines import Engine, Sampling
 from .records import Record, judge_again, parse_record, write_records
 from .runner import evaluate
 from .suites import Sample, Suite
-from ..files import sha256_text
 from ..settings import GateFailed, PunieError
 
 Key = tuple[float, int, str]  # temperature, epoch, sample
@@ -52,12 +50,12 @@ class Plan(BaseModel):
         ]
 
 # %% ../../nbs/evals/16_outcomes.ipynb #e7163eeb
-def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path: Path) -> None:
+def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path: Path, system: str | None) -> None:
     """Check that a record belongs to this evaluation. Raises `GateFailed`."""
     wanted = {
         "artifact": engine.artifact,
         "engine": engine.name,
-        "system": sha256_text(system_prompt(suite.tools)),
+        "system": system,
         "suite": suite.name,
         "suite_sha256": suite.sha256,
         "stop": engine.stop,
@@ -79,6 +77,7 @@ def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path)
 
     Raises `GateFailed` for a record of another evaluation.
     """
+    systems = {sample.id: sample.dialect.prompt_hash for sample in suite.samples}
     places: dict[Key, int] = {}
     answered: set[Key] = set()
     start = number = 0
@@ -88,7 +87,7 @@ def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path)
             file.truncate(start)
             break
         record = parse_record(line, f"{path}:{number}")
-        _require_same(record, engine, suite, plan, path)
+        _require_same(record, engine, suite, plan, path, systems.get(record.sample))
         places[record.key] = start
         (answered.discard if record.outcome == "error" else answered.add)(record.key)
         start += len(line)

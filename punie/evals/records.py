@@ -17,7 +17,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..agent.prompt_utils import system_prompt
 from .answers import MAX_REPLY
 from .engines import Reply, Sampling
 from .reply_rules import Outcome
@@ -26,12 +25,14 @@ from .suites import Sample, Suite
 from ..files import parse_line, read_lines, read_text, sha256_text, write_jsonl
 from ..markdown import fenced
 from ..settings import GateFailed, PunieError
-from ..training.tool_call_parser import parse_tool_calls
+from ..training.tool_call_parser import OWN_FORMS, parse_tool_calls
 
 # %% ../../nbs/evals/14_records.ipynb #aa09c065
 SCORER = (
     "punie.agent.call_markers",
+    "punie.agent.dialects",
     "punie.agent.interpreter",
+    "punie.agent.json_calls",
     "punie.agent.made_results",
     "punie.agent.registry",
     "punie.agent.sandbox",
@@ -104,7 +105,7 @@ class Record(BaseModel):
     reason: str  # a code
     detail: str  # words
     keyword: float  # the keyword score, for comparison with earlier figures
-    code_mode: bool  # some reply holds a well-formed execute_code call
+    code_mode: bool  # some reply holds a well-formed call of the dialect
     names_tools: bool  # the replies hold the names of all expected tools
     reads_fields: bool  # some reply calls and reads a field of a result, as earlier figures count it
 
@@ -178,11 +179,12 @@ def judge(
     texts, others = _texts(given), tuple(map(_texts, branches))
     every = [*given, *(each for branch in branches for each in branch)]
     whole = "\n\n".join(texts)
-    blocks = [block for text in texts for block in parse_tool_calls(text[:MAX_REPLY])[1]]
+    own = OWN_FORMS[sample.dialect.calls]
+    blocks = [block for text in texts for block in parse_tool_calls(text[:MAX_REPLY], sample.tools)[1]]
     return Record(
         artifact=artifact,
         engine=engine,
-        system=sha256_text(system_prompt(suite.tools)),
+        system=sample.dialect.prompt_hash,
         scorer=scorer_version(),
         suite=suite.name,
         suite_sha256=suite.sha256,
@@ -199,7 +201,7 @@ def judge(
         branches=others,
         **_score(sample, every, texts, others),
         keyword=keyword_score(sample, whole),
-        code_mode=any(block.code is not None for block in blocks),
+        code_mode=any(own.fault(block) is None for block in blocks),
         names_tools=all(call.tool in whole for call in sample.expected),
         reads_fields=any(reads_fields(text, suite.tools) for text in texts),
     )

@@ -19,7 +19,7 @@ from ..agent.registry import Problem
 from .answers import MAX_REPLY, Answer, read_answer
 from .suites import Sample
 from ..training.row_faults import states
-from ..training.tool_call_parser import FORMAT_A, OwnForm
+from ..training.tool_call_parser import OWN_FORMS
 
 # %% ../../nbs/evals/04_reply_rules.ipynb #7ece8a8a
 Outcome = Literal["correct", "wrong_call", "abstained", "malformed", "error"]
@@ -116,8 +116,9 @@ _LOOSE: dict[str, tuple[Reason, str]] = {
 }
 
 
-def own_form(sample: Sample, answer: Answer, own: OwnForm = FORMAT_A) -> Score | None:
+def own_form(sample: Sample, answer: Answer) -> Score | None:
     """Find a call in another form than the one that the system prompt asks for."""
+    own = OWN_FORMS[sample.dialect.calls]
     for block in answer.blocks:
         if fault := own.fault(block):
             reason, detail = _LOOSE.get(block.form, ("other_format", f"{fault}, not {own.wanted}"))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def _decoded_replies(tokenizer: "PreTrainedTokenizerBase", suite: Suite) -> Iterator[tuple[Sample, list[str]]]:
     """Take each right answer through template and tokens, and back to the text that a model would have generated."""
     for sample in suite.samples:
-        asked, decoded = [ChatMessage("system", system_prompt(suite.tools)), *sample.conversation], []
+        asked, decoded = sample.prompt, []
         for reply in gold_replies(sample):
             decoded.append(_decoded(tokenizer, asked, reply))
             turn = next_turn(sample, decoded, sample.tried_in[0])

@@ -13,7 +13,6 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
-from ..agent.prompt_utils import system_prompt
 from .dialogue import next_turn
 from .engines import Engine, Reply, Sampling
 from .records import Record, judge
@@ -79,11 +78,10 @@ def evaluate(
     skip: Collection[str] = (),  # ids of samples that are not asked
 ) -> Iterator[Record]:
     """Ask the samples of a suite; give each record as soon as its sample is finished."""
-    system = ChatMessage("system", system_prompt(suite.tools))
     waiting = (sample for sample in suite.samples if sample.id not in skip)
     asked = engine.artifact, sampling, epoch, engine.name, engine.stop
     while dialogues := [
-        _Dialogue(_Asked(sample), list(range(len(sample.tried_in))), [system, *sample.conversation])
+        _Dialogue(_Asked(sample), list(range(len(sample.tried_in))), sample.prompt)
         for sample in islice(waiting, WINDOW)
     ]:
         while dialogues:
@@ -115,7 +113,7 @@ class Summary(BaseModel):
     over_templates: tuple[float, float] | None  # 95%, over prompts or templates: the wider ends; None for one template
     outcomes: dict[str, int]  # replies
     keyword: float  # mean keyword score, for comparison with earlier figures
-    code_mode: Share  # replies with a well-formed Code Mode call
+    code_mode: Share  # replies with a well-formed call of the dialect
     names_tools: Share  # replies that name every expected tool, called or not
     reads_fields: Share  # replies that call and read a field, as earlier figures count it
     prose_mention: Share  # replies that name the tool and do not call it

@@ -99,7 +99,12 @@ def in_order(sample: Sample, world: World, played: Played) -> Score | None:
 
 # %% ../../nbs/evals/05_scoring.ipynb #7fed44d3
 def shown(sample: Sample, world: World, played: Played) -> Score | None:
-    """Find something that the output should show and does not, or should not show and does."""
+    """Find something that the output should show and does not, or should not show and does.
+
+    A JSON call prints nothing of its own: the whole result goes back to the model.
+    """
+    if sample.dialect.is_json:
+        return None
     shows, hides = [*sample.shows, *world.shows], [*sample.hides, *world.hides]
     results: dict[str, list[object]] = {}
     for call in played.calls:
@@ -136,7 +141,12 @@ _SOME, _NONE = World(seed=1, items=4), World(seed=2, items=0)
 
 
 def informed(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score | None:
-    """Find programs that print nothing, or the same whatever the tools return; `played` is in each world."""
+    """Find programs that print nothing, or the same whatever the tools return; `played` is in each world.
+
+    A JSON call is no program, and prints nothing of its own.
+    """
+    if sample.dialect.is_json:
+        return None
     last = max((place for place, turn in enumerate(played[0].turns) if turn), default=0)
     of_last = Played(played[0].turns[last : last + 1])
     told = [each.printed for each in (played if sample.worlds else [of_last])]
@@ -227,7 +237,7 @@ def _first(found: Iterable[Score | None]) -> Score | None:
 
 
 def score_many(
-    asked: Iterable[tuple[Sample, Sequence[str]]],  # samples and the replies to them
+    asked: Iterable[tuple],  # each a sample, the replies to it, and perhaps those in its later worlds
     rules: Rules = Rules(),
 ) -> Iterator[Score]:
     """Score many answers on all cores, and give their scores in order.

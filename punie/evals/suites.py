@@ -6,7 +6,7 @@
 __all__ = ['PLAIN', 'Message', 'Sample', 'Header', 'Suite', 'load_suite']
 
 # %% ../../nbs/evals/01_suites.ipynb #d7ed8b76
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..agent.dialects import Dialect
 from ..agent.own_tools import load_tools
 from ..agent.registry import Registry
 from ..agent.typed_tools import TOOLS
@@ -44,6 +45,9 @@ class Message(Strict):
 PLAIN = World()  # of a sample that states none
 
 
+_in_code_mode = cache(Dialect)
+
+
 class Sample(Strict):
     """Hold one prompt and what a right answer to it does.
 
@@ -64,17 +68,15 @@ class Sample(Strict):
     says: list[list[str]] = []  # what an answer without a call says: one of each group
     says_not: list[str] = []
     gold: list[str] = []  # a right answer, step by step: programs, or prose where nothing is called
-    _tools: Registry = PrivateAttr(
-        default_factory=lambda: TOOLS
-    )  # punie's own is shared; a plain default would be copied
+    _dialect: Dialect = PrivateAttr(default_factory=lambda: _in_code_mode(TOOLS))
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Sample":
-        self._tools = tools_of(info)
+        self._dialect = _in_code_mode(tools_of(info))
         roles = [turn.role for turn in self.messages]
         if len(roles) % 2 == 0 or roles != [("user", "assistant")[index % 2] for index in range(len(roles))]:
             raise ValueError("the turns go from user to assistant to user, and end with the user's")
-        if unknown := set(self.forbidden) - set(self._tools):
+        if unknown := set(self.forbidden) - set(self.tools):
             raise ValueError(f"no tool is called {min(unknown)!r}")
         if clash := set(self.forbidden) & {call.tool for call in self.expected}:
             raise ValueError(f"{min(clash)} is expected and forbidden")
@@ -97,9 +99,25 @@ class Sample(Strict):
         return [ChatMessage(turn.role, turn.content) for turn in self.messages]
 
     @property
+    def prompt(self) -> list[ChatMessage]:
+        """All that a model is given: the system prompt of the dialect, and the conversation."""
+        return [ChatMessage("system", self.dialect.system_prompt), *self.conversation]
+
+    @property
     def tools(self) -> Registry:
         """The registry that the expected calls were checked against."""
-        return self._tools
+        return self.dialect.tools
+
+    @property
+    def dialect(self) -> Dialect:
+        """How a model is asked: Code Mode, unless its suite is asked in another dialect."""
+        return self._dialect
+
+    def asked_in(self, dialect: Dialect) -> "Sample":
+        """Make the same sample for another dialect; its tools stay."""
+        other = self.model_copy()
+        other._dialect = dialect.with_tools(self.tools)
+        return other
 
     @property
     def has_steps(self) -> bool:
@@ -164,6 +182,14 @@ class Suite(BaseModel):
         known = self.declared or (*self.tools.categories, "multi_tool")
         present = {sample.category for sample in self.samples}
         return tuple(category for category in known if category in present)
+
+    def asked_in(self, dialect: Dialect) -> "Suite":
+        """Make the same suite for another dialect; its tools stay.
+
+        >>> load_suite("phase33_27").asked_in(Dialect(calls="json")).samples[0].dialect.calls
+        'json'
+        """
+        return self.model_copy(update={"samples": tuple(sample.asked_in(dialect) for sample in self.samples)})
 
 # %% ../../nbs/evals/01_suites.ipynb #4dc0ea98
 def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:

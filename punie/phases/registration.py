@@ -21,6 +21,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import punie
+from ..agent.tool_files import registry_file
 from ..files import read_json, read_text, sha256_files, sha256_text, write_json, write_text
 from .needs import find_base
 from .phase_suites import suite_hash
@@ -45,6 +46,7 @@ class Inputs(BaseModel):
     suites: dict[str, str]
     base: str  # artifact id of the base model
     reference: str | None = None  # hash of the reference's tokenizer and template
+    tools: str | None = None  # hash of the registry's file; None for punie's own tools
     seed: int
 
 
@@ -97,6 +99,7 @@ def gather_inputs(
         suites={name: suite_hash(name) for name in spec.evaluation.all_suites},
         base=base,
         reference=reference,
+        tools=sha256_files([registry]) if (registry := registry_file(spec.tools.registry)) else None,
         seed=seed,
     )
 

@@ -14,11 +14,13 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 import psutil
 
+from ..agent.dialects import Dialect
 from ..evals.suites import Suite
 from ..files import sha256_text
 from .manifest import read_manifest, require_files
@@ -55,12 +57,19 @@ class Run:
         return self.folder / name
 
     def suite(self, name: str) -> Suite:
-        """Load a suite that judges the run."""
-        return open_suite(name, self.folder)
+        """Load a suite that judges the run, as the phase asks it."""
+        return open_suite(name, self.folder).asked_in(self.dialect)
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How the model is asked: with the tools of the registration, once there is one."""
+        kept = next(self.folder.glob("tools.*"), None)
+        return self.spec.dialect(self.base if self.spec.prompt.calls == "json" else None, kept)
 
     def rows(self) -> TrainingDataset:
         """The data set as it is trained, after the remedy. Raises `PunieError` where a row is malformed."""
-        dataset, remedy = read_dataset(load_settings().data / self.spec.data.name), self.spec.base.remedy
+        folder, remedy = load_settings().data / self.spec.data.name, self.spec.base.remedy
+        dataset = read_dataset(folder, self.dialect)
         return TrainingDataset(dataset.name, tuple(remedy.samples(dataset.train)), tuple(remedy.samples(dataset.valid)))
 
     def to_dict(self) -> dict:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from ..agent.tool_files import registry_file
 from ..evals.controls import headroom_faults, idle_share, require_controls
 from ..evals.engines import InProcessEngine
 from ..evals.outcomes import Plan, evaluate_into
@@ -20,7 +21,7 @@ from ..evals.probe import named_probe
 from ..evals.records import Record, stream_records, write_records
 from ..evals.runner import summarize
 from ..evals.suites import load_suite
-from ..files import read_json, write_json, write_text
+from ..files import read_json, read_text, write_json, write_text
 from .gates import run_preflight
 from .judgement import judge_run
 from .manifest import describe_outputs, read_manifest
@@ -52,7 +53,8 @@ from ..weights.survival import Survival, check_survival, measure_survival
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #4566126c
 def _preflight(run: Run, notify: Notify) -> list[Path]:
-    base, export, suite = run.spec.base, run.spec.export, plan_suite(run.spec.evaluation.suites[0])
+    base, export = run.spec.base, run.spec.export
+    suite = plan_suite(run.spec.evaluation.suites[0]).asked_in(run.dialect)
     reference = find_model(base.reference, tokenizer_only=True) if base.reference else None
     if base.remedy.needed:
         write_remedied(find_model(base.model), run.base, base.remedy, reference)
@@ -71,7 +73,9 @@ def _check(run: Run, notify: Notify) -> list[Path]:
     from punie.agent.prompt_utils import load_tokenizer
 
     spec, folder = run.spec, load_settings().data / run.spec.data.name
-    results = run_pre_training_checks(folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask)
+    results = run_pre_training_checks(
+        folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask, dialect=run.dialect
+    )
     rows, tokenizer = run.rows().train, load_tokenizer(str(run.base))
     supervised = ledger_rows(rows, tokenizer, spec.lora.max_tokens, spec.lora.mask, spec.lora.long_rows)
     ledger = make_ledger(supervised, spec.lora.mask, spec.lora.max_tokens)
@@ -92,16 +96,21 @@ def _register(run: Run, notify: Notify) -> list[Path]:
             f"{run.folder} holds results, and no manifest says that {path.name} was there before them; "
             "move that folder away to start a new run"
         )
+    made = [path]
+    if source := registry_file(run.spec.tools.registry):
+        kept = run.path(f"tools{source.suffix}")
+        write_text(kept, read_text(source))
+        made.append(kept)
     if SEALED not in run.spec.evaluation.suites:
-        return [path]
+        return made
     drawn = seal(path)
-    audit = audit_folder(load_settings().data / run.spec.data.name)
+    audit = audit_folder(load_settings().data / run.spec.data.name, dialect=run.dialect)
     asked = [(f"suite {SEALED}:{sample.id}", sample.question) for sample in run.suite(SEALED).samples]
     limits = run.spec.gates
     require_checks(
         [*check_leakage(audit, asked, limits.templates), check_twins(audit, asked, limits.twin, limits.twins)]
     )
-    return [path, drawn]
+    return [*made, drawn]
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #a783ff44
 def _train(run: Run, notify: Notify) -> list[Path]:
@@ -119,7 +128,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
         notify("train", event["update"] / updates, describe_event(event))
 
     asked = run.spec.evaluation
-    suite = load_suite(asked.probe) if asked.probe is not None else None
+    suite = load_suite(asked.probe).asked_in(run.dialect) if asked.probe is not None else None
     probe = named_probe(suite, run.base, tokenizer, asked.max_tokens)
     base, adapters = artifact_id(run.base), run.path("adapters")
     events = tune(

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..agent.call_markers import FORMS
 from ..agent.prompt_utils import code_mode
-from ..agent.typed_tools import TOOLS, call_text
+from ..agent.registry import Registry
+from ..agent.typed_tools import TOOLS
 from ..settings import PunieError
 from .dataset import ChatMessage, Role, TrainingExample, has_half_pair
 from .tool_call_parser import ToolCall, parse_tool_calls
@@ -35,7 +36,7 @@ def _typed(text: str, parameter: Parameter) -> object:
     return text
 
 # %% ../../nbs/training/05_conversions.ipynb #ab8b0502
-def _code(call: ToolCall) -> str:
+def _code(call: ToolCall, tools: Registry) -> str:
     """Write a sound call as the code of a Code Mode block. Raises `PunieError` where no tool takes it."""
     if not FORMS[call.form].read:
         raise _refusal(call, f"{FORMS[call.form].title} is a form of call that is not read")
@@ -43,15 +44,15 @@ def _code(call: ToolCall) -> str:
         if call.arguments.keys() != {"code"} or not isinstance(call.arguments["code"], str):
             raise _refusal(call, "execute_code takes one text, code")
         return call.arguments["code"]
-    if call.name is None or call.name not in TOOLS:
+    tool = tools.outside(call.name or "")
+    if tool is None:
         raise _refusal(call, f"there is no tool {call.name!r}")
-    tool = TOOLS[call.name]
     arguments, declared = call.arguments, tool.signature.parameters
     if call.form == "xml":
         typed = {name: _typed(text, declared[name]) for name, text in arguments.items() if name in declared}
         arguments = arguments | typed
     try:
-        return f"print({call_text(tool.name, tool.bind(**arguments))})"
+        return f"print({tool.code(tool.from_json(arguments))})"
     except TypeError as error:
         raise _refusal(call, f"{error}; the tool is {tool.usage}") from error
 
@@ -60,9 +61,9 @@ def _refusal(call: ToolCall, reason: str) -> PunieError:
     return PunieError(f"{reason}; mend or remove the call {call.raw[:80]!r}")
 
 # %% ../../nbs/training/05_conversions.ipynb #f962fb6a
-def _block(call: ToolCall) -> str:
+def _block(call: ToolCall, tools: Registry) -> str:
     """Write a sound call as a Format A block. Raises `PunieError` where it could not be read back."""
-    code = _code(call)
+    code = _code(call, tools)
     block = code_mode(code)
     if [read.code for read in parse_tool_calls(block)[1]] != [code]:
         raise _refusal(call, f"{call.name}: a text in it holds a tag at which Format A ends or begins")
@@ -73,6 +74,7 @@ def _block(call: ToolCall) -> str:
 # %% ../../nbs/training/05_conversions.ipynb #9697e78e
 def find_blocks(
     text: str,  # an assistant turn
+    tools: Registry = TOOLS,  # whose names count as calls
 ) -> Iterator[tuple[int, int, list[ToolCall]]]:  # where each begins and ends, and its calls
     """Find the blocks of a turn that contain its calls.
 
@@ -80,7 +82,8 @@ def find_blocks(
     [(6, 102, 1)]
     """
     end = 0
-    for _, block in groupby(parse_tool_calls(text)[1], key=lambda call: id(call.raw)):  # calls of a block share it
+    found = parse_tool_calls(text, tools)[1]
+    for _, block in groupby(found, key=lambda call: id(call.raw)):  # calls of a block share it
         calls = list(block)
         raw, unclosed = calls[0].raw, calls[0].form == "fence" and not calls[0].raw.endswith("\n```")
         start = len(text) - len(raw) if unclosed else text.index(raw, end)
@@ -89,6 +92,7 @@ def find_blocks(
 # %% ../../nbs/training/05_conversions.ipynb #c0a62f89
 def to_code_mode(
     text: str,  # an assistant turn
+    tools: Registry = TOOLS,
 ) -> str:
     """Rewrite every sound call of a turn as Format A. Raises `PunieError` for a call that no tool takes.
 
@@ -100,9 +104,9 @@ def to_code_mode(
     </function></tool_call>
     """
     done, cursor = "", 0
-    for start, end, calls in find_blocks(text):
+    for start, end, calls in find_blocks(text, tools):
         keep = any(call.malformed for call in calls) or all(call.code is not None for call in calls)
-        done += text[cursor:start] + (text[start:end] if keep else "\n".join(map(_block, calls)))
+        done += text[cursor:start] + (text[start:end] if keep else "\n".join(_block(call, tools) for call in calls))
         cursor = end
     return done + text[cursor:]
 
@@ -116,10 +120,12 @@ def row_to_code_mode(
     >>> row_to_code_mode(TrainingExample((call,))).messages[0].content == code_mode('print(typecheck("a.py"))')
     True
     """
+    tools = row.dialect.tools
     turns = [
-        replace(turn, content=to_code_mode(turn.content)) if turn.role == "assistant" else turn for turn in row.messages
+        replace(turn, content=to_code_mode(turn.content, tools)) if turn.role == "assistant" else turn
+        for turn in row.messages
     ]
-    return TrainingExample(tuple(turns))
+    return replace(row, messages=tuple(turns))
 
 # %% ../../nbs/training/05_conversions.ipynb #a50cb184
 _START, _END = "<|im_start|>", "<|im_end|>"

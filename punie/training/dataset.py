@@ -6,9 +6,10 @@
 __all__ = ['Role', 'ChatMessage', 'TrainingExample', 'conversation', 'TrainingDataset', 'DatasetStats', 'has_half_pair']
 
 # %% ../../nbs/training/00_dataset.ipynb #054dd5d6
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from ..agent.dialects import Dialect
 from ..agent.prompt_utils import system_prompt
 from ..markdown import fenced
 
@@ -37,6 +38,7 @@ class TrainingExample:
 
     messages: tuple[ChatMessage, ...]
     ignored: tuple[str, ...] = ()  # keys of the row that no trainer reads
+    dialect: Dialect = field(default=Dialect(), compare=False, repr=False)  # in which its calls are written
 
     @property
     def question(self) -> str:
