@@ -86,9 +86,10 @@ def run_faults(
 def _show_costs(costs: "Sequence[Cost]") -> None:
     from punie.faults.costs import COST_COLUMNS, cost_row
 
-    grid = Table(*COST_COLUMNS)
+    shown = [place for place, name in enumerate(COST_COLUMNS) if name not in ("clean", "by seed", "p")]
+    grid = Table(*(COST_COLUMNS[place] for place in shown))
     for cost in costs:
-        grid.add_row(*cost_row(cost))
+        grid.add_row(*(cost_row(cost)[place] for place in shown))
     console.print(grid)
 
 

@@ -21,7 +21,15 @@ from ..check_results import CheckResult
 from .ablation_runs import Made, finished_runs, runs_folder
 from .ablations import ABLATIONS
 from .comparison_faults import COMPARISON
-from .costs import cost_table, draw_costs, pack_evidence, read_costs, verify_costs, write_costs
+from punie.faults.costs import (
+    cost_sentence,
+    cost_table,
+    draw_costs,
+    pack_evidence,
+    read_costs,
+    verify_costs,
+    write_costs,
+)
 from .data_faults import DATA
 from .fault import Bench, CleanRun, Fault, Found, clean_run, try_fault
 from .leakage_faults import LEAKAGE
@@ -168,7 +176,7 @@ def verify_faults(
 def _check_shown_costs(folder: Path) -> CheckResult:
     """Compare the table and the figure of the costs on the page with the published figures."""
     costs = read_costs(folder)
-    wanted = "".join(part.data for part in (draw_costs(costs), cost_table(costs)))
+    wanted = "".join(part.data for part in (cost_sentence(costs), draw_costs(costs), cost_table(costs)))
     parts = BeautifulSoup(read_text(folder / "index.html"), "html.parser").select("[data-figure]")
     return replace(compare_pages("".join(map(str, parts)), wanted)[0], check_name="costs on the page")
 
