@@ -84,7 +84,7 @@ def run_faults(
 
 # %% ../../nbs/cli/09_faults.ipynb #c0575011
 def _show_costs(costs: "Sequence[Cost]") -> None:
-    from punie.faults.costs import COST_COLUMNS, cost_row
+    from punie.faults.cost_page import COST_COLUMNS, cost_row
 
     shown = [place for place, name in enumerate(COST_COLUMNS) if name not in ("clean", "by seed", "p")]
     grid = Table(*(COST_COLUMNS[place] for place in shown))
