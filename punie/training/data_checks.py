@@ -165,6 +165,7 @@ def check_training_data_distribution(audit: Audit, min_direct: float, max_direct
 def check_training_data_coverage(audit: Audit, min_rows: int, expected_patterns: Sequence[str] = ()) -> CheckResult:
     """Check that `min_rows` training rows or more call each tool, and that some code holds each expected pattern.
 
+    >>> from punie.agent.typed_tools import TOOLS
     >>> train = Tally(tools=Counter(dict.fromkeys(TOOLS, 30) | {"hover": 3}))
     >>> check_training_data_coverage(Audit("little hover", {"train": train}), 25).worst
     ('hover: 3 rows',)

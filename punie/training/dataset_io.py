@@ -32,11 +32,16 @@ def _stated(keys: dict) -> dict:
     return {key: value for key, value in keys.items() if value is not None}
 
 
-def _is_conversation(row: dict) -> bool:
-    """Say whether a row keeps calls as data, or brings its tools."""
-    keys = {key for message in row.get("messages") or () if isinstance(message, dict) for key in message}
-    roles = {message.get("role") for message in row.get("messages") or () if isinstance(message, dict)}
-    return bool(keys & {"tool_calls", "code", "tool_call_id"}) or "tool" in roles or "tools" in row
+def _conversation(row: dict) -> dict | None:
+    """Take a row that keeps calls as data, or brings its tools, without keys that are null; None for any other row."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return None
+    stated = [_stated(message) for message in messages]
+    keys = {key for message in stated for key in message}
+    if row.get("tools") or keys & {"tool_calls", "code", "tool_call_id"}:
+        return {**row, "messages": stated}
+    return None
 
 
 def parse_row(
@@ -63,9 +68,9 @@ def parse_row(
             raise
         except PunieError as error:
             raise PunieError(f"{place}: {error}") from error
-    if _is_conversation(row):
+    if kept := _conversation(row):
         try:
-            return _written(read_conversation(row), dialect)
+            return _written(read_conversation(kept), dialect)
         except NoForm:
             raise
         except PunieError as error:
