@@ -153,7 +153,7 @@ def json_schema(kind: Any) -> dict[str, Any]:
     """Write a type as JSON Schema, nested types in place. What holds itself is left open where it recurs.
 
     >>> json_schema(list[int] | None)
-    {'anyOf': [{'items': {'type': 'integer'}, 'type': 'array'}, {'type': 'null'}]}
+    {'anyOf': [{'type': 'array', 'items': {'type': 'integer'}}, {'type': 'null'}]}
     """
     kind = get_args(kind)[0] if get_origin(kind) is NotRequired else kind
     schema = TypeAdapter(without_name(kind)).json_schema(schema_generator=_Untitled)
@@ -168,9 +168,14 @@ def json_schema(kind: Any) -> dict[str, Any]:
             name = name.removeprefix("#/$defs/")
             rest = {key: value for key, value in part.items() if key != "$ref"}
             return {} if name in inside else {**opened(untitled(definitions[name]), (*inside, name)), **rest}
-        made = {key: value if key in _VALUES else opened(value, inside) for key, value in part.items()}
-        if isinstance(named := part.get("properties"), dict):  # here the keys are names
-            made["properties"] = {key: opened(each, inside) for key, each in named.items()}
+        made = {key: part[key] for key in ("type", "description") if key in part}  # as people write them
+        for key, value in part.items():
+            if key == "properties":  # here the keys are names
+                made[key] = {name: opened(each, inside) for name, each in value.items()}
+            else:
+                made[key] = value if key in _VALUES else opened(value, inside)
+        if made.get("additionalProperties") is ("properties" not in made):  # what is taken for granted
+            del made["additionalProperties"]
         return made
 
     return opened(untitled(schema) if is_named(plain(kind)) else schema)

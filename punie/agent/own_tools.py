@@ -88,7 +88,10 @@ def _tool(name: str, stated: dict[str, object]) -> Tool:
     return Tool(name, category, signature, str(stated.get("summary", "")))
 
 # %% ../../nbs/agent/04_own_tools.ipynb #d9a43527
-def load_tools(path: Path) -> Registry:
+def load_tools(
+    path: Path,
+    name: str = "",  # of the registry
+) -> Registry:
     """Read a registry from a TOML file. Raises a `PunieError` that names the file and the tool.
 
     >>> load_tools(Path("data/phases/tiny.toml"))
@@ -106,4 +109,4 @@ def load_tools(path: Path) -> Registry:
             tools.append(_tool(name, each))
         except (ValueError, TypeError) as error:
             raise PunieError(f"{path}: tools.{name}: {error}") from error
-    return Registry(tools)
+    return Registry(tools, name=name)

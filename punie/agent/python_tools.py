@@ -88,7 +88,7 @@ class _Types:
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
                 self.aliases[node.target.id] = node.value
             elif type(node).__name__ == "TypeAlias":  # from Python 3.12 on
-                self.aliases[node.name.id] = node.value  # ty: ignore[unresolved-attribute]
+                self.aliases[node.name.id] = node.value  # ty: ignore[missing-attribute]
 
     def schema(self, node: ast.expr | None, inside: tuple[str, ...] = ()) -> dict[str, Any]:
         """Write an annotation as JSON Schema. Raises `ValueError` where it is not known."""

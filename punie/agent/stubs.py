@@ -5,63 +5,57 @@
 # %% auto #0
 __all__ = ['stubs']
 
-# %% ../../nbs/agent/05_stubs.ipynb #a69b2fe5
-import inspect
+# %% ../../nbs/agent/05_stubs.ipynb #9ba525c8
 from collections.abc import Iterator
-from types import UnionType
-from typing import Literal, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
-from .registry import Registry
+from .registry import Registry, Tool, written_parameter
 from .typed_tools import TOOLS
+from ..annotations import declared, fields, named_types, note, written
 
-# %% ../../nbs/agent/05_stubs.ipynb #ce50eaf4
-def _models(kind: object) -> Iterator[type[BaseModel]]:
-    """List the models inside a type, parts before what holds them; a model inside itself only once."""
-    seen: set[object] = set()
+# %% ../../nbs/agent/05_stubs.ipynb #6391ba3c
+def _class(kind: Any) -> Iterator[str]:
+    """Declare a model or a `TypedDict`."""
+    held = fields(kind)
+    if is_typeddict(kind) and not declared(kind)[0].startswith("class "):  # keys that are no names
+        yield from declared(kind)
+        return
+    yield f"class {kind.__name__}{'(TypedDict)' if is_typeddict(kind) else ''}:"
+    for name, each in held.items():
+        words = note(each)
+        yield f"    {name}: {written(each)}{words and f'  # {words}'}"
+    if not held:
+        yield "    ..."
 
-    def walk(kind: object) -> Iterator[type[BaseModel]]:
-        if kind in seen:
-            return
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            seen.add(kind)
-            for each in kind.model_fields.values():
-                yield from walk(each.annotation)
-            yield kind
-        for part in get_args(kind) if get_origin(kind) is not Literal else ():
-            yield from walk(part)
-
-    return walk(kind)
+# %% ../../nbs/agent/05_stubs.ipynb #953fa402
+_TYPING = ("Any", "Literal", "NotRequired", "TypedDict")
 
 
-def _written(kind: object) -> str:
-    """Write a type as source."""
-    if get_origin(kind) in (Union, UnionType):
-        return " | ".join("None" if part is type(None) else _written(part) for part in get_args(kind))
-    if get_origin(kind) is list:
-        return f"list[{', '.join(map(_written, get_args(kind)))}]"
-    return kind.__name__ if isinstance(kind, type) else inspect.formatannotation(kind).removeprefix("typing.")
-
-# %% ../../nbs/agent/05_stubs.ipynb #27a36408
 def stubs(tools: Registry = TOOLS) -> str:
-    """Declare the tools of a registry and their result models as a `.pyi` file.
+    """Declare the tools of a registry and their types as a `.pyi` file.
 
     >>> stubs().splitlines()[0]
     'from typing import Literal'
     >>> "def git_log(path: str, count: int = 10) -> GitLogResult:" in stubs()
     True
     """
-    models = dict.fromkeys(model for tool in tools.values() for model in _models(tool.returns))
-    lines = ["from typing import Literal"]
-    for model in models:
-        fields = [f"    {name}: {_written(each.annotation)}" for name, each in model.model_fields.items()]
-        lines += ["", f"class {model.__name__}:", *(fields or ["    ..."])]
-    for tool in tools.values():
-        parameters = []
-        for parameter in tool.signature.parameters.values():
-            default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-            parameters.append(f"{parameter.name}: {_written(parameter.annotation)}{default}")
-        lines += ["", f"def {tool.name}({', '.join(parameters)}) -> {_written(tool.returns)}:"]
-        lines += [f"    {tool.summary!r}"] if tool.summary else ["    ..."]
-    return "\n".join(lines) + "\n"
+    types = dict.fromkeys(each for tool in tools.values() for kind in tool.types for each in named_types(kind))
+    body = [line for kind in types for line in ("", *_class(kind))]
+    body += [line for tool in tools.values() for line in ("", *_function(tool))]
+    used = [name for name in _TYPING if any(name in line for line in body)]
+    return "\n".join([*([f"from typing import {', '.join(used)}"] if used else []), *body]) + "\n"
+
+
+def _function(tool: Tool) -> Iterator[str]:
+    parameters = tool.signature.parameters.values()
+    if any(note(each.annotation) for each in parameters):
+        yield f"def {tool.name}("
+        for each in parameters:
+            words = note(each.annotation)
+            yield f"    {written_parameter(each)},{words and f'  # {words}'}"
+        yield f") -> {written(tool.returns)}:"
+    else:
+        yield f"def {tool.typed_usage}:"
+    yield f"    {tool.summary!r}" if tool.summary else "    ..."

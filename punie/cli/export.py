@@ -194,7 +194,7 @@ def _find_source(model: str) -> tuple[Path, Path | None, Path, list[str], int, i
         run.base,
         run.path("adapters"),
         run.path("ladder"),
-        spec.evaluation.suites,
+        [*map(spec.evaluation.place, spec.evaluation.suites)],
         spec.export.group_size,
         spec.evaluation.max_tokens,
     )

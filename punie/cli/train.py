@@ -127,7 +127,7 @@ def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | 
         spec.base.model,
         spec.data.name,
         spec.lora.model_dump(exclude_unset=True),
-        spec.evaluation.probe,
+        spec.evaluation.probe and spec.evaluation.place(spec.evaluation.probe),
         spec.evaluation.max_tokens,
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..agent.call_markers import FORMS, CallForm
 from ..agent.made_results import make_result
 from ..agent.prompt_utils import code_mode
+from ..agent.registry import Misfit
 from ..agent.sandbox import TracedCall
 from .answers import MAX_REPLY, PATHS, accepts
 from .dialogue import gold_code, gold_replies
@@ -52,7 +53,7 @@ def _through_variables(sample: Sample) -> list[str]:
         return gold_replies(sample)
     lines = [] if not sample.gold else _program(sample).splitlines()
     for number, call in enumerate(sample.expected if not sample.gold else ()):
-        values = {name: _respelled(name, value) for name, value in call.accept[0].items()}
+        values = {name: _respelled(name, value) for name, value in call.first.items()}
         lines += [f"{name}_{number} = {value!r}" for name, value in values.items()]
         variables = ", ".join(f"{name}={name}_{number}" for name in values)
         lines.append(f"print(f'{{{call.tool}({variables})}}')")
@@ -61,16 +62,20 @@ def _through_variables(sample: Sample) -> list[str]:
 # %% ../../nbs/evals/20_control_policies.ipynb #2dfc743f
 def _compared(sample: Sample) -> list[str]:
     """Call only where the comparison before it holds, which it never does."""
-    calls = [_call(call.tool, call.accept[0]) for call in sample.expected] or [f"{called_names(sample)[0]}()"]
+    calls = [_call(call.tool, call.first) for call in sample.expected] or [f"{called_names(sample)[0]}()"]
     return [code_mode("\n".join(f"print(1 > 2 > {call})" for call in calls))]
 
 
 def _other_value(sample: Sample) -> list[str] | None:
     for number, call in enumerate(sample.expected):
-        for name, value in call.accept[0].items():
+        for name, value in call.first.items():
             if isinstance(value, (str, int)) and not isinstance(value, bool):
-                changed = {**call.accept[0], name: f"{value}x" if isinstance(value, str) else value + 1}
-                if accepts(call, TracedCall(call.tool, sample.tools[call.tool].bind(**changed))):
+                changed = {**call.first, name: f"{value}x" if isinstance(value, str) else value + 1}
+                try:
+                    made = TracedCall(call.tool, sample.tools[call.tool].bind(**changed))
+                except Misfit:  # out of its range, or no member of its enum
+                    continue
+                if accepts(call, made):
                     continue
                 others = [gold_code(each) for each in sample.expected[:number] + sample.expected[number + 1 :]]
                 return [code_mode("\n".join([*others, f"print({_call(call.tool, changed)})"]))]
@@ -83,9 +88,14 @@ def _other_tool(sample: Sample) -> list[str] | None:
         for tool in sample.tools.values():
             used = tool.name in (*called_names(sample), *sample.forbidden)
             if not used and tool.signature.parameters == sample.tools[call.tool].signature.parameters:
-                wrong = f"print({_call(tool.name, call.accept[0])})"
+                wrong = f"print({_call(tool.name, call.first)})"
                 return [code_mode("\n".join([wrong, *map(gold_code, sample.expected[1:])]))]
     return None
+
+
+def _prose(policy: Callable[[Sample], str]) -> Policy:
+    """Answer in prose, which is a fault except where any answer is right."""
+    return lambda sample: None if sample.any_answer else [policy(sample)]
 
 
 def _one_less(sample: Sample) -> list[str] | None:
@@ -98,7 +108,7 @@ def _invented_field(sample: Sample) -> list[str] | None:
     typed = next((call for call in sample.expected if sample.tools[call.tool].result.is_model), None)
     if typed is None:
         return None
-    return [code_mode(f"{_program(sample)}\nprint({_call(typed.tool, typed.accept[0])}.no_such_field)")]
+    return [code_mode(f"{_program(sample)}\nprint({_call(typed.tool, typed.first)}.no_such_field)")]
 
 
 def _whole_result(sample: Sample) -> list[str] | None:
@@ -113,7 +123,7 @@ def _calls(sample: Sample) -> str | None:
     """Write the calls of a right answer without any output; None where the sample states what is shown."""
     if not sample.expected or sample.worlds or sample.shows:
         return None
-    return "\n".join(_call(call.tool, call.accept[0]) for call in sample.expected)
+    return "\n".join(_call(call.tool, call.first) for call in sample.expected)
 
 
 def _silent(sample: Sample) -> list[str] | None:
@@ -164,7 +174,7 @@ def both(score: ExpectedScore) -> tuple[ExpectedScore, ExpectedScore]:
 
 # %% ../../nbs/evals/20_control_policies.ipynb #655bbbff
 def _as_json(sample: Sample) -> list[str]:
-    arguments = sample.expected[0].accept[0] if sample.expected else {}
+    arguments = sample.expected[0].first if sample.expected else {}
     return [f"<tool_call>{json.dumps({'name': called_names(sample)[0], 'arguments': arguments})}</tool_call>"]
 
 
@@ -182,15 +192,15 @@ UNSAID: ExpectedScore = ("abstained", None)
 SPOKEN: tuple[Control, ...] = (  # answers without a call, alike in every dialect
     Control("echo", lambda s: [s.question], both(("abstained", "echo"))),
     Control("nothing", lambda s: [""], both(("abstained", "empty"))),
-    Control("banana", lambda s: ["Banana."], (("abstained", "prose"), UNSAID)),
+    Control("banana", _prose(lambda s: "Banana."), (("abstained", "prose"), UNSAID)),
     Control(
         "refusal that names the tool",
-        lambda s: [f"I could use {called_names(s)[0]}, but I won't."],
+        _prose(lambda s: f"I could use {called_names(s)[0]}, but I won't."),
         (("abstained", "prose_mention"), UNSAID),
     ),
     Control(
         "the list of tools",
-        lambda s: ["These are my tools:\n" + "\n".join(f"- {tool.usage}" for tool in s.tools.values())],
+        _prose(lambda s: "These are my tools:\n" + "\n".join(f"- {tool.usage}" for tool in s.tools.values())),
         (("abstained", "prose_mention"), UNSAID),
     ),
 )

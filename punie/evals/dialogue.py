@@ -133,7 +133,7 @@ def gold_code(expected: ExpectedCall) -> str:
     >>> gold_code(ExpectedCall(tool="typecheck", accept=[{"path": "src"}]))
     "print(typecheck(path='src'))"
     """
-    return f"print({expected.tool}({', '.join(f'{name}={value!r}' for name, value in expected.accept[0].items())}))"
+    return f"print({expected.tool}({', '.join(f'{name}={value!r}' for name, value in expected.first.items())}))"
 
 
 def _gold_json(sample: Sample, expected: ExpectedCall) -> str:
@@ -164,7 +164,8 @@ def gold_replies(sample: Sample) -> list[str]:
     </function></tool_call>
     """
     if not sample.expected:
-        return sample.gold or [". ".join(group[0].capitalize() for group in sample.says) + "."]
+        said = [group[0].capitalize() for group in sample.says] or ["None of the tools can do that"]
+        return sample.gold or [". ".join(said) + "."]
     if sample.dialect.is_json:
         return gold_dialogues(sample)[0]
     programs = sample.gold or [gold_code(call) for call in sample.expected]

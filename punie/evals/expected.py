@@ -10,12 +10,12 @@ __all__ = ['Shown', 'Strict', 'tools_of', 'result_part', 'values_at', 'ExpectedC
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 
 from ..agent.made_results import make_result
-from ..agent.registry import Registry, ResultPart
+from ..agent.registry import Registry, ResultPart, Tool
 from ..agent.typed_tools import TOOLS
 
 # %% ../../nbs/evals/00_expected.ipynb #0fa6b7ef
@@ -87,12 +87,19 @@ class ExpectedCall(Strict):
 
     >>> ExpectedCall(tool="git_log", accept=[{"path": "src", "count": 3}]).bound
     [{'path': 'src', 'count': 3}]
+    >>> ExpectedCall(tool="git_log", accept_values={"path": ["src"], "count": [3]}, may_omit=["count"]).values
+    {'path': ['src'], 'count': [3, 10]}
     """
 
     tool: str
-    accept: list[dict[str, Any]] = Field(min_length=1)  # each binds to the tool's signature
+    accept: list[dict[str, Any]] = []  # each binds to the tool's signature
+    accept_values: dict[
+        str, Annotated[list[Any], Field(min_length=1)]
+    ] = {}  # or, by parameter, values that go with each other's in any way
+    may_omit: list[str] = []  # parameters that have accepted values, and may be left out as well
     result: Any = None  # what the tool returns, where the conversation goes on: text, or the fields of its model
     _bound: list[dict[str, object]] = PrivateAttr()
+    _values: dict[str, list[object]] = PrivateAttr(default_factory=dict)
     _stated: Any = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -101,11 +108,17 @@ class ExpectedCall(Strict):
         if self.tool not in tools:
             raise ValueError(f"no tool is called {self.tool!r}")
         tool = tools[self.tool]
+        if bool(self.accept) == bool(self.accept_values):
+            raise ValueError("the accepted arguments stand either in `accept` or in `accept_values`")
         try:
             self._bound = [
                 tool.bind(**{name: _argument(value, tools) for name, value in arguments.items()})
-                for arguments in self.accept
+                for arguments in self.accept or [self.first]
             ]
+            if unknown := set(self.may_omit) - set(self.accept_values):
+                raise ValueError(f"{min(unknown)} may be left out, and has no accepted value")
+            if not self.accept:
+                self._values = self._bound_values(tool)
         except TypeError as error:
             raise ValueError(str(error)) from error
         if any(isinstance(value, ResultPart) for value in self._bound[0].values()):
@@ -114,10 +127,30 @@ class ExpectedCall(Strict):
             self._stated = TypeAdapter(tool.returns).validate_python(self.result, strict=not tool.result.is_model)
         return self
 
+    def _bound_values(self, tool: Tool) -> dict[str, list[object]]:
+        """List what each parameter accepts; one that is not mentioned accepts its default."""
+        values = {name: [value] for name, value in self._bound[0].items()}
+        for name, accepted in self.accept_values.items():
+            values[name] = [tool.bind(**{**self.first, name: value})[name] for value in accepted]
+        for name in self.may_omit:
+            others = {other: value for other, value in self.first.items() if other != name}
+            values[name].append(tool.bind(**others)[name])
+        return values
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The arguments of a right call, as they are stated: of all alternatives, the first."""
+        return self.accept[0] if self.accept else {name: each[0] for name, each in self.accept_values.items()}
+
     @property
     def bound(self) -> list[dict[str, object]]:
-        """The accepted arguments, all named, with defaults."""
+        """The accepted arguments, all named, with defaults; of those in `accept_values`, the first."""
         return self._bound
+
+    @property
+    def values(self) -> dict[str, list[object]]:
+        """What each parameter accepts, where that is stated by parameter; empty otherwise."""
+        return self._values
 
     @property
     def stated(self) -> Any:

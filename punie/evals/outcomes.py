@@ -50,12 +50,12 @@ class Plan(BaseModel):
         ]
 
 # %% ../../nbs/evals/16_outcomes.ipynb #e7163eeb
-def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path: Path, system: str | None) -> None:
+def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path: Path) -> None:
     """Check that a record belongs to this evaluation. Raises `GateFailed`."""
     wanted = {
         "artifact": engine.artifact,
         "engine": engine.name,
-        "system": system,
+        "system": suite.system,
         "suite": suite.name,
         "suite_sha256": suite.sha256,
         "stop": engine.stop,
@@ -77,7 +77,6 @@ def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path)
 
     Raises `GateFailed` for a record of another evaluation.
     """
-    systems = {sample.id: sample.dialect.prompt_hash for sample in suite.samples}
     places: dict[Key, int] = {}
     answered: set[Key] = set()
     start = number = 0
@@ -87,7 +86,7 @@ def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path)
             file.truncate(start)
             break
         record = parse_record(line, f"{path}:{number}")
-        _require_same(record, engine, suite, plan, path, systems.get(record.sample))
+        _require_same(record, engine, suite, plan, path)
         places[record.key] = start
         (answered.discard if record.outcome == "error" else answered.add)(record.key)
         start += len(line)

@@ -33,11 +33,16 @@ SCORER = (
     "punie.agent.dialects",
     "punie.agent.interpreter",
     "punie.agent.json_calls",
+    "punie.agent.json_schema",
     "punie.agent.made_results",
+    "punie.agent.names_and_formats",
     "punie.agent.registry",
+    "punie.agent.renamed_tools",
     "punie.agent.sandbox",
+    "punie.agent.schema_types",
     "punie.agent.tool_results",
     "punie.agent.typed_tools",
+    "punie.annotations",
     "punie.evals.answers",
     "punie.evals.ask",
     "punie.evals.dialogue",
@@ -184,7 +189,7 @@ def judge(
     return Record(
         artifact=artifact,
         engine=engine,
-        system=sample.dialect.prompt_hash,
+        system=suite.system,
         scorer=scorer_version(),
         suite=suite.name,
         suite_sha256=suite.sha256,
@@ -203,7 +208,7 @@ def judge(
         keyword=keyword_score(sample, whole),
         code_mode=any(own.fault(block) is None for block in blocks),
         names_tools=all(call.tool in whole for call in sample.expected),
-        reads_fields=any(reads_fields(text, suite.tools) for text in texts),
+        reads_fields=any(reads_fields(text, sample.tools) for text in texts),
     )
 
 # %% ../../nbs/evals/14_records.ipynb #3b25c4ca

@@ -31,7 +31,7 @@ def score_again(records: Sequence[Record], suites: Mapping[str, Suite]) -> list[
         if suite is None or (sample := samples.get((record.suite, record.sample))) is None:
             raise GateFailed(f"{place} is no prompt that was registered; evaluate again")
         new = judge_again(record, sample, suite)
-        asked = {"question": sample.question, "system": sample.dialect.prompt_hash}
+        asked = {"question": sample.question, "system": suite.system}
         before, after = record.model_dump(exclude=SCORED), new.model_dump(exclude=SCORED) | asked
         if changed := [name for name in before if before[name] != after[name]]:
             raise GateFailed(

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Strict, values_at
-from .suites import Sample, Suite
+from .suites import Sample, Suite, suite_path
 from ..files import read_jsonl, sha256_files
 from ..settings import PunieError, load_settings
 from ..toolbox.repositories import AUTHOR, Facts, repository_facts
@@ -203,10 +203,6 @@ class _Header(Strict):
     categories: list[str] = Field(min_length=1)
 
 
-def _suite_path(name: str) -> Path:
-    return Path(name) if name.endswith(".jsonl") else load_settings().suites / f"{name}.jsonl"
-
-
 def is_about_workspaces(
     name: str,  # a shipped suite's name, or a path that ends in .jsonl
 ) -> bool:
@@ -215,7 +211,7 @@ def is_about_workspaces(
     >>> is_about_workspaces("workspace_40"), is_about_workspaces("phase33_27")
     (True, False)
     """
-    path = _suite_path(name)
+    path = suite_path(name)
     return path.exists() and any("repositories" in row for _, row in read_jsonl(path)[:1])
 
 
@@ -225,7 +221,7 @@ def load_workspaces(name: str) -> WorkspaceSuite:
     >>> len(load_workspaces("workspace_40").samples)
     40
     """
-    path = _suite_path(name)
+    path = suite_path(name)
     (place, head), *rows = read_jsonl(path)
     samples: list[WorkspaceSample] = []
     try:

@@ -55,8 +55,9 @@ def judge_run(
     Raises `GateFailed` where a file was edited, a suite has changed, or a prompt is missing.
     """
     registration = read_registration(run.path("registration.json"))
-    suites = {name: run.suite(name) for name in registration.spec.evaluation.suites}
-    redrawn = [require_suite(name, run.folder, run.inputs.suites[name]) for name in suites]
+    asked = registration.spec.evaluation
+    suites = {name: run.suite(name) for name in asked.suites}
+    redrawn = [require_suite(asked.place(name), run.folder, run.inputs.suites[name]) for name in suites]
     stored = read_records(run.path("outcomes.jsonl"))
     require_conditions(stored, registration)
     fresh = score_again(stored, suites)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import tomlkit
 
-from ..evals.suites import load_suite
-from ..files import read_lines, write_text
+from ..evals.suites import load_suite, suite_path
+from ..files import read_lines, write_bytes, write_text
 from .phase_suites import SEALED
 from .spec import Spec
 from ..settings import load_settings
@@ -66,11 +66,15 @@ def few_rows(rows: tuple[TrainingExample, ...], count: int) -> tuple[TrainingExa
 SHORT_SUITES = {SEALED: "unsealed"}  # a miniature is no judgement, so its prompts are drawn beforehand
 
 
-def _write_few_prompts(suite: str, folder: Path) -> None:
-    """Write a suite with the first prompt of each category."""
+def _write_few_prompts(suite: str, place: str, folder: Path) -> None:
+    """Write a suite with the first prompt of each category; `place` is its name or path."""
     whole = folder / f"{SHORT_SUITES.get(suite, suite)}.jsonl"
-    source = write_sealed("a miniature", whole) if suite == SEALED else load_settings().suites / whole.name
-    first = {sample.category: sample.id for sample in reversed(load_suite(str(source)).samples)}
+    source = write_sealed("a miniature", whole) if suite == SEALED else suite_path(place)
+    loaded = load_suite(str(source))
+    for file in loaded.files[1:]:  # of its tools: beside the suite, or among the registries
+        target = folder if file.parent == source.parent else folder.parent / "tools"
+        write_bytes(target / file.name, [file.read_bytes()])
+    first = {sample.category: sample.id for sample in reversed(loaded.samples)}
     wanted = {f'"{name}"'.encode() for name in first.values()}
     lines = [
         line.decode()
@@ -92,7 +96,7 @@ def write_miniature(
     few = type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2))
     write_dataset(few, folder / "data" / spec.data.name)
     for suite in spec.evaluation.all_suites:
-        _write_few_prompts(suite, folder / "data" / "suites")
+        _write_few_prompts(suite, spec.evaluation.place(suite), folder / "data" / "suites")
     tables = spec.model_dump(exclude={"name"})
     for table in ("criteria", "baseline"):
         tables[table] = {SHORT_SUITES.get(name, name): shares for name, shares in tables[table].items()}
@@ -104,7 +108,7 @@ def write_miniature(
         "lora": SHORT | {"accumulation": min(2, spec.lora.accumulation)},
         "export": {"survival": 0.0},
         "verdict": {"rule": "point"},  # a prompt of each category decides nothing
-        "evaluation": {"max_tokens": 8, "suites": suites},
+        "evaluation": {"max_tokens": 8, "suites": suites, "files": {}},
         "budget": {"disk_gb": 0.2, "memory_gb": 1.0},
     }
     for name, values in [*small.items(), *changes.items()]:

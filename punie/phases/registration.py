@@ -96,7 +96,7 @@ def gather_inputs(
     return Inputs(
         spec=spec.sha256,
         data=dataset_hash(settings.data / spec.data.name),
-        suites={name: suite_hash(name) for name in spec.evaluation.all_suites},
+        suites={name: suite_hash(spec.evaluation.place(name)) for name in spec.evaluation.all_suites},
         base=base,
         reference=reference,
         tools=sha256_files([registry]) if (registry := registry_file(spec.tools.registry)) else None,

@@ -58,7 +58,7 @@ class Run:
 
     def suite(self, name: str) -> Suite:
         """Load a suite that judges the run, as the phase asks it."""
-        return open_suite(name, self.folder).asked_in(self.dialect)
+        return open_suite(self.spec.evaluation.place(name), self.folder).asked_in(self.dialect)
 
     @cached_property
     def dialect(self) -> Dialect:

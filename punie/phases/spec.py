@@ -22,7 +22,7 @@ from ..evals.decision import undecidable
 from ..evals.records import template_of
 from ..evals.suites import Suite
 from ..files import read_text, read_toml, sha256_text
-from .phase_suites import plan_suite
+from .phase_suites import SEALED, plan_suite
 from .toml_keys import find_line, override
 from ..settings import PunieError, load_settings
 from ..training.data_checks import Thresholds
@@ -124,9 +124,13 @@ class Evaluation(SpecTable):
 
     >>> Evaluation(suites=["phase33_27"]).max_tokens
     512
+    >>> asked = Evaluation(suites=["phase33_27", "data/examples/bakery_6.jsonl"])
+    >>> asked.suites, asked.files
+    (['phase33_27', 'bakery_6'], {'bakery_6': 'data/examples/bakery_6.jsonl'})
     """
 
-    suites: list[str] = Field(min_length=1)  # the page draws the first
+    suites: list[str] = Field(min_length=1)  # by name; the file may give a path. The page draws the first
+    files: dict[str, str] = {}  # of the suites that were given by their paths, from the checkout
     max_tokens: int = Field(default=512, gt=0)  # a reply's limit
     temperature: float = Field(default=0.0, ge=0)  # 0 always takes the most likely token
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -138,6 +142,31 @@ class Evaluation(SpecTable):
     def all_suites(self) -> list[str]:
         """Every suite that a run reads: those that judge, then the probe."""
         return [*self.suites, *([] if self.probe is None else [self.probe])]
+
+    def place(
+        self,
+        name: str,  # of a suite
+    ) -> str:  # what `load_suite` reads
+        """Say where a suite is read from: a path where the phase gives one, else its name.
+
+        >>> Evaluation(suites=["phase33_27"]).place("phase33_27")
+        'phase33_27'
+        """
+        return str(load_settings().root / self.files[name]) if name in self.files else name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paths_have_names(cls, values: object) -> object:
+        """Call each suite that is given by its path as its file is called."""
+        if not isinstance(values, dict) or not isinstance(suites := values.get("suites"), list):
+            return values
+        paths = [each for each in (*suites, values.get("probe")) if isinstance(each, str) and each.endswith(".jsonl")]
+        called = {path: Path(path).stem for path in paths}
+        if not called:
+            return values
+        suites, probe = [called.get(each, each) for each in suites], values.get("probe")
+        files = {name: path for path, name in called.items()}
+        return {**values, "suites": suites, "probe": called.get(probe, probe), "files": files}
 
     @field_validator("epochs")
     @classmethod
@@ -154,9 +183,14 @@ class Evaluation(SpecTable):
         for name in self.all_suites:
             if not NAME.fullmatch(name) or self.all_suites.count(name) > 1:
                 raise ValueError(
-                    f"{name!r} must be the name of a file under data/suites, without its ending, and appear once: "
-                    "a suite that chose the adapter cannot judge it"
+                    f"{name!r} must be the name of a file under data/suites, without its ending, or the path of a file "
+                    "that ends in .jsonl, and appear once: a suite that chose the adapter cannot judge it, "
+                    "and no two suites may have one name"
                 )
+        if unknown := set(self.files) - set(self.all_suites):
+            raise ValueError(f"files names a suite that is not asked, {min(unknown)!r}; give the path under suites")
+        if SEALED in self.files:
+            raise ValueError(f"{SEALED} is drawn at the registration; give the file {self.files[SEALED]} another name")
         return self
 
 # %% ../../nbs/phases/02_spec.ipynb #d86d24aa
@@ -199,11 +233,11 @@ def _count_units(suite: Suite, category: str, over: str) -> int:
     return len({sample.id if over == "prompts" else template_of(sample) for sample in chosen})
 
 
-def _require_decidable(criteria: Mapping[str, Mapping[str, float]], verdict: Rule) -> None:
+def _require_decidable(criteria: Mapping[str, Mapping[str, float]], verdict: Rule, asked: Evaluation) -> None:
     """Try each criterion on the best and the worst result that its prompts allow. Raises `Fault`."""
     number, unit = sum(map(len, criteria.values())), verdict.over.removesuffix("s")
     for name, shares in criteria.items():
-        suite = plan_suite(name)
+        suite = plan_suite(asked.place(name))
         for category, least in shares.items():
             if verdict.rule == "point":
                 why = None if least > 0 else f"no result can miss {least:.0%}; ask for more"
@@ -213,12 +247,12 @@ def _require_decidable(criteria: Mapping[str, Mapping[str, float]], verdict: Rul
                 raise Fault(why, "criteria", name, category)
 
 
-def _require_known(table: str, shares: Mapping[str, Mapping[str, float]], suites: list[str], extra: set[str]) -> None:
+def _require_known(table: str, shares: Mapping[str, Mapping[str, float]], asked: Evaluation, extra: set[str]) -> None:
     """Check the shares of each category. Raises `Fault`."""
     for suite, categories in shares.items():
-        if suite not in suites:
-            raise Fault(f"the suite {suite!r} is not evaluated; evaluated are {', '.join(suites)}", table, suite)
-        known = [*plan_suite(suite).categories, *sorted(extra)]
+        if suite not in asked.suites:
+            raise Fault(f"the suite {suite!r} is not evaluated; evaluated are {', '.join(asked.suites)}", table, suite)
+        known = [*plan_suite(asked.place(suite)).categories, *sorted(extra)]
         for category, value in categories.items():
             if category not in known:
                 message = f"the suite {suite} has no category {category!r}; it has {', '.join(known)}"
@@ -286,11 +320,11 @@ class Spec(SpecTable):
 
     @model_validator(mode="after")
     def _criteria_can_be_judged(self) -> "Spec":
-        _require_known("criteria", self.criteria, self.evaluation.suites, {"overall", "weakest"})
-        _require_known("baseline", self.baseline, self.evaluation.suites, {"overall"})
+        _require_known("criteria", self.criteria, self.evaluation, {"overall", "weakest"})
+        _require_known("baseline", self.baseline, self.evaluation, {"overall"})
         if not any(self.criteria.values()):
             raise Fault("a phase without criteria cannot have a verdict", "criteria")
-        _require_decidable(self.criteria, self.verdict)
+        _require_decidable(self.criteria, self.verdict, self.evaluation)
         return self
 
 # %% ../../nbs/phases/02_spec.ipynb #3e3eb69d

@@ -53,8 +53,8 @@ from ..weights.survival import Survival, check_survival, measure_survival
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #4566126c
 def _preflight(run: Run, notify: Notify) -> list[Path]:
-    base, export = run.spec.base, run.spec.export
-    suite = plan_suite(run.spec.evaluation.suites[0]).asked_in(run.dialect)
+    base, export, asked = run.spec.base, run.spec.export, run.spec.evaluation
+    suite = plan_suite(asked.place(asked.suites[0])).asked_in(run.dialect)
     reference = find_model(base.reference, tokenizer_only=True) if base.reference else None
     if base.remedy.needed:
         write_remedied(find_model(base.model), run.base, base.remedy, reference)
@@ -128,7 +128,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
         notify("train", event["update"] / updates, describe_event(event))
 
     asked = run.spec.evaluation
-    suite = load_suite(asked.probe).asked_in(run.dialect) if asked.probe is not None else None
+    suite = load_suite(asked.place(asked.probe)).asked_in(run.dialect) if asked.probe is not None else None
     probe = named_probe(suite, run.base, tokenizer, asked.max_tokens)
     base, adapters = artifact_id(run.base), run.path("adapters")
     events = tune(
