@@ -24,7 +24,7 @@ from ..settings import PunieError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from punie.agent.registry import Tool
+    from punie.agent.registry import Registry, Tool
     from punie.agent.tool_results import ToolResult
     from punie.toolbox.workspace import Workspace
 
@@ -112,7 +112,7 @@ def import_tools(
         said = {"tools": list(found.registry), "renamed": renamed, "not kept": found.notes, "file": str(path)}
         print(json.dumps(said, indent=2, ensure_ascii=False))
         return
-    console.print(Text(f"{len(found.registry)} tools: {_some(list(found.registry))}"))
+    console.print(Text(f"{_count(found.registry)}: {_some(list(found.registry))}"))
     if renamed:
         console.print(Text(f"In code: {_some([f'{outside} is {name}' for outside, name in renamed.items()])}"))
     for note, count in Counter(note.partition(": ")[2] for note in found.notes).items():
@@ -123,6 +123,10 @@ def import_tools(
             )
         )
     console.print(Text(f"Kept: {path}; `punie tools show {words[-1]}` shows what a model is told"), soft_wrap=True)
+
+
+def _count(tools: "Registry") -> str:
+    return f"{len(tools)} tool{'s' * (len(tools) != 1)}"
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:
@@ -162,7 +166,7 @@ def show_tools(
         print(json.dumps(said, indent=2, ensure_ascii=False))
         return
     for title, text in (
-        (f"{len(tools)} tools", "\n".join(each.declaration for each in tools.values())),
+        (_count(tools), "\n".join(each.declaration for each in tools.values())),
         ("Stubs", stubs(tools)),
         (f"System prompt: {tokens} tokens of {Path(base).name}, {len(prompt)} characters", prompt),
     ):
