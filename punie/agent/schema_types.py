@@ -219,7 +219,7 @@ class SchemaReader:
         required = schema.get("required") or []
         kinds = {}
         for key, each in properties.items():
-            kinds[key] = self.kind(each, f"{name}{class_name(key)}", f"{place}.{key}".lstrip("."), inside)
+            kinds[key] = self.kind(each, class_name(key), f"{place}.{key}".lstrip("."), inside)
         is_open = more is not None and more is not False
         if isinstance(more, Mapping) and more:
             self.notes.append(f"{place or 'it'}: values of further properties are not checked")
