@@ -2236,6 +2236,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'punie/phases/spec.py'),
                                    'punie.phases.spec.Evaluation.all_suites': ( 'phases/spec.html#evaluation.all_suites',
                                                                                 'punie/phases/spec.py'),
+                                   'punie.phases.spec.Evaluation.elsewhere': ( 'phases/spec.html#evaluation.elsewhere',
+                                                                               'punie/phases/spec.py'),
                                    'punie.phases.spec.Evaluation.place': ('phases/spec.html#evaluation.place', 'punie/phases/spec.py'),
                                    'punie.phases.spec.Export': ('phases/spec.html#export', 'punie/phases/spec.py'),
                                    'punie.phases.spec.Fault': ('phases/spec.html#fault', 'punie/phases/spec.py'),

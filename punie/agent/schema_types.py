@@ -219,7 +219,7 @@ class SchemaReader:
         required = schema.get("required") or []
         kinds = {}
         for key, each in properties.items():
-            kinds[key] = self.kind(each, f"{name}{class_name(key)}", f"{place}.{key}".lstrip("."), inside)
+            kinds[key] = self.kind(each, class_name(key), f"{place}.{key}".lstrip("."), inside)
         # by JSON Schema an object may hold more than it names; a result's model names what a program can read
         is_open = more is not False and (more is not None or not self._results)
         if isinstance(more, Mapping) and more:

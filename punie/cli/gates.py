@@ -144,7 +144,7 @@ def check(
     spec = load_spec(phase) if phase else None
     chosen = known_mask(mask or (spec.lora.mask if spec else "assistant_turns"))
     thresholds, patterns = (spec.gates, spec.data.patterns) if spec else (Thresholds(), [])
-    dialect = _dialect(spec)
+    dialect, elsewhere = _dialect(spec), spec.evaluation.elsewhere if spec else []
     ledger = None
     columns = (TextColumn("{task.description:8}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
@@ -153,7 +153,7 @@ def check(
             folder,
             patterns,
             lambda done, total: bars.update(task, completed=done, total=total),
-            suite_traces(),
+            suite_traces(elsewhere),
             dialect,
         )
         twins = bars.add_task("twins", total=None)
@@ -164,6 +164,7 @@ def check(
             "messages",
             patterns,
             lambda done, total: bars.update(twins, completed=done, total=total),
+            elsewhere,
         )
         sound = next(result.passed for result in results if result.check_name == "structure")
         if tokens and sound:

@@ -155,7 +155,8 @@ def show_tools(
     tools = load_registry(name)
     base = model or str(load_settings().data / "models" / "tiny")
     prompt = system_prompt(tools)
-    tokens = len(load_tokenizer(base).encode(prompt, add_special_tokens=False))
+    tokenizer = load_tokenizer(base)
+    tokens = len(tokenizer.encode(prompt, add_special_tokens=False, verbose=False))
     if as_json:
         rows = [
             {"name": each.name, "json_name": each.json_name, "category": each.category, "declaration": each.declaration}
@@ -172,6 +173,8 @@ def show_tools(
     ):
         console.rule(Text(title), align="left")
         console.print(Text(text), soft_wrap=True)
+    if tokens > tokenizer.model_max_length:
+        console.print(Text(f"That is too long: {Path(base).name} takes {tokenizer.model_max_length} tokens", "yellow"))
 
 # %% ../../nbs/cli/07_tools.ipynb #1731e7eb
 def bind_words(

@@ -153,6 +153,11 @@ class Evaluation(SpecTable):
         """
         return str(load_settings().root / self.files[name]) if name in self.files else name
 
+    @property
+    def elsewhere(self) -> list[Path]:
+        """The files of the suites that were given by their paths."""
+        return [load_settings().root / file for file in self.files.values()]
+
     @model_validator(mode="before")
     @classmethod
     def _paths_have_names(cls, values: object) -> object:

@@ -93,15 +93,16 @@ def check_audit(
     expected_format: str = "messages",
     expected_patterns: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,  # questions compared, and their total
+    suites: Sequence[Path] = (),  # that lie elsewhere than in the data folder
 ) -> list[CheckResult]:
     """Run every data check on an audit, with the served system prompt and the suites that phases are judged on."""
-    suites = suite_places()
+    places = suite_places(suites)
     twins = [
-        check_twins(audit, suites, thresholds.twin, thresholds.twins, progress),
+        check_twins(audit, places, thresholds.twin, thresholds.twins, progress),
         check_variety(audit, thresholds.twin, thresholds.resembling, progress),
     ]
     served = audit.dialect.system_prompt
-    return [*check_data(audit, served, suites, thresholds, mask, expected_format, expected_patterns), *twins]
+    return [*check_data(audit, served, places, thresholds, mask, expected_format, expected_patterns), *twins]
 
 
 def run_pre_training_checks(
@@ -112,14 +113,16 @@ def run_pre_training_checks(
     mask: Mask = "assistant_turns",
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes read, and their total
     dialect: Dialect = Dialect(),  # in which the rows are trained
+    suites: Sequence[Path] = (),  # that lie elsewhere than in the data folder
 ) -> list[CheckResult]:
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
     return check_audit(
-        audit_folder(data_directory, expected_patterns, progress, suite_traces(), dialect),
+        audit_folder(data_directory, expected_patterns, progress, suite_traces(suites), dialect),
         thresholds,
         mask,
         expected_format,
         expected_patterns,
+        suites=suites,
     )
 
 # %% ../../nbs/training/23_checks.ipynb #bd02ce7e

@@ -10,6 +10,7 @@ __all__ = ['MOST_WAYS', 'EXACT', 'SAME_CALLS', 'check_contradictions', 'check_re
 # %% ../../nbs/training/13_question_checks.ipynb #9d6d1dd8
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from itertools import chain, compress, islice, product
 from operator import not_
 from typing import Any, NamedTuple
@@ -138,14 +139,16 @@ class SuiteSample(NamedTuple):
     calls: tuple[frozenset[str], ...]  # for each expected call, the accepted ones as written
 
 
-def suite_samples() -> tuple[SuiteSample, ...]:
+def suite_samples(
+    more: Sequence[Path] = (),  # suites elsewhere
+) -> tuple[SuiteSample, ...]:
     """Read every sample of every suite in the data folder. Raises `PunieError` that names the first faulty line.
 
     >>> suite_samples()[-1].place
     'suite workspace_40:41'
     """
     samples = []
-    for suite in sorted(load_settings().suites.glob("*.jsonl")):
+    for suite in (*sorted(load_settings().suites.glob("*.jsonl")), *more):
         for number, row in read_jsonl(suite):
             if "messages" in row:  # the first line may be a header
                 turns = parse_row(row, f"{suite}:{number}").messages
@@ -163,13 +166,13 @@ def suite_samples() -> tuple[SuiteSample, ...]:
     return tuple(samples)
 
 
-def suite_places() -> list[tuple[str, str]]:
+def suite_places(more: Sequence[Path] = ()) -> list[tuple[str, str]]:
     """List the questions of every suite, each with its place; no training row may repeat one.
 
     >>> dict(suite_places())["suite phase33_27:4"]
     'Please type check src and tell me about any errors.'
     """
-    return [(sample.place, question) for sample in suite_samples() for question in sample.questions]
+    return [(sample.place, question) for sample in suite_samples(more) for question in sample.questions]
 
 # %% ../../nbs/training/13_question_checks.ipynb #7c11aa02
 EXACT, SAME_CALLS = "exact", "same calls"
@@ -239,13 +242,13 @@ def _index(samples: tuple[SuiteSample, ...]) -> tuple[Passages, list[str], dict[
     return Passages([question for _, question in asked]), [place for place, _ in asked], by_call
 
 
-def suite_traces() -> SuiteTraces:
+def suite_traces(more: Sequence[Path] = ()) -> SuiteTraces:
     """Make what looks for the samples of every suite in the data folder.
 
     >>> len(suite_traces().samples) > 600
     True
     """
-    return SuiteTraces(suite_samples())
+    return SuiteTraces(suite_samples(more))
 
 # %% ../../nbs/training/13_question_checks.ipynb #e4061a6c
 def _first_rows(values: Iterable, wanted: Collection) -> dict:
