@@ -205,7 +205,7 @@ def misfit(
         checks.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if first["type"].endswith(_TYPE_FAULTS) and not first["loc"]:
+        if first["type"].endswith(_TYPE_FAULTS) and not named_types(kind):
             return f"is of type {type(value).__name__}, not {written(kind)}"
         place = "".join(f"[{each!r}]" for each in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks', 'run_post_fusion_checks',
            'run_post_quantization_checks', 'CheckResult', 'Thresholds', 'require_checks', 'summarize_checks',
-           'check_adapter_files', 'check_contained', 'check_contradictions', 'check_dialect',
+           'check_adapter_files', 'check_answers', 'check_contained', 'check_contradictions', 'check_dialect',
            'check_dataset_structural_validation', 'check_eval_parser_matches_training_format',
            'check_format_consistency', 'check_fused_model_config', 'check_leakage', 'check_prompt_independence',
            'check_quantized_model_config', 'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls',
@@ -30,6 +30,7 @@ from punie.training.artifact_checks import (
 from .audit import Audit, audit_folder
 from punie.training.data_checks import (
     Thresholds,
+    check_answers,
     check_data,
     check_dataset_structural_validation,
     check_dialect,
@@ -60,6 +61,7 @@ _all_ = [
     "require_checks",
     "summarize_checks",
     "check_adapter_files",
+    "check_answers",
     "check_contained",
     "check_contradictions",
     "check_dialect",

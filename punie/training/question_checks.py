@@ -175,6 +175,7 @@ def suite_places() -> list[tuple[str, str]]:
 EXACT, SAME_CALLS = "exact", "same calls"
 _WHERE = {"system": "in a system prompt", "user": "in a longer user turn", "assistant": "in an assistant's turn"}
 _RESPONSE, _SPLIT = "in a tool response", "split over two user turns"
+_NEARLY = ", but for a word"
 
 
 class SuiteTraces(NamedTuple):
@@ -219,7 +220,8 @@ def _shown(found: Found, role: str, asked: bool) -> str:
         return _SPLIT
     if asked and found.how == "whole":
         return EXACT
-    return _WHERE.get(role, _RESPONSE) if asked or role != "user" else _RESPONSE
+    where = _WHERE.get(role, _RESPONSE) if asked or role != "user" else _RESPONSE
+    return where + _NEARLY if found.how == "nearly" else where
 
 
 def _is_response(text: str) -> bool:

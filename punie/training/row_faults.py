@@ -10,10 +10,13 @@ __all__ = ['Fault', 'PLACEHOLDERS', 'RESULT_CLASSES', 'GATES', 'Turn', 'Reading'
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from typing_extensions import is_typeddict
 
 from ..agent import tool_results
 from ..agent.dialects import Dialect
+from ..annotations import parts
 from ..agent.registry import Misfit, Registry
 from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
