@@ -3958,6 +3958,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'punie/training/row_faults.py'),
                                            'punie.training.row_faults._code_faults': ( 'training/row_faults.html#_code_faults',
                                                                                        'punie/training/row_faults.py'),
+                                           'punie.training.row_faults._free_values': ( 'training/row_faults.html#_free_values',
+                                                                                       'punie/training/row_faults.py'),
                                            'punie.training.row_faults._invented': ( 'training/row_faults.html#_invented',
                                                                                     'punie/training/row_faults.py'),
                                            'punie.training.row_faults._joins_word': ( 'training/row_faults.html#_joins_word',

@@ -26,7 +26,9 @@ def bare(kind: Any) -> Any:
     >>> bare(Annotated[int, "percent"])
     <class 'int'>
     """
-    return get_args(kind)[0] if get_origin(kind) in (Annotated, NotRequired) else kind
+    while get_origin(kind) in (Annotated, NotRequired):
+        kind = get_args(kind)[0]
+    return kind
 
 
 def parts(kind: Any) -> tuple[Any, ...]:
