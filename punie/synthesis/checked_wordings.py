@@ -17,10 +17,11 @@ from pydantic import ValidationError
 
 from ..agent.registry import Misfit, Registry, Tool
 from ..agent.tool_files import load_registry
+from ..annotations import fields
 from ..files import read_toml
 from ..settings import PunieError
 from .own_wordings import Missing, ToolWordings, Variant, WordingsFile, named, part_of
-from .slots import Slot, Value, placed, read_values, tool_slots
+from .slots import Slot, Value, placed, read_values, together, tool_slots
 from .wordings import ALTERNATION
 
 # %% ../../nbs/synthesis/14_checked_wordings.ipynb #ba1c7ed1
@@ -34,15 +35,16 @@ class OwnTool:
     values: Mapping[str, tuple[Value, ...]]  # by slot
 
     def lacks(self, text: str, fixed: Iterable[str] = ()) -> set[str]:
-        """The slots that every call needs and that a text does not state."""
-        stated = {*named(ALTERNATION.sub("", text)), *fixed}
-        return {name for name, slot in self.slots.items() if slot.required} - stated
+        """The slots that a call needs, also beside what a text states, and that the text does not state."""
+        stated, surely = {*named(text), *fixed}, {*named(ALTERNATION.sub("", text)), *fixed}
+        needed = {name for name, slot in self.slots.items() if slot.required}
+        return needed.union(*(together(self.slots, name) for name in stated if name in self.slots)) - surely
 
     def completing(self, missing: Missing, slot: str, question: str) -> list[str]:
         """List the answers that state what a question lacks, if possible without what it states."""
-        lacking, stated = self.lacks(question, self.wordings.fixed), set(named(question))
-        options = missing.answers or (f"{{{slot}}}",)
-        complete = [each for each in options if lacking <= set(named(each))]
+        stated, options = set(named(question)), missing.answers or (f"{{{slot}}}",)
+        known = {*self.wordings.fixed, *named(ALTERNATION.sub("", question))}
+        complete = [each for each in options if not self.lacks(f"{question} {each}", known)]
         return [each for each in complete if not stated & set(named(each))] or complete
 
 
@@ -78,8 +80,8 @@ def _check_texts(key: str, texts: Iterable[str], known: Iterable[str], tool: Too
         for name in named(text):
             if tool and re.match(r"result(\.|$)", name):
                 if name == "result" and tool.result.is_model:
-                    fields = ", ".join(f"{{result.{each}}}" for each in tool.returns.model_fields)
-                    raise _Fault(f"{key}[{place}]", f"the result has fields; name one of {fields}")
+                    named_fields = ", ".join(f"{{result.{each}}}" for each in fields(tool.returns))
+                    raise _Fault(f"{key}[{place}]", f"the result has fields; name one of {named_fields}")
                 if not part_of(tool, name.removeprefix("result").removeprefix(".")):
                     raise _Fault(f"{key}[{place}]", f"the result has no part {{{name}}}")
             elif name not in known:
@@ -145,8 +147,7 @@ def _check_values(key: str, own: OwnTool) -> None:
 
     def beside(name: str) -> dict[str, Any]:
         """The first values of the slots that a call with this one needs."""
-        inside = {other for other, slot in slots.items() if slot.path[:-1] == slots[name].path[:-1] != ()}
-        firsts = {other: own.values[other][0][1] for other in own.values if slots[other].required or other in inside}
+        firsts = {other: own.values[other][0][1] for other in together(slots, name) if other in own.values}
         return {other: one(other, value) for other, value in firsts.items()}
 
     for name, values in own.values.items():

@@ -14,7 +14,7 @@ from tomlkit.items import Array, InlineTable, Table
 
 from ..agent.registry import Registry, Tool
 from ..annotations import fields, plain
-from .slots import Slot, in_words, schema_values, tool_slots
+from .slots import Slot, in_words, schema_values, together, tool_slots
 from .wordings import COURTESIES
 
 # %% ../../nbs/synthesis/15_starter.ipynb #83183306
@@ -81,7 +81,9 @@ def usable_slots(tool: Tool) -> dict[str, Slot]:
     >>> list(usable_slots(TOOLS["git_log"]))
     ['path', 'count']
     """
-    return {name: slot for name, slot in tool_slots(tool).items() if slot.required or schema_values(slot)}
+    slots = tool_slots(tool)
+    empty = {name for name, slot in slots.items() if not schema_values(slot)}
+    return {name: slot for name, slot in slots.items() if slot.required or not empty & {name, *together(slots, name)}}
 
 # %% ../../nbs/synthesis/15_starter.ipynb #8b0fd8f1
 _HEAD = """How people ask for the tools of {registry!r}. Edit it, then run: punie data build {name}
