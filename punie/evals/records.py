@@ -41,6 +41,7 @@ SCORER = (
     "punie.agent.registry",
     "punie.agent.renamed_tools",
     "punie.agent.sandbox",
+    "punie.agent.schema_results",
     "punie.agent.schema_types",
     "punie.agent.tool_results",
     "punie.agent.typed_tools",

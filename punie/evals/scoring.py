@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
 
-from pydantic import BaseModel
-
 from ..agent.call_markers import FORMS
 from ..agent.registry import Registry
 from ..agent.sandbox import Trace, TracedCall
@@ -322,6 +320,6 @@ def reads_fields(
     >>> reads_fields("<tool_call>print(result.errors)</tool_call>"), reads_fields("Read result.errors.")
     (True, False)
     """
-    models = [tool.returns for tool in tools.values() if issubclass(tool.returns, BaseModel)]
+    models = [tool.returns for tool in tools.values() if tool.result.is_model]
     fields = {field for model in models for field in model.model_fields}
     return ("<tool_call>" in reply or "```json" in reply) and any(f".{field}" in reply for field in fields)

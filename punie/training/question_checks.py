@@ -10,9 +10,9 @@ __all__ = ['MOST_WAYS', 'EXACT', 'SAME_CALLS', 'check_contradictions', 'check_re
 # %% ../../nbs/training/13_question_checks.ipynb #9d6d1dd8
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from itertools import chain, compress, islice, product
 from operator import not_
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter, ValidationError

@@ -14,10 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..agent.dialects import Dialect
 from ..agent.json_calls import json_call, json_results
-from ..agent.made_results import make_result
 from ..agent.prompt_utils import code_mode, tool_response
 from ..agent.registry import Misfit, Registry, Tool
 from ..agent.sandbox import Limits, Trace, run_code
+from ..agent.schema_results import result_for
 from ..settings import PunieError
 from .conversation import Call, Conversation, Turn
 from .dataset import ChatMessage, TrainingExample
@@ -94,7 +94,7 @@ def _calls_of(code: str, tools: Registry) -> tuple[Call, ...] | None:
     for items, seed in _SETS:
         trace = run_code(
             code,
-            lambda name, given: make_result(tools[name], given, seed, items),  # noqa: B023
+            lambda name, given: result_for(tools[name], given, seed, items),  # noqa: B023
             tools,
             Limits(seconds=0.5),
             reads=False,
