@@ -97,9 +97,10 @@ def build_data(
         console.print(f"Built: {build(name, folder, force)}", soft_wrap=True)
         return
     if not wordings_path(name).is_file():
-        hint = get_close_matches(name, RECIPES, 1) or [f"recipes are {', '.join(RECIPES)}"]
+        close = get_close_matches(name, RECIPES, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"recipes are {', '.join(RECIPES)}"
         raise PunieError(
-            f"no recipe {name!r} ({hint[0]}?), and no wordings at {wordings_path(name)}; "
+            f"no recipe {name!r} ({hint}), and no wordings at {wordings_path(name)}; "
             f"`punie data new {name} --tools REGISTRY` writes wordings for your tools"
         )
     folder, made = build_own(name, folder, force)

@@ -200,7 +200,8 @@ def one_call(wordings: OwnWordings, bank: Bank, rng: Random) -> Iterator[Convers
 def several(wordings: OwnWordings, bank: Bank, rng: Random) -> Iterator[Conversation]:
     """Draw rows with calls of two or three different tools."""
     orders = {
-        name: [each for each in _variants(own, bank) if each[1][0].islower()] for name, own in wordings.tools.items()
+        name: [each for each in _variants(own, bank) if each[1].lstrip("(")[0].islower()]
+        for name, own in wordings.tools.items()
     }
     names = [name for name, each in orders.items() if each]
     if len(names) < 2:
