@@ -16,11 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..check_results import failures_first
-from .data import find_data, known_mask
+from .data import find_data, known_mask, phase_dialect
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
-    from punie.agent.dialects import Dialect
     from punie.check_results import CheckResult
     from punie.phases.spec import Spec
     from punie.training.ledger import Ledger
@@ -52,16 +51,6 @@ def require_all(results: "list[CheckResult]") -> None:
         raise GateFailed(f"STOP: {len(failed)} of {len(results)} gates fail: {', '.join(failed)}")
 
 # %% ../../nbs/cli/01_gates.ipynb #66f74f4d
-def _dialect(spec: "Spec | None") -> "Dialect":
-    """Say how the model of a phase is asked; without a phase, in Code Mode with punie's own tools."""
-    from punie.agent.dialects import Dialect
-    from punie.weights.artifacts import find_model
-
-    if spec is None:
-        return Dialect()
-    return spec.dialect(find_model(spec.base.model, tokenizer_only=True) if spec.prompt.calls == "json" else None)
-
-
 def _count_tokens(
     folder: Path, mask: "Mask", spec: "Spec | None", bars: Progress
 ) -> "tuple[Ledger, list[CheckResult]]":
@@ -77,7 +66,7 @@ def _count_tokens(
     remedy, most = (spec.base.remedy, spec.lora.max_tokens) if spec else (Remedy(), 2048)
     base = find_model(spec.base.model if spec else "data/models/tiny", tokenizer_only=True)
     reference = find_model(spec.base.reference, tokenizer_only=True) if spec and spec.base.reference else None
-    rows = remedy.samples(read_dataset(folder, _dialect(spec)).train)
+    rows = remedy.samples(read_dataset(folder, phase_dialect(spec)).train)
     task = bars.add_task("tokens", total=len(rows))
     with remedied(base, remedy, reference) as model:
         supervised = ledger_rows(
@@ -144,7 +133,7 @@ def check(
     spec = load_spec(phase) if phase else None
     chosen = known_mask(mask or (spec.lora.mask if spec else "assistant_turns"))
     thresholds, patterns = (spec.gates, spec.data.patterns) if spec else (Thresholds(), [])
-    dialect, elsewhere = _dialect(spec), spec.evaluation.elsewhere if spec else []
+    dialect, elsewhere = phase_dialect(spec), spec.evaluation.elsewhere if spec else []
     ledger = None
     columns = (TextColumn("{task.description:8}"), BarColumn(30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
@@ -220,7 +209,7 @@ def preflight(
     base = spec.base if spec else Base.model_validate({"model": model, "reference": reference})
     folder = find_model(base.model, tokenizer_only=True)
     other = find_model(base.reference, tokenizer_only=True) if base.reference else None
-    dialect = _dialect(spec)
+    dialect = phase_dialect(spec)
     rows = read_dataset(find_data(spec.data.name if spec else data or "phase33_merged"), dialect).train
     with remedied(folder, base.remedy, other) as remade, console.status(f"rendering {len(rows):,} conversations"):
         results = run_preflight(
