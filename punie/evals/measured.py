@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..agent.dialects import Dialect
+from ..agent.dialects import Dialect, plain_agent
 from .conditions import Conditions, Differing, conditions_of, differences
 from .records import Record, read_records
 from .rescoring import score_again, suites_at_hand
@@ -212,7 +212,9 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
     suites = suites_at_hand(((record.suite, record.suite_sha256) for record in stored), file.parent)
     asked = {record.suite: record for record in stored}
     suites = {
-        name: suite.asked_in(Dialect(suite.tools, asked[name].calls, asked[name].agent))
+        name: suite.asked_in(
+            Dialect(suite.tools, asked[name].calls or "code", asked[name].agent or plain_agent(suite.tools))
+        )
         for name, suite in suites.items()
         if not asked[name].own_prompt  # only the base's own tokenizer says what it was told
     }

@@ -18,7 +18,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..agent.dialects import Calls
-from ..agent.prompt_utils import AGENT
 from .answers import MAX_REPLY
 from .engines import Reply, Sampling
 from .reply_rules import Outcome
@@ -92,9 +91,9 @@ class Record(BaseModel):
     artifact: str  # id of the judged model
     engine: str  # how the model was asked
     system: str | None = None  # hash of the system prompt; None in old files, where it is unknown
-    calls: Calls = "code"  # how calls are written
-    agent: str = AGENT  # who the model was asked to be
-    own_prompt: bool = False  # the chat template was given the tools, to state them itself
+    calls: Calls | None = None  # how calls are written; None in old files, as the next two
+    agent: str | None = None  # who the model was asked to be
+    own_prompt: bool | None = None  # the chat template was given the tools, to state them itself
     scorer: str | None = None  # version of the scorer; None in old files, where it is unknown
     suite: str
     suite_sha256: str
