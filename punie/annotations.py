@@ -176,7 +176,7 @@ def json_schema(kind: Any) -> dict[str, Any]:
                 made[key] = {name: opened(each, inside) for name, each in value.items()}
             else:
                 made[key] = value if key in _VALUES else opened(value, inside)
-        if made.get("additionalProperties") is ("properties" not in made):  # what is taken for granted
+        if made.get("additionalProperties") is True:  # what is taken for granted
             del made["additionalProperties"]
         return made
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from .made_results import Maker, make_result
+from .made_results import RULES, Maker, make_result
 from .registry import Tool
 from .typed_tools import TOOLS
 from ..annotations import fields, json_schema
@@ -167,7 +167,7 @@ def result_for(
     >>> result_for(TOOLS["ruff_check"], {"path": "src"}, items=4).violation_count
     4
     """
-    if TOOLS.get(tool.name) is tool:
+    if TOOLS.get(tool.name) is tool or tool.returns in RULES:  # punie's own results, also of renamed tools
         return make_result(tool, arguments, seed, items, given)
     if not tool.result.is_model and given is not None:
         return given

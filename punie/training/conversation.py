@@ -189,7 +189,7 @@ def read_conversation(
     """Read a row in this layout. Raises `PunieError` where it has another one, or is not sound.
 
     >>> row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
-    >>> read_conversation(row).to_dict() == row
+    >>> read_conversation(row).to_dict() == {**row, "tools": []}
     True
     """
     try:
@@ -214,7 +214,7 @@ def conversation_line(conversation: Conversation) -> bytes:
     """Write a conversation as a line of a JSONL file. Raises `PunieError` where JSON or UTF-8 cannot hold a value.
 
     >>> conversation_line(Conversation((Turn("user", "Grüße"),))).decode()
-    '{"messages": [{"role": "user", "content": "Grüße"}]}\\n'
+    '{"messages": [{"role": "user", "content": "Grüße"}], "tools": []}\\n'
     """
     try:
         return f"{_ENCODER.encode(conversation.to_dict())}\n".encode()
