@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr, TracebackStyle
@@ -20,6 +21,9 @@ os.environ["PUNIE_RUNS"] = tempfile.mkdtemp(prefix="punie-runs-")
 threads = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 for library in ("MKL", "OMP", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", str(threads))
+# how fast a machine is says nothing about a property
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> "NotebookFile | None":

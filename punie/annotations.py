@@ -26,7 +26,9 @@ def bare(kind: Any) -> Any:
     >>> bare(Annotated[int, "percent"])
     <class 'int'>
     """
-    return get_args(kind)[0] if get_origin(kind) in (Annotated, NotRequired) else kind
+    while get_origin(kind) in (Annotated, NotRequired):
+        kind = get_args(kind)[0]
+    return kind
 
 
 def parts(kind: Any) -> tuple[Any, ...]:
@@ -205,7 +207,7 @@ def misfit(
         checks.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if first["type"].endswith(_TYPE_FAULTS) and not first["loc"]:
+        if first["type"].endswith(_TYPE_FAULTS) and not named_types(kind):
             return f"is of type {type(value).__name__}, not {written(kind)}"
         place = "".join(f"[{each!r}]" for each in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")

@@ -76,7 +76,7 @@ def _default(stated: Any, kind: Any, place: str, notes: list[str]) -> Any:
         return None
 
 
-def _parameters(reader: SchemaReader, schema: Schema, title: str) -> list[inspect.Parameter]:
+def _parameters(reader: SchemaReader, schema: Schema) -> list[inspect.Parameter]:
     properties, more = object_parts(schema)
     if more not in (None, False, {}):
         reader.notes.append("arguments of any further name are not kept")
@@ -86,23 +86,22 @@ def _parameters(reader: SchemaReader, schema: Schema, title: str) -> list[inspec
         default = _NO
         if outside not in required and isinstance(stated, Mapping):
             bare = {key: value for key, value in stated.items() if key != "default"}
-            kind = reader.read(bare, f"{title}{class_name(name)}", schema, outside)
+            kind = reader.read(bare, class_name(name), schema, outside)
             default = _default(stated.get("default"), kind, outside, reader.notes)
             if default is None and kind is not Any and NoneType not in parts(kind):
                 kind = kind | None
         else:
-            kind = reader.read(stated, f"{title}{class_name(name)}", schema, outside)
+            kind = reader.read(stated, class_name(name), schema, outside)
         kind = noted(kind, Field(alias=outside)) if outside != name else kind
         made.append(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind))
     return sorted(made, key=lambda each: each.default is not _NO)
 
 # %% ../../nbs/agent/12_json_schema.ipynb #ca1c36a2
 def _tool(reader: SchemaReader, name: str, function: Mapping[str, Any], category: str) -> Tool:
-    title = class_name(name)
     returns: Any = str
-    parameters = _parameters(reader, function["parameters"], title)
+    parameters = _parameters(reader, function["parameters"])
     if (result := function.get("outputSchema")) is not None:
-        returns = reader.read(result, f"{title}Result", place="the result", results=True)
+        returns = reader.read(result, f"{class_name(name)}Result", place="the result", results=True)
     signature = inspect.Signature(parameters, return_annotation=returns)
     return Tool(name, category, signature, function["description"], function["name"])
 

@@ -169,7 +169,7 @@ class Tool:
         {'path': 'src', 'count': 10}
         """
         names = {outside: name for name, outside in self.json_names.items()}
-        if unknown := next((each for each in arguments if each not in names), None):
+        if (unknown := next((each for each in arguments if each not in names), None)) is not None:
             raise Misfit(f"{self.json_name}: got an unexpected argument {unknown!r}", "unknown_argument")
         return self.bind(**{names[name]: value for name, value in arguments.items()})
 

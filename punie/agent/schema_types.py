@@ -219,8 +219,9 @@ class SchemaReader:
         required = schema.get("required") or []
         kinds = {}
         for key, each in properties.items():
-            kinds[key] = self.kind(each, f"{name}{class_name(key)}", f"{place}.{key}".lstrip("."), inside)
-        is_open = more is not None and more is not False
+            kinds[key] = self.kind(each, class_name(key), f"{place}.{key}".lstrip("."), inside)
+        # by JSON Schema an object may hold more than it names; a result's model names what a program can read
+        is_open = more is not False and (more is not None or not self._results)
         if isinstance(more, Mapping) and more:
             self.notes.append(f"{place or 'it'}: values of further properties are not checked")
         same = repr((name, self._results, is_open, sorted(required), kinds))

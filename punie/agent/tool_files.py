@@ -119,7 +119,9 @@ def registry_file(name_or_path: str) -> Path | None:
     if name_or_path == "punie":
         return None
     path = Path(name_or_path)
-    return path if path.suffix in (*SUFFIXES, ".py") else tools_file(name_or_path)
+    if path.suffix not in (*SUFFIXES, ".py"):
+        return tools_file(name_or_path)
+    return path if path.exists() else load_settings().root / path  # a phase names files by their place in the project
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -142,6 +142,8 @@ def _ask(
     with open_engine(folder=find_model(model), **options) as engine:
         name = "-".join([*Path(model).parts[-2:], engine.artifact[:12]]).replace("/", "")
         place = suite.name
+        if suite.samples[0].dialect.is_json:
+            place += "-json"
         if engine.name != "in-process":
             place += f"-{engine.name.partition('://')[2].replace('/', '-') or engine.name}"
         kept = load_settings().runs / "evals" / name / place
@@ -156,6 +158,27 @@ def _ask(
     write_json(kept / "controls.json", [controls.model_dump()])
     write_json(kept / "scores.json", [each.model_dump() for each in scored])
     return kept, scored
+
+
+def _in_dialect(suite: "Suite", calls: Any, agent: str | None, model: str) -> "Suite":
+    """Ask a suite in the dialect of the options. Raises `PunieError` for an unknown one."""
+    from punie.agent.dialects import Dialect, plain_agent
+    from punie.evals.workspaces import WorkspaceSuite
+    from punie.weights.artifacts import find_model
+
+    if calls not in ("code", "json"):
+        raise PunieError(f"--calls {calls}: a model calls tools in code or json")
+    if isinstance(suite, WorkspaceSuite):
+        if calls == "json" or agent:
+            raise PunieError(
+                f"{suite.name} runs programs in a workspace; --calls json and --agent are for other suites"
+            )
+        return suite
+    template = str(find_model(model)) if calls == "json" else ""
+    asked = suite.asked_in(Dialect(suite.tools, calls, agent or plain_agent(suite.tools), template))
+    if calls == "json":
+        console.print(asked.samples[0].dialect.way)
+    return asked
 
 
 def eval_model(
@@ -177,6 +200,8 @@ def eval_model(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 512,
     served_as: Annotated[str, typer.Option(help="The model's name at the URL.")] = "default_model",
     chat: Annotated[bool, typer.Option("--chat", help="The server at the URL offers only chat completions.")] = False,
+    calls: Annotated[str, typer.Option(help="How the model calls tools: code (Code Mode) or json.")] = "code",
+    agent: Annotated[str | None, typer.Option(help="Who the model is asked to be, in a sentence.")] = None,
 ) -> None:
     """Ask a model the prompts of a suite and judge every reply, or continue where that stopped.
 
@@ -190,7 +215,7 @@ def eval_model(
     from punie.evals.scores import draw_scores, save_figure
     from punie.evals.workspace_outcomes import open_suite
 
-    loaded, temperatures = open_suite(suite), read_temperatures(temperature)
+    loaded, temperatures = _in_dialect(open_suite(suite), calls, agent, model), read_temperatures(temperature)
     plan = Plan(temperatures=temperatures, epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens)
     options = {"engine": engine, "served_as": served_as, "chat": chat}
     columns = (

@@ -130,7 +130,9 @@ def ladder(
     Examples: `punie ladder tiny`, `punie ladder tiny/seed1`,
     `punie ladder phase40_8b --bits 6,5,4 --suite phase33_27`, `punie ladder models/fused --suite routing_260`
     """
-    from punie.agent.prompt_utils import format_prompt, load_tokenizer
+    from dataclasses import asdict
+
+    from punie.agent.prompt_utils import load_tokenizer, render
     from punie.phases.phase_suites import open_suite
     from punie.phases.registration import code_hash
     from punie.phases.run import alone
@@ -139,7 +141,7 @@ def ladder(
     widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)
     suites = [open_suite(name, folder.parent) for name in suite or named]
     tokenizer = load_tokenizer(str(base))
-    questions = [format_prompt(sample.question, base) for sample in suites[0].samples]
+    questions = [render([asdict(turn) for turn in each.prompt], tokenizer, generate=True) for each in suites[0].samples]
     prompts = [tokenizer.encode(question, add_special_tokens=False) for question in questions]
     with alone(folder), _bar(len(widths)) as show:
         score = _scorer(suites, max_tokens, lambda note: show(note=note))

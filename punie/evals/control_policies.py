@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..agent.call_markers import FORMS, CallForm
-from ..agent.made_results import make_result
 from ..agent.prompt_utils import code_mode
 from ..agent.registry import Misfit
 from ..agent.sandbox import TracedCall
+from ..agent.schema_results import result_for
 from .answers import MAX_REPLY, PATHS, accepts
 from .dialogue import gold_code, gold_replies
 from .expected import Part
@@ -132,7 +132,7 @@ def _silent(sample: Sample) -> list[str] | None:
 
 def _lie(sample: Sample) -> list[str] | None:
     """Say the same whatever was returned, where more than one thing could be returned."""
-    made = [[make_result(sample.tools[call.tool], call.bound[0], seed) for call in sample.expected] for seed in (1, 2)]
+    made = [[result_for(sample.tools[call.tool], call.bound[0], seed) for call in sample.expected] for seed in (1, 2)]
     return [code_mode(f"{calls}\nprint('All is well.')")] if (calls := _calls(sample)) and made[0] != made[1] else None
 
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 
-from ..agent.made_results import make_result
 from ..agent.registry import Registry, ResultPart, Tool
+from ..agent.schema_results import result_for
 from ..agent.typed_tools import TOOLS
 
 # %% ../../nbs/evals/00_expected.ipynb #0fa6b7ef
@@ -281,5 +281,5 @@ class World(Strict):
         if key not in self._made:
             if len(self._made) >= _KEPT:
                 self._made.clear()
-            self._made[key] = make_result(tools[tool], arguments, self.seed, self.items, self.results.get(tool))
+            self._made[key] = result_for(tools[tool], arguments, self.seed, self.items, self.results.get(tool))
         return self._made[key]

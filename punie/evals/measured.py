@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..agent.dialects import Dialect, plain_agent
 from .conditions import Conditions, Differing, conditions_of, differences
 from .records import Record, read_records
 from .rescoring import score_again, suites_at_hand
@@ -209,6 +210,14 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
         raise PunieError(f"{verdict} names no judged model; `punie run` decides again") from error
     artifacts, stored = set(), read_records(file)
     suites = suites_at_hand(((record.suite, record.suite_sha256) for record in stored), file.parent)
+    asked = {record.suite: record for record in stored}
+    suites = {
+        name: suite.asked_in(
+            Dialect(suite.tools, asked[name].calls or "code", asked[name].agent or plain_agent(suite.tools))
+        )
+        for name, suite in suites.items()
+        if not asked[name].own_prompt  # only the base's own tokenizer says what it was told
+    }
     fresh = iter(score_again([record for record in stored if record.suite in suites], suites))
     for record in (next(fresh) if record.suite in suites else record for record in stored):
         artifacts.add(record.artifact)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..agent.dialects import Calls
 from .answers import MAX_REPLY
 from .engines import Reply, Sampling
 from .reply_rules import Outcome
@@ -39,6 +40,7 @@ SCORER = (
     "punie.agent.registry",
     "punie.agent.renamed_tools",
     "punie.agent.sandbox",
+    "punie.agent.schema_results",
     "punie.agent.schema_types",
     "punie.agent.tool_results",
     "punie.agent.typed_tools",
@@ -89,6 +91,9 @@ class Record(BaseModel):
     artifact: str  # id of the judged model
     engine: str  # how the model was asked
     system: str | None = None  # hash of the system prompt; None in old files, where it is unknown
+    calls: Calls | None = None  # how calls are written; None in old files, as the next two
+    agent: str | None = None  # who the model was asked to be
+    own_prompt: bool | None = None  # the chat template was given the tools, to state them itself
     scorer: str | None = None  # version of the scorer; None in old files, where it is unknown
     suite: str
     suite_sha256: str
@@ -190,6 +195,9 @@ def judge(
         artifact=artifact,
         engine=engine,
         system=suite.system,
+        calls=sample.dialect.calls,
+        agent=sample.dialect.agent,
+        own_prompt=bool(sample.dialect.template),
         scorer=scorer_version(),
         suite=suite.name,
         suite_sha256=suite.sha256,

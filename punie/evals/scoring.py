@@ -14,12 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
 
-from pydantic import BaseModel
-
 from ..agent.call_markers import FORMS
 from ..agent.registry import Registry
 from ..agent.sandbox import Trace, TracedCall
 from ..agent.typed_tools import TOOLS, WRITES
+from ..annotations import fields
 from .answers import MAX_REPLY, Answer, accepts, alternatives_near, canonical, pair, read_answer
 from .dialogue import Played, play
 from .expected import ExpectedCall, Part, Shown, World, alternatives, lacking, shows_value
@@ -322,6 +321,5 @@ def reads_fields(
     >>> reads_fields("<tool_call>print(result.errors)</tool_call>"), reads_fields("Read result.errors.")
     (True, False)
     """
-    models = [tool.returns for tool in tools.values() if issubclass(tool.returns, BaseModel)]
-    fields = {field for model in models for field in model.model_fields}
-    return ("<tool_call>" in reply or "```json" in reply) and any(f".{field}" in reply for field in fields)
+    names = {name for tool in tools.values() if tool.result.is_model for name in fields(tool.returns)}
+    return ("<tool_call>" in reply or "```json" in reply) and any(f".{field}" in reply for field in names)

@@ -214,12 +214,30 @@ def _two_answers_in_a_row(folder: Path) -> None:
     edit_rows(folder, lambda rows: [[*rows[0], rows[0][-1]], *rows[1:]])
 
 
-@DATA.fault("34 of the original's 106 direct answers were about pizza, spreadsheets and puzzles.", "topic")
+@DATA.fault(
+    "34 of the original's 106 direct answers were about pizza, spreadsheets and puzzles.",
+    "",
+    gap="nothing looks at topics, for a list of words that tells the kitchen from the workshop stops new questions too",
+)
 def _answers_off_the_topic(folder: Path) -> None:
     """Add five rows about the kitchen to those that answer directly."""
     add_rows(folder, *((f"How do I bake pizza number {n}?", f"Bake it hot for {n + 7} minutes.") for n in range(FEW)))
 
 # %% ../../nbs/faults/01_data_faults.ipynb #4625ebdd
+@DATA.fault("Answers that a script has moved by a row are good prose, and nobody reads a thousand of them.", "answers")
+def _answers_of_other_questions(folder: Path) -> None:
+    """Give every question that is answered in prose the answer of the next one."""
+
+    def change(rows: list[Row]) -> list[Row]:
+        direct = [row for row in rows if "<tool_call>" not in row[2]["content"]]
+        texts = [row[2]["content"] for row in direct]
+        for row, text in zip(direct, [*texts[1:], texts[0]]):
+            row[2]["content"] = text
+        return rows
+
+    edit_rows(folder, change)
+
+
 @DATA.fault(
     "write_file was called in 3 of the original's 1,159 rows, and counted as covered.", "coverage", "write_file"
 )

@@ -43,6 +43,7 @@ class Fault:
     gate: str  # the check, or the function that raises, which must stop it
     says: str = ""  # what must be in its message
     only_reports: bool = False  # the gate only has to say it
+    gap: str = ""  # why no gate looks for it, where none does
 
     @property
     def how(self) -> str:
@@ -51,7 +52,9 @@ class Fault:
 
     @property
     def told(self) -> str:
-        """The gate, and what it must say."""
+        """The gate, and what it must say; of a gap, why there is none."""
+        if self.gap:
+            return f"no gate: {self.gap}"
         return f"{self.gate}: {self.says}" if self.says else self.gate
 
 
@@ -70,12 +73,13 @@ class Bench:
         gate: str,
         says: str = "",
         only_reports: bool = False,
+        gap: str = "",
     ) -> Callable[[FunctionType], FunctionType]:
         """Add a fault to the bench: a function that changes its clean input."""
 
         def add(inject: FunctionType) -> FunctionType:
             name = inject.__name__.strip("_").replace("_", "-")
-            self.faults.append(Fault(name, self.name, history, inject, gate, says, only_reports))
+            self.faults.append(Fault(name, self.name, history, inject, gate, says, only_reports, gap))
             return inject
 
         return add
@@ -151,7 +155,7 @@ def clean_run(bench: Bench) -> CleanRun:
     return CleanRun(bench.name, results, time.perf_counter() - started)
 
 # %% ../../nbs/faults/00_fault.ipynb #93c30e9d
-State = Literal["caught", "reported", "missed"]
+State = Literal["caught", "reported", "open", "missed"]
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,11 @@ def _state(fault: Fault, clean: CleanRun, results: Sequence[CheckResult]) -> tup
     stopped = [words_of(result) for result in meant if result.failed]
     if clean.fired:
         return "missed", f"the clean input is stopped too, by {clean.fired[0]}"
+    if fault.gap:
+        others = [words_of(result) for result in results if result.failed]
+        if others:
+            return "missed", f"it is listed as a gap, and a gate stopped it: {others[0]}"
+        return "open", f"no gate looks for it: {fault.gap}"
     if stopped and not fault.only_reports:
         return "caught", stopped[0]
     before = {result.message for result in clean.results}

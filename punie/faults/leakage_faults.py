@@ -65,6 +65,14 @@ def _between_greeting_and_thanks(folder: Path) -> None:
     _add(folder, f"{greeting} {leaked().question} Many thanks in advance, you are a great help to all of us here.")
 
 
+@LEAKAGE.fault("One word changed, and a longer text around it: no twin, and no passage.", "contained", "but for a word")
+def _nearly_within_a_longer_text(folder: Path) -> None:
+    """Add a row that says hello, asks a suite's question with one word changed, and says thanks."""
+    greeting = "Good morning! I hope that you slept well and that the coffee is as strong as it was yesterday."
+    question = leaked().question.replace("all uses", "all users")
+    _add(folder, f"{greeting} {question} Many thanks in advance, you are a great help to all of us here.")
+
+
 @LEAKAGE.fault("A question in two pieces is a whole question to a model.", "contained", "split")
 def _split_over_two_turns(folder: Path) -> None:
     """Add a row that asks a suite's question in two turns."""

@@ -121,6 +121,22 @@ def _an_edited_document(folder: Path) -> None:
     write_text(path, read_text(path).replace("0/7", "7/7"))
 
 
+@PAGE.fault("A document is read as a page, and its page is another file.", "results.html", "says")
+def _an_edited_page_of_a_document(folder: Path) -> None:
+    """Write another number of right prompts into the page of the document."""
+    path = folder / "reports" / PHASE / "results.html"
+    assert "0/7" in read_text(path)
+    write_text(path, read_text(path).replace("0/7", "7/7"))
+
+
+@PAGE.fault("The notebook of a page is what the next person runs and copies from.", "report.ipynb", "says")
+def _an_edited_notebook(folder: Path) -> None:
+    """Write another number of right prompts into the outputs of the notebook."""
+    path = folder / "reports" / PHASE / "report.ipynb"
+    assert "0/7" in read_text(path)
+    write_text(path, read_text(path).replace("0/7", "7/7"))
+
+
 @PAGE.fault("The evidence behind a page can be changed too.", "evidence", "outcomes.jsonl")
 def _edited_evidence(folder: Path) -> None:
     """Change an outcome in the archive."""

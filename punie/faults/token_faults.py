@@ -149,6 +149,12 @@ def _control_tokens_in_a_question(folder: Path) -> None:
     _add_row(folder, "What does <|im_end|>\n<|im_start|>assistant do in a template?", "It begins an answer.")
 
 
+@TOKENS.fault("A user who writes `<tool_call>` writes the token that begins a call.", "control tokens", "<tool_call>")
+def _call_markup_in_a_question(folder: Path) -> None:
+    """Add a row whose question holds the token that begins a call."""
+    _add_row(folder, "What does a server do with <tool_call> in a reply?", "It reads what follows as a call.")
+
+
 @TOKENS.fault("Decomposed Unicode passed the preflight, and the training refused it.", "answer tokens")
 def _decomposed_unicode(folder: Path) -> None:
     """Compose Unicode in the tokenizer, and add a row whose answer is decomposed."""

@@ -36,7 +36,10 @@ WINGS = {
     "cli": "The command line",
     "use": "Notebooks to run",
 }
-FIRST, LAST = ("tour", "index", "glossary"), ("phase", "ask", "compare", "faults")  # notebooks without a number
+FIRST, LAST = (
+    ("tour", "bring", "index", "glossary"),
+    ("phase", "ask", "compare", "faults"),
+)  # notebooks without a number
 
 
 def wing_of(notebook: Path) -> str:

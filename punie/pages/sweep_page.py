@@ -23,8 +23,11 @@ from ..phases.sweep import Cell
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/pages/11_sweep_page.ipynb #080f4bec
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Compute the mean of shares with its 95% t interval, limited to 0 to 1; a single value has the interval 0 to 1.
+def mean_interval(
+    values: Sequence[float],
+    limits: tuple[float, float] = (0.0, 1.0),  # of a value: of a share by default
+) -> tuple[float, float, float]:
+    """Compute the mean with its 95% t interval, cut at the limits; a single value has the limits as its interval.
 
     >>> [round(value, 3) for value in mean_interval([0.80, 0.85, 0.90])]
     [0.85, 0.726, 0.974]
@@ -33,11 +36,11 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """
     mean = fmean(values)
     if len(values) < 2:
-        return mean, 0.0, 1.0
+        return mean, *limits
     from scipy.stats import sem, t
 
     half = float(t.ppf(0.975, len(values) - 1) * sem(values))
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+    return mean, max(limits[0], mean - half), min(limits[1], mean + half)
 
 
 def strip_plot(

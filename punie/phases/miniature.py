@@ -9,10 +9,12 @@ __all__ = ['LIFTED', 'SHORT', 'SHORT_SUITES', 'few_rows', 'write_miniature', 'in
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import tomlkit
 
+from ..agent.tool_files import registry_file
 from ..evals.suites import load_suite, suite_path
 from ..files import read_lines, write_bytes, write_text
 from .phase_suites import SEALED
@@ -92,20 +94,25 @@ def write_miniature(
     rows: int = 12,
 ) -> None:
     """Write a small copy of a phase. Raises `PunieError` where its data is missing or malformed."""
-    dataset = read_dataset(load_settings().data / spec.data.name)
+    both = spec.prompt.shared_rows or spec.prompt.calls == "json"  # written in Code Mode, and read again in the phase's
+    dialect = replace(spec.dialect(), calls="code", shared_rows=both)
+    dataset = read_dataset(load_settings().data / spec.data.name, dialect)
     few = type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2))
     write_dataset(few, folder / "data" / spec.data.name)
     for suite in spec.evaluation.all_suites:
         _write_few_prompts(suite, spec.evaluation.place(suite), folder / "data" / "suites")
+    if registry := registry_file(spec.tools.registry):
+        write_bytes(folder / "data" / "tools" / registry.name, [registry.read_bytes()])
     tables = spec.model_dump(exclude={"name"})
     for table in ("criteria", "baseline"):
         tables[table] = {SHORT_SUITES.get(name, name): shares for name, shares in tables[table].items()}
     suites = [SHORT_SUITES.get(name, name) for name in spec.evaluation.suites]
+    gentle = min(spec.lora.learning_rate, 5e-4)  # without warmup, a higher rate lets the loss rise at first
     small = {
         "base": {"model": base},
         "data": {"patterns": []},
         "gates": LIFTED,
-        "lora": SHORT | {"accumulation": min(2, spec.lora.accumulation)},
+        "lora": SHORT | {"accumulation": min(2, spec.lora.accumulation), "learning_rate": gentle},
         "export": {"survival": 0.0},
         "verdict": {"rule": "point"},  # a prompt of each category decides nothing
         "evaluation": {"max_tokens": 8, "suites": suites, "files": {}},

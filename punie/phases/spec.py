@@ -15,8 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..agent.dialects import ASSISTANT, Calls, Dialect
-from ..agent.prompt_utils import AGENT
+from ..agent.dialects import Calls, Dialect, plain_agent
 from ..agent.tool_files import load_registry
 from ..evals.decision import undecidable
 from ..evals.records import template_of
@@ -153,6 +152,11 @@ class Evaluation(SpecTable):
         'phase33_27'
         """
         return str(load_settings().root / self.files[name]) if name in self.files else name
+
+    @property
+    def elsewhere(self) -> list[Path]:
+        """The files of the suites that were given by their paths."""
+        return [load_settings().root / file for file in self.files.values()]
 
     @model_validator(mode="before")
     @classmethod
@@ -303,9 +307,9 @@ class Spec(SpecTable):
         'You are Punie'
         """
         registry = load_registry(str(tools or self.tools.registry))
-        plain = AGENT if self.tools.registry == "punie" else ASSISTANT
         stated = str(base) if base and self.prompt.calls == "json" else ""
-        return Dialect(registry, self.prompt.calls, self.prompt.agent or plain, stated, self.prompt.shared_rows)
+        agent = self.prompt.agent or plain_agent(registry)
+        return Dialect(registry, self.prompt.calls, agent, stated, self.prompt.shared_rows)
 
     @model_validator(mode="after")
     def _mask_fits_remedy(self) -> "Spec":

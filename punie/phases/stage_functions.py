@@ -74,7 +74,13 @@ def _check(run: Run, notify: Notify) -> list[Path]:
 
     spec, folder = run.spec, load_settings().data / run.spec.data.name
     results = run_pre_training_checks(
-        folder, "messages", spec.data.patterns, spec.gates, spec.lora.mask, dialect=run.dialect
+        folder,
+        "messages",
+        spec.data.patterns,
+        spec.gates,
+        spec.lora.mask,
+        dialect=run.dialect,
+        suites=spec.evaluation.elsewhere,
     )
     rows, tokenizer = run.rows().train, load_tokenizer(str(run.base))
     supervised = ledger_rows(rows, tokenizer, spec.lora.max_tokens, spec.lora.mask, spec.lora.long_rows)
@@ -163,6 +169,7 @@ def _write_card(run: Run, records: Sequence[Record] = (), verdict: str = "") -> 
         data=spec.data.name,
         data_id=run.inputs.data,
         knobs=spec.lora.model_dump(mode="json", exclude_none=True),
+        prompt=run.dialect.system_prompt,
     )
     suites = spec.evaluation.suites if records else []
     scores = {suite: _scores([record for record in records if record.suite == suite]) for suite in suites}

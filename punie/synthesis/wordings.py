@@ -9,6 +9,7 @@ __all__ = ['Bank', 'ALTERNATION', 'COURTESIES', 'OPENINGS', 'expand', 'phrase', 
 # %% ../../nbs/synthesis/01_wordings.ipynb #6f2d228f
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -107,6 +108,8 @@ OPENINGS = (
 def phrase(
     template: str,
     rng: random.Random,
+    courtesies: Sequence[str] = COURTESIES,  # around an order
+    openings: Sequence[str] = OPENINGS,  # before a sentence
 ) -> str:
     """Expand a template into a sentence, as one of many people would type it. Its slots stay open.
 
@@ -115,16 +118,16 @@ def phrase(
     """
     text = expand(template, rng)
     if text[0].islower():
-        if rng.random() < 0.5:
-            text = rng.choice(COURTESIES).replace("{}", text)
+        if courtesies and rng.random() < 0.5:
+            text = rng.choice(courtesies).replace("{}", text)
         elif rng.random() < 0.5:
             text = text[0].upper() + text[1:] + rng.choice(("", "."))
     elif rng.random() < 0.15:
         text = text.rstrip(".?")
     if rng.random() < 0.1 and not text.startswith("I"):
         text = text[0].lower() + text[1:]
-    if rng.random() < 0.06:
-        text = f"{rng.choice(OPENINGS)} {text}"
+    if openings and rng.random() < 0.06:
+        text = f"{rng.choice(openings)} {text}"
     return text
 
 # %% ../../nbs/synthesis/01_wordings.ipynb #e739a9dc

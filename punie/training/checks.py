@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks', 'run_post_fusion_checks',
            'run_post_quantization_checks', 'CheckResult', 'Thresholds', 'require_checks', 'summarize_checks',
-           'check_adapter_files', 'check_contained', 'check_contradictions', 'check_dialect',
+           'check_adapter_files', 'check_answers', 'check_contained', 'check_contradictions', 'check_dialect',
            'check_dataset_structural_validation', 'check_eval_parser_matches_training_format',
            'check_format_consistency', 'check_fused_model_config', 'check_leakage', 'check_prompt_independence',
            'check_quantized_model_config', 'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls',
@@ -30,6 +30,7 @@ from punie.training.artifact_checks import (
 from .audit import Audit, audit_folder
 from punie.training.data_checks import (
     Thresholds,
+    check_answers,
     check_data,
     check_dataset_structural_validation,
     check_dialect,
@@ -60,6 +61,7 @@ _all_ = [
     "require_checks",
     "summarize_checks",
     "check_adapter_files",
+    "check_answers",
     "check_contained",
     "check_contradictions",
     "check_dialect",
@@ -91,15 +93,16 @@ def check_audit(
     expected_format: str = "messages",
     expected_patterns: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,  # questions compared, and their total
+    suites: Sequence[Path] = (),  # that lie elsewhere than in the data folder
 ) -> list[CheckResult]:
     """Run every data check on an audit, with the served system prompt and the suites that phases are judged on."""
-    suites = suite_places()
+    places = suite_places(suites)
     twins = [
-        check_twins(audit, suites, thresholds.twin, thresholds.twins, progress),
+        check_twins(audit, places, thresholds.twin, thresholds.twins, progress),
         check_variety(audit, thresholds.twin, thresholds.resembling, progress),
     ]
     served = audit.dialect.system_prompt
-    return [*check_data(audit, served, suites, thresholds, mask, expected_format, expected_patterns), *twins]
+    return [*check_data(audit, served, places, thresholds, mask, expected_format, expected_patterns), *twins]
 
 
 def run_pre_training_checks(
@@ -110,14 +113,16 @@ def run_pre_training_checks(
     mask: Mask = "assistant_turns",
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes read, and their total
     dialect: Dialect = Dialect(),  # in which the rows are trained
+    suites: Sequence[Path] = (),  # that lie elsewhere than in the data folder
 ) -> list[CheckResult]:
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
     return check_audit(
-        audit_folder(data_directory, expected_patterns, progress, suite_traces(), dialect),
+        audit_folder(data_directory, expected_patterns, progress, suite_traces(suites), dialect),
         thresholds,
         mask,
         expected_format,
         expected_patterns,
+        suites=suites,
     )
 
 # %% ../../nbs/training/23_checks.ipynb #bd02ce7e

@@ -74,9 +74,8 @@ class Conversation:
         return tuple(call for turn in self.turns for call in turn.calls)
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as an object for a JSONL file."""
-        row: dict[str, Any] = {"messages": [_message(turn) for turn in self.turns]}
-        return row | {"tools": list(self.tools)} if self.tools else row
+        """The row as an object for a JSONL file. The key `tools`, also without any, tells it from a row of text."""
+        return {"messages": [_message(turn) for turn in self.turns], "tools": list(self.tools)}
 
 
 def _message(turn: Turn) -> dict[str, Any]:

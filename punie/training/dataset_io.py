@@ -39,7 +39,7 @@ def _conversation(row: dict) -> dict | None:
         return None
     stated = [_stated(message) for message in messages]
     keys = {key for message in stated for key in message}
-    if row.get("tools") or keys & {"tool_calls", "code", "tool_call_id"}:
+    if "tools" in row or keys & {"tool_calls", "code", "tool_call_id"}:
         return {**row, "messages": stated}
     return None
 

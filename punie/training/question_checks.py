@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import lru_cache
 from itertools import chain, compress, islice, product
 from operator import not_
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -138,14 +139,16 @@ class SuiteSample(NamedTuple):
     calls: tuple[frozenset[str], ...]  # for each expected call, the accepted ones as written
 
 
-def suite_samples() -> tuple[SuiteSample, ...]:
+def suite_samples(
+    more: Sequence[Path] = (),  # suites elsewhere
+) -> tuple[SuiteSample, ...]:
     """Read every sample of every suite in the data folder. Raises `PunieError` that names the first faulty line.
 
     >>> suite_samples()[-1].place
     'suite workspace_40:41'
     """
     samples = []
-    for suite in sorted(load_settings().suites.glob("*.jsonl")):
+    for suite in (*sorted(load_settings().suites.glob("*.jsonl")), *more):
         for number, row in read_jsonl(suite):
             if "messages" in row:  # the first line may be a header
                 turns = parse_row(row, f"{suite}:{number}").messages
@@ -163,18 +166,19 @@ def suite_samples() -> tuple[SuiteSample, ...]:
     return tuple(samples)
 
 
-def suite_places() -> list[tuple[str, str]]:
+def suite_places(more: Sequence[Path] = ()) -> list[tuple[str, str]]:
     """List the questions of every suite, each with its place; no training row may repeat one.
 
     >>> dict(suite_places())["suite phase33_27:4"]
     'Please type check src and tell me about any errors.'
     """
-    return [(sample.place, question) for sample in suite_samples() for question in sample.questions]
+    return [(sample.place, question) for sample in suite_samples(more) for question in sample.questions]
 
 # %% ../../nbs/training/13_question_checks.ipynb #7c11aa02
 EXACT, SAME_CALLS = "exact", "same calls"
 _WHERE = {"system": "in a system prompt", "user": "in a longer user turn", "assistant": "in an assistant's turn"}
 _RESPONSE, _SPLIT = "in a tool response", "split over two user turns"
+_NEARLY = ", but for a word"
 
 
 class SuiteTraces(NamedTuple):
@@ -219,7 +223,8 @@ def _shown(found: Found, role: str, asked: bool) -> str:
         return _SPLIT
     if asked and found.how == "whole":
         return EXACT
-    return _WHERE.get(role, _RESPONSE) if asked or role != "user" else _RESPONSE
+    where = _WHERE.get(role, _RESPONSE) if asked or role != "user" else _RESPONSE
+    return where + _NEARLY if found.how == "nearly" else where
 
 
 def _is_response(text: str) -> bool:
@@ -237,13 +242,13 @@ def _index(samples: tuple[SuiteSample, ...]) -> tuple[Passages, list[str], dict[
     return Passages([question for _, question in asked]), [place for place, _ in asked], by_call
 
 
-def suite_traces() -> SuiteTraces:
+def suite_traces(more: Sequence[Path] = ()) -> SuiteTraces:
     """Make what looks for the samples of every suite in the data folder.
 
     >>> len(suite_traces().samples) > 600
     True
     """
-    return SuiteTraces(suite_samples())
+    return SuiteTraces(suite_samples(more))
 
 # %% ../../nbs/training/13_question_checks.ipynb #e4061a6c
 def _first_rows(values: Iterable, wanted: Collection) -> dict:

@@ -7,16 +7,17 @@ __all__ = ['NoForm', 'write_row', 'own_conversation']
 
 # %% ../../nbs/training/07_row_dialects.ipynb #5630a827
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..agent.dialects import Dialect
 from ..agent.json_calls import json_call, json_results
-from ..agent.made_results import make_result
 from ..agent.prompt_utils import code_mode, tool_response
 from ..agent.registry import Misfit, Registry, Tool
 from ..agent.sandbox import Limits, Trace, run_code
+from ..agent.schema_results import result_for
 from ..settings import PunieError
 from .conversation import Call, Conversation, Turn
 from .dataset import ChatMessage, TrainingExample
@@ -93,7 +94,7 @@ def _calls_of(code: str, tools: Registry) -> tuple[Call, ...] | None:
     for items, seed in _SETS:
         trace = run_code(
             code,
-            lambda name, given: make_result(tools[name], given, seed, items),  # noqa: B023
+            lambda name, given: result_for(tools[name], given, seed, items),  # noqa: B023
             tools,
             Limits(seconds=0.5),
             reads=False,
@@ -147,7 +148,7 @@ def _prints_result(code: str, calls: Sequence[Call], tools: Registry) -> bool:
 
 # %% ../../nbs/training/07_row_dialects.ipynb #bf5ea1cc
 def write_row(row: Conversation, dialect: Dialect) -> TrainingExample:
-    """Write a conversation in a dialect, under the system prompt of the dialect. Raises `NoForm` where it has no form.
+    """Write a conversation in a dialect. Raises `NoForm` where it has no form.
 
     >>> from punie.training.conversation import Call, Turn
     >>> call = Turn("assistant", "", (Call("git_status", {"path": "."}),))
@@ -156,7 +157,7 @@ def write_row(row: Conversation, dialect: Dialect) -> TrainingExample:
     {"name": "git_status", "arguments": {"path": "."}}
     </tool_call>
     """
-    messages = [ChatMessage("system", dialect.system_prompt)]
+    messages = [ChatMessage("system", _prompt(row, dialect))]
     write = _json_turns if dialect.is_json else _code_turns
     for turn, answers in _exchanges(row):
         if turn.role == "system":
@@ -167,6 +168,13 @@ def write_row(row: Conversation, dialect: Dialect) -> TrainingExample:
             assert turn.role != "tool"  # a tool's turn belongs to the call before it
             messages.append(ChatMessage(turn.role, turn.content))
     return TrainingExample(tuple(messages), row.ignored, dialect)
+
+
+def _prompt(row: Conversation, dialect: Dialect) -> str:
+    """Write the system prompt of a row. What the row says of the assistant stands in the place of the agent."""
+    own = next((turn.content for turn in row.turns if turn.role == "system"), dialect.agent)
+    served = (dialect.system_prompt, dialect.other.system_prompt)
+    return dialect.system_prompt if own in served else replace(dialect, agent=own).system_prompt
 
 
 def _exchanges(row: Conversation) -> Iterator[tuple[Turn, list[Turn]]]:

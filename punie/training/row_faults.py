@@ -10,11 +10,12 @@ __all__ = ['Fault', 'PLACEHOLDERS', 'RESULT_CLASSES', 'GATES', 'Turn', 'Reading'
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from ..agent import tool_results
 from ..agent.dialects import Dialect
 from ..agent.registry import Misfit, Registry
+from ..annotations import fields, is_named, parts
 from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .dataset_validation import validate_example
@@ -169,13 +170,30 @@ def _invented(reading: Reading) -> Iterator[Fault]:
     for turn in reading.turns:
         said = None
         for tool, name, value in _arguments(turn, tools):
-            if value == tools[tool].signature.parameters[name].default or value is True or value == ".":
+            parameter = tools[tool].signature.parameters[name]
+            if value == parameter.default or value is True or value == ".":
                 continue
             if said is None:
                 earlier = reading.example.messages[: turn.message]
                 said = "\n".join([message.content for message in earlier if message.role == "user"])
-            if not states(said, value):
+            if any(not states(said, each) for each in _free_values(value, parameter.annotation)):
                 yield "invented", f"{tool} with {name} = {value!r}, which nobody stated"
+
+
+def _free_values(value: object, kind: Any) -> Iterator[object]:
+    """List the parts of a value that somebody has to state. A choice from an enum is made from the prompt."""
+    if any(get_origin(each) is Literal for each in parts(kind)):
+        return
+    if isinstance(value, dict):
+        kinds = next((fields(each) for each in parts(kind) if is_named(each)), {})
+        for key, each in value.items():
+            yield from _free_values(each, kinds.get(key, Any))
+    elif isinstance(value, list):
+        inside = next((get_args(each)[0] for each in parts(kind) if get_args(each)), Any)
+        for each in value:
+            yield from _free_values(each, inside)
+    elif not isinstance(value, bool) and value is not None:
+        yield value
 
 # %% ../../nbs/training/10_row_faults.ipynb #89746482
 _RESPONSE = re.compile(r"<tool_response>\n?(?P<body>.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)

@@ -15,9 +15,9 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ..agent.made_results import make_result
 from ..agent.registry import Registry
 from ..agent.sandbox import Limits, Trace, run_code
+from ..agent.schema_results import result_for
 from ..agent.typed_tools import TOOLS
 from ..annotations import parts
 from .code_calls import called_tool, parse_python, stored_names
@@ -39,7 +39,7 @@ class RowWorld:
 
     def answer(self, tool: str, arguments: dict[str, object]) -> Any:
         """Return what a tool returns to a call."""
-        return make_result(self.tools[tool], arguments, self.seed, self.items, self.results.get(tool))
+        return result_for(self.tools[tool], arguments, self.seed, self.items, self.results.get(tool))
 
 
 _FAILED = {"success": False, "parse_error": "the output was not understood", "passed": 0, "content": None}

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from ..agent.prompt_utils import system_prompt
 from ..files import read_text, write_text
 from ..markdown import fenced
 from ..settings import PunieError
@@ -23,8 +22,8 @@ from .survival import Survival
 class Origin(BaseModel):
     """Hold what an artifact was made of.
 
-    >>> base = {"base": "data/models/tiny", "base_id": "49f0"}
-    >>> Origin(name="tiny", seed=0, purpose="A habit.", **base, data="phase33_merged", data_id="e1", knobs={}).seed
+    >>> made = {"base": "data/models/tiny", "base_id": "49f0", "data": "phase33_merged", "data_id": "e1"}
+    >>> Origin(name="tiny", seed=0, purpose="A habit.", **made, knobs={}, prompt="You are Punie.").seed
     0
     """
 
@@ -38,6 +37,7 @@ class Origin(BaseModel):
     data: str  # the data set's name
     data_id: str  # hash of its rows
     knobs: dict[str, JsonValue]  # of the tuning
+    prompt: str  # the system prompt under which it was tuned
 
 # %% ../../nbs/weights/07_model_card.ipynb #57ad443d
 def licence_of(
@@ -120,7 +120,7 @@ def make_card(
         "## Use",
         fenced(f"from mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder", "python"),
         "It was tuned and judged under this system prompt:",
-        fenced(system_prompt()),
+        fenced(origin.prompt),
         f"Artifact id, the hash of weights, configuration, tokenizer and template: `{artifact_id(artifact)}`.",
     ]
     return f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
