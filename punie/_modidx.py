@@ -925,6 +925,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'punie.evals.measured.PromptCounts': ('evals/measured.html#promptcounts', 'punie/evals/measured.py'),
                                       'punie.evals.measured.PromptCounts.mean': ( 'evals/measured.html#promptcounts.mean',
                                                                                   'punie/evals/measured.py'),
+                                      'punie.evals.measured._as_asked': ('evals/measured.html#_as_asked', 'punie/evals/measured.py'),
                                       'punie.evals.measured._differing': ('evals/measured.html#_differing', 'punie/evals/measured.py'),
                                       'punie.evals.measured._judged': ('evals/measured.html#_judged', 'punie/evals/measured.py'),
                                       'punie.evals.measured._pairs': ('evals/measured.html#_pairs', 'punie/evals/measured.py'),

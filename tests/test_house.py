@@ -14,7 +14,8 @@ from punie.settings import find_root
 ROOT = find_root()
 NOTEBOOKS = ROOT / "nbs"
 Entry = tuple[str, str | None, list[str]]  # a notebook, its module, and the code of its cells
-FREE = ("index", "tour", "bring", "glossary", "contents", "phase", "compare", "ask", "faults")  # no module is imported from them
+# no module is imported from them
+FREE = ("index", "tour", "bring", "glossary", "contents", "phase", "compare", "ask", "faults")
 
 
 def code_cells(notebook: Path) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..agent.dialects import Dialect, plain_agent
+from ..agent.dialects import Calls, Dialect, plain_agent
 from .conditions import Conditions, Differing, conditions_of, differences
 from .records import Record, read_records
 from .rescoring import score_again, suites_at_hand
@@ -201,6 +201,14 @@ def read_run(
     return [replace(each, drawn=each.suite in drawn) for each in found]
 
 
+def _as_asked(suite: Suite, record: Record) -> Suite:
+    """Ask a suite in the dialect of a record; an old one does not name it, but its system prompt tells."""
+    agent = record.agent or plain_agent(suite.tools)
+    known: list[Calls] = [record.calls] if record.calls else ["code", "json"]
+    asked = [suite.asked_in(Dialect(suite.tools, calls, agent)) for calls in known]
+    return next((each for each in asked if each.system == record.system), asked[0])
+
+
 def _judged(file: Path, base: bool) -> Iterable[Record]:
     """Read the records of the judged model, or of the untrained base, scored again where their suite is at hand."""
     verdict = file.parent / "verdict.json"
@@ -212,9 +220,7 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
     suites = suites_at_hand(((record.suite, record.suite_sha256) for record in stored), file.parent)
     asked = {record.suite: record for record in stored}
     suites = {
-        name: suite.asked_in(
-            Dialect(suite.tools, asked[name].calls or "code", asked[name].agent or plain_agent(suite.tools))
-        )
+        name: _as_asked(suite, asked[name])
         for name, suite in suites.items()
         if not asked[name].own_prompt  # only the base's own tokenizer says what it was told
     }
