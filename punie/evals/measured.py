@@ -15,6 +15,7 @@ from .conditions import Conditions, Differing, conditions_of, differences
 from .records import Record, read_records
 from .rescoring import score_again, suites_at_hand
 from .statistics import Share, share
+from .suites import Suite
 from ..files import read_json, sha256_files
 from ..settings import GateFailed, PunieError
 
