@@ -63,7 +63,7 @@ FIGURES: dict[str, Figure] = {
     "scores": lambda run, results: tables.scores_table(results),
     "criteria": lambda run, results: tables.criteria_table(results.verdict),
     "headroom": lambda run, results: tables.headroom_table(results, _controls(run)),
-    "config": lambda run, results: tables.config_table(run.spec),
+    "config": lambda run, results: tables.config_table(run.spec, run.dialect),
     "provenance": lambda run, results: tables.provenance_table(results),
     "gates": lambda run, results: tables.gates_table(results.gates),
     "ledger": lambda run, results: data_page.ledger_sentence(results.ledger, run.spec.lora),

@@ -13,6 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..agent.dialects import Dialect
 from ..check_results import CheckResult, count_checks, failures_first
 from ..evals.controls import ControlReport, headroom_faults
 from ..evals.records import Record
@@ -24,8 +25,13 @@ from ..phases.stage_functions import STAGES
 from ..phases.verdict import Verdict
 
 # %% ../../nbs/pages/03_tables.ipynb #06c15c76
-def config_table(spec: Spec) -> Html:
-    """Tabulate the keys that a phase sets, and folded below them all keys with their defaults."""
+def config_table(
+    spec: Spec,
+    dialect: Dialect,  # of the run
+) -> Html:
+    """Say how the model was asked; tabulate the keys that a phase sets, and folded below them all keys."""
+    count = len(dialect.tools)
+    asked = f"<p>The model was told of {count} tools, and asked for calls in {Markup.escape(dialect.way)}.</p>"
     hidden = {"name", "title", "hypothesis", "criteria", "baseline"}  # shown elsewhere
     given, resolved = (flatten(spec.model_dump(exclude=hidden, exclude_defaults=short)) for short in (True, False))
 
@@ -33,7 +39,7 @@ def config_table(spec: Spec) -> Html:
         return table(["key", "value"], [[key, "none" if value is None else value] for key, value in keys.items()])
 
     folded = fold(f"all {len(resolved)} keys, defaults included", tabulate(resolved))
-    return Html(tabulate(given).data + folded.data)
+    return Html(asked + tabulate(given).data + folded.data)
 
 
 def provenance_table(results: Results) -> Html:
