@@ -39,10 +39,10 @@ GROUP = 1000  # rows
 
 def _schema() -> "Schema":
     pa = _extra("pyarrow", "parquet")
-    kinds = {int: pa.int64(), int | None: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
     def column(kind: object) -> object:
-        return pa.list_(column(get_args(kind)[0])) if get_origin(kind) is tuple else kinds.get(kind, pa.string())
+        return pa.list_(column(get_args(kind)[0])) if get_origin(kind) is tuple else kinds.get(plain(kind), pa.string())
 
     return pa.schema([(name, column(field.annotation)) for name, field in Record.model_fields.items()])
 
