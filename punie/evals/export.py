@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, get_args, get_origin
 
+from ..annotations import plain
 from .records import Record, stream_records
 from .runner import summarize
 from ..settings import PunieError
