@@ -7,10 +7,10 @@ __all__ = ['Problem', 'ResultPart', 'Misfit', 'Tool', 'written_parameter', 'Regi
 
 # %% ../../nbs/agent/01_registry.ipynb #ea13cf90
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, SupportsIndex, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -289,10 +289,15 @@ class Registry(Mapping[str, Tool]):
         *,
         name: str = "",  # by which a phase names it
         declarations: bool = False,  # whether a prompt shows types and descriptions, or the bare calls
+        again: tuple[Callable[..., "Registry"], tuple] | None = None,  # how another process makes it: a call
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._outside = {tool.json_name: tool for tool in self._tools.values()}
-        self.name, self.declarations = name, declarations
+        self.name, self.declarations, self.again = name, declarations, again
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
+        """Travel to another process as the call that makes it there; classes made of schemas cannot travel."""
+        return self.again or super().__reduce_ex__(protocol)
 
     def __getitem__(self, name: str) -> Tool:
         return self._tools[name]

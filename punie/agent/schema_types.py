@@ -257,7 +257,8 @@ def _union(kinds: list[Any]) -> Any:
 
 
 def _typed_dict(name: str, kinds: dict[str, Any], required: list[str], is_open: bool) -> Any:
-    made = TypedDict(name, {key: each if key in required else NotRequired[each] for key, each in kinds.items()})  # ty: ignore
+    stated = {key: each if key in required else NotRequired[each] for key, each in kinds.items()}
+    made = TypedDict(name, stated)  # ty: ignore
     setattr(made, "__pydantic_config__", ConfigDict(extra="allow" if is_open else "forbid"))  # noqa: B010
     return made
 

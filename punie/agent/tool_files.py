@@ -126,7 +126,9 @@ def registry_file(name_or_path: str) -> Path | None:
 
 @lru_cache(maxsize=64)
 def _loaded(path: Path, text: str, name: str) -> Registry:
-    return find_tools(str(path), name or path.stem).registry
+    registry = find_tools(str(path), name or path.stem).registry
+    registry.again = (_loaded, (path, text, name))
+    return registry
 
 
 def tools_file(name: str) -> Path:

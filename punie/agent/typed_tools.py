@@ -181,7 +181,11 @@ def validate_route_pattern(file_path: str) -> DomainValidationResult:
     "tdom-svcs: are URL patterns sound?"
 
 # %% ../../nbs/agent/02_typed_tools.ipynb #1c1d1b71
-TOOLS = Registry(_declared)  # the 26 tools
+def _own_tools() -> Registry:
+    return TOOLS
+
+
+TOOLS = Registry(_declared, again=(_own_tools, ()))  # the 26 tools
 WRITES = frozenset({"write_file", "run_command", "cst_rename", "cst_add_import"})  # tools that may change files
 
 # %% ../../nbs/agent/02_typed_tools.ipynb #8f3b7e0d

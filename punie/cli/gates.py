@@ -66,7 +66,7 @@ def _count_tokens(
     remedy, most = (spec.base.remedy, spec.lora.max_tokens) if spec else (Remedy(), 2048)
     base = find_model(spec.base.model if spec else "data/models/tiny", tokenizer_only=True)
     reference = find_model(spec.base.reference, tokenizer_only=True) if spec and spec.base.reference else None
-    rows = remedy.samples(read_dataset(folder, phase_dialect(spec)).train)
+    rows = remedy.samples(read_dataset(folder, phase_dialect(spec), leave_out=True).train)
     task = bars.add_task("tokens", total=len(rows))
     with remedied(base, remedy, reference) as model:
         supervised = ledger_rows(
@@ -210,7 +210,9 @@ def preflight(
     folder = find_model(base.model, tokenizer_only=True)
     other = find_model(base.reference, tokenizer_only=True) if base.reference else None
     dialect = phase_dialect(spec)
-    rows = read_dataset(find_data(spec.data.name if spec else data or "phase33_merged"), dialect).train
+    rows = read_dataset(
+        find_data(spec.data.name if spec else data or "phase33_merged"), dialect, leave_out=bool(spec)
+    ).train
     with remedied(folder, base.remedy, other) as remade, console.status(f"rendering {len(rows):,} conversations"):
         results = run_preflight(
             remade,

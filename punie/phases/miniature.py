@@ -96,7 +96,7 @@ def write_miniature(
     """Write a small copy of a phase. Raises `PunieError` where its data is missing or malformed."""
     both = spec.prompt.shared_rows or spec.prompt.calls == "json"  # written in Code Mode, and read again in the phase's
     dialect = replace(spec.dialect(), calls="code", shared_rows=both)
-    dataset = read_dataset(load_settings().data / spec.data.name, dialect)
+    dataset = read_dataset(load_settings().data / spec.data.name, dialect, leave_out=True)
     few = type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2))
     write_dataset(few, folder / "data" / spec.data.name)
     for suite in spec.evaluation.all_suites:

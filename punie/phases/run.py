@@ -69,7 +69,7 @@ class Run:
     def rows(self) -> TrainingDataset:
         """The data set as it is trained, after the remedy. Raises `PunieError` where a row is malformed."""
         folder, remedy = load_settings().data / self.spec.data.name, self.spec.base.remedy
-        dataset = read_dataset(folder, self.dialect)
+        dataset = read_dataset(folder, self.dialect, leave_out=True)
         return TrainingDataset(dataset.name, tuple(remedy.samples(dataset.train)), tuple(remedy.samples(dataset.valid)))
 
     def to_dict(self) -> dict:

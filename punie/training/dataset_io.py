@@ -142,10 +142,12 @@ def parse_row_line(
     return parse_row(row, place, dialect), "text" if row.get("messages") is None else "messages"
 
 
-def read_split(path: Path, dialect: Dialect = Dialect()) -> tuple[TrainingExample, ...]:
-    """Read one JSONL file of sound rows, without those that have no form in the dialect.
-
-    Raises `PunieError` that names the file and line of the first faulty row.
+def read_split(
+    path: Path,
+    dialect: Dialect = Dialect(),
+    leave_out: bool = False,  # rows without a form in the dialect, where the gate `dialect` counts them
+) -> tuple[TrainingExample, ...]:
+    """Read one JSONL file of sound rows. Raises `PunieError` that names the file and line of the first faulty row.
 
     >>> len(read_split(Path("data/phase33_merged/valid.jsonl")))
     123
@@ -154,8 +156,12 @@ def read_split(path: Path, dialect: Dialect = Dialect()) -> tuple[TrainingExampl
     for number, line in read_lines(path):
         try:
             examples.append(parse_row_line(line, f"{path}:{number}", dialect)[0])
-        except NoForm:  # the checks count them
-            continue
+        except NoForm as reason:
+            if leave_out:
+                continue
+            raise PunieError(
+                f"{path}:{number}: the row {reason}; train it in a phase that names its tools under [tools] registry"
+            ) from None
         if faults := validate_example(examples[-1]):
             raise PunieError(f"{path}:{number}: {faults[0]}; mend or remove the row")
     return tuple(examples)
@@ -199,13 +205,13 @@ def data_files(folder: Path) -> list[Path]:
     return files
 
 # %% ../../nbs/training/08_dataset_io.ipynb #5a5e64e6
-def read_dataset(folder: Path, dialect: Dialect = Dialect()) -> TrainingDataset:
+def read_dataset(folder: Path, dialect: Dialect = Dialect(), leave_out: bool = False) -> TrainingDataset:
     """Read a data set folder. Raises `PunieError` where a file is missing, empty or malformed.
 
     >>> read_dataset(Path("data/phase33_merged")).sizes
     {'train': 1159, 'valid': 123}
     """
-    splits = [read_split(path, dialect) for path in data_files(folder)]
+    splits = [read_split(path, dialect, leave_out) for path in data_files(folder)]
     if not all(splits):
         raise PunieError(f"{folder}: a split is empty; training needs rows in train.jsonl and valid.jsonl")
     return TrainingDataset(folder.name, *splits)

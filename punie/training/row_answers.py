@@ -15,7 +15,8 @@ from .declarations import decoded
 
 # %% ../../nbs/training/30_row_answers.ipynb #a972d021
 _ANSWER = re.compile(
-    r"\s*(?:<tool_response>\n?(?P<tag>.*?)\n?</tool_response>|\[TOOL_RESULTS\]\s*(?P<mistral>.*?)\s*\[/TOOL_RESULTS\])\s*",
+    r"\s*(?:<tool_response>\n?(?P<tag>.*?)\n?</tool_response>"
+    r"|\[TOOL_RESULTS\]\s*(?P<mistral>.*?)\s*\[/TOOL_RESULTS\])\s*",
     re.DOTALL,
 )
 
