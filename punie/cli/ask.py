@@ -218,6 +218,7 @@ def ask_model(
     from punie.evals.ask import ask
     from punie.evals.engines import Sampling
     from punie.evals.streaming import StreamingEngine
+    from punie.phases.finished import dialect_of
     from punie.toolbox.toolbox import Toolbox
     from punie.toolbox.workspace import Workspace
     from punie.training.dataset import has_half_pair
@@ -227,12 +228,16 @@ def ask_model(
     if keep is not None and keep.is_dir():
         raise PunieError(f"{keep} is a folder; name a file with --keep")
     folder, display = find_artifact(model), None
+    tuned = dialect_of(folder)
+    if tuned and tuned.is_json:
+        raise PunieError(f"{model} was tuned to call in JSON, and ask runs programs; judge it with `punie eval`")
     confirm = (lambda text: typer.confirm(text, err=True)) if sys.stdin.isatty() else None
     permit = permission(yes, confirm, *(["is a tool of the server"] if mcp else []))
     try:
         with McpServer(mcp) if mcp else Toolbox(Workspace(workspace)) as toolbox:
             display = Display(console, toolbox.tools)
-            options: dict[str, Any] = {"limits": Limits(frozen=False)} | ({} if as_json else {"tell": display.tell})
+            told = {} if as_json else {"tell": display.tell}
+            options: dict[str, Any] = {"limits": Limits(frozen=False), "agent": tuned and tuned.agent, **told}
             asking = toolbox, Sampling(max_tokens=max_tokens), max_turns, permit
             if url is None:
                 with notes.status("loading the model"):

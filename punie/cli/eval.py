@@ -161,12 +161,18 @@ def _ask(
 
 
 def _in_dialect(suite: "Suite", calls: Any, agent: str | None, model: str) -> "Suite":
-    """Ask a suite in the dialect of the options. Raises `PunieError` for an unknown one."""
+    """Ask a suite in the dialect of the options; by default as the run that made the model asked it.
+
+    Raises `PunieError` for an unknown dialect.
+    """
+    from dataclasses import replace
+
     from punie.agent.dialects import Dialect, plain_agent
     from punie.evals.workspaces import WorkspaceSuite
+    from punie.phases.finished import dialect_of
     from punie.weights.artifacts import find_model
 
-    if calls not in ("code", "json"):
+    if calls not in (None, "code", "json"):
         raise PunieError(f"--calls {calls}: a model calls tools in code or json")
     if isinstance(suite, WorkspaceSuite):
         if calls == "json" or agent:
@@ -174,9 +180,11 @@ def _in_dialect(suite: "Suite", calls: Any, agent: str | None, model: str) -> "S
                 f"{suite.name} runs programs in a workspace; --calls json and --agent are for other suites"
             )
         return suite
-    template = str(find_model(model)) if calls == "json" else ""
-    asked = suite.asked_in(Dialect(suite.tools, calls, agent or plain_agent(suite.tools), template))
-    if calls == "json":
+    folder = find_model(model)
+    tuned = dialect_of(folder) or Dialect(suite.tools, agent=plain_agent(suite.tools))
+    chosen = replace(tuned, calls=calls or tuned.calls, agent=agent or tuned.agent)
+    asked = suite.asked_in(replace(chosen, template=str(folder) if chosen.is_json else ""))
+    if chosen.is_json:
         console.print(asked.samples[0].dialect.way)
     return asked
 
@@ -200,8 +208,13 @@ def eval_model(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 512,
     served_as: Annotated[str, typer.Option(help="The model's name at the URL.")] = "default_model",
     chat: Annotated[bool, typer.Option("--chat", help="The server at the URL offers only chat completions.")] = False,
-    calls: Annotated[str, typer.Option(help="How the model calls tools: code (Code Mode) or json.")] = "code",
-    agent: Annotated[str | None, typer.Option(help="Who the model is asked to be, in a sentence.")] = None,
+    calls: Annotated[
+        str | None,
+        typer.Option(help="How it calls tools: code (Code Mode) or json; by default as it was tuned."),
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Who the model is asked to be, in a sentence; by default as it was tuned.")
+    ] = None,
 ) -> None:
     """Ask a model the prompts of a suite and judge every reply, or continue where that stopped.
 

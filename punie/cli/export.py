@@ -133,13 +133,15 @@ def ladder(
     from dataclasses import asdict
 
     from punie.agent.prompt_utils import load_tokenizer, render
+    from punie.phases.finished import dialect_of
     from punie.phases.phase_suites import open_suite
     from punie.phases.registration import code_hash
     from punie.phases.run import alone
     from punie.weights.ladder import climb, ladder_rows, plot_ladder
 
     widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)
-    suites = [open_suite(name, folder.parent) for name in suite or named]
+    suites, tuned = [open_suite(name, folder.parent) for name in suite or named], dialect_of(folder)
+    suites = [each.asked_in(tuned) for each in suites] if tuned else suites
     tokenizer = load_tokenizer(str(base))
     questions = [render([asdict(turn) for turn in each.prompt], tokenizer, generate=True) for each in suites[0].samples]
     prompts = [tokenizer.encode(question, add_special_tokens=False) for question in questions]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ..agent.dialects import plain_agent
 from ..agent.prompt_utils import system_prompt, tool_response
 from ..agent.registry import Registry
 from ..agent.sandbox import Answer, Limits, Trace, TracedCall, run_code
@@ -164,10 +165,12 @@ def ask(
     permit: Permit = allow,
     tell: Tell = lambda event: None,  # is given each step as it happens
     limits: Limits = Limits(),  # of each program
+    agent: str | None = None,  # who the model is asked to be, in a sentence
 ) -> Asked:
     """Ask a model a question and run its programs, until it answers. Raises what the engine raises."""
     answer = answer_with(toolbox, permit, tell)
-    tools, prompt = toolbox.tools, system_prompt(toolbox.tools)
+    tools = toolbox.tools
+    prompt = system_prompt(tools, agent or plain_agent(tools))
     conversation = [ChatMessage("system", prompt), ChatMessage("user", question)]
     steps: list[Step] = []
     for _ in range(max_turns):

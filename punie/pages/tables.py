@@ -107,7 +107,7 @@ def scores_table(results: Results) -> Html:
             s = results.summary(role, suite)
             shares = [s.overall, s.overall.interval, s.code_mode, s.names_tools, s.cut, f"{s.keyword:.1%}"]
             rows.append([suite, label, *shares, s.artifact[:12]])
-    shares = ["strictly right", "95% interval", "Code Mode", "names the tools", "cut off"]
+    shares = ["strictly right", "95% interval", "well-formed", "names the tools", "cut off"]
     return table(["suite", "model", *shares, "keyword score (old figures only)", "artifact"], rows)
 
 
