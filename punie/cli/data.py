@@ -238,7 +238,7 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
     if found.repeated:
         lines.append(f"rows of train whose question is in another split too: {found.repeated:,}")
     if found.programs:
-        lines.append(f"programs whose calls only a run can tell: {found.programs:,}")
+        lines.append(f"programs whose calls depend on what tools return: {found.programs:,}")
     unlearned = {role: rows for role, rows in found.ends.items() if role != "assistant"}
     if unlearned:
         lines.append(f"rows that end with a turn that is not the assistant's: {_some(unlearned)}")
