@@ -167,7 +167,7 @@ def _in_dialect(suite: "Suite", calls: Any, agent: str | None, model: str) -> "S
     """
     from dataclasses import replace
 
-    from punie.agent.dialects import Dialect, plain_agent
+    from punie.agent.dialects import Dialect
     from punie.evals.workspaces import WorkspaceSuite
     from punie.phases.finished import dialect_of
     from punie.weights.artifacts import find_model
@@ -181,7 +181,7 @@ def _in_dialect(suite: "Suite", calls: Any, agent: str | None, model: str) -> "S
             )
         return suite
     folder = find_model(model)
-    tuned = dialect_of(folder) or Dialect(suite.tools, agent=plain_agent(suite.tools))
+    tuned = dialect_of(folder) or Dialect(suite.tools)
     chosen = replace(tuned, calls=calls or tuned.calls, agent=agent or tuned.agent)
     asked = suite.asked_in(replace(chosen, template=str(folder) if chosen.is_json else ""))
     if chosen.is_json:

@@ -147,14 +147,15 @@ def show_tools(
 
     Examples: `punie tools show home`, `punie tools show tools.json --model models/Qwen3-0.6B --json`
     """
-    from punie.agent.prompt_utils import load_tokenizer, system_prompt
+    from punie.agent.dialects import Dialect
+    from punie.agent.prompt_utils import load_tokenizer
     from punie.agent.stubs import stubs
     from punie.agent.tool_files import load_registry
     from punie.settings import load_settings
 
     tools = load_registry(name)
     base = model or str(load_settings().data / "models" / "tiny")
-    prompt = system_prompt(tools)
+    prompt = Dialect(tools).system_prompt
     tokenizer = load_tokenizer(base)
     tokens = len(tokenizer.encode(prompt, add_special_tokens=False, verbose=False))
     if as_json:

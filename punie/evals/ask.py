@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ..agent.dialects import plain_agent
+from ..agent.dialects import Dialect
 from ..agent.prompt_utils import system_prompt, tool_response
 from ..agent.registry import Registry
 from ..agent.sandbox import Answer, Limits, Trace, TracedCall, run_code
@@ -170,7 +170,7 @@ def ask(
     """Ask a model a question and run its programs, until it answers. Raises what the engine raises."""
     answer = answer_with(toolbox, permit, tell)
     tools = toolbox.tools
-    prompt = system_prompt(tools, agent or plain_agent(tools))
+    prompt = Dialect(tools, agent=agent or "").system_prompt
     conversation = [ChatMessage("system", prompt), ChatMessage("user", question)]
     steps: list[Step] = []
     for _ in range(max_turns):

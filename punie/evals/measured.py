@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..agent.dialects import Calls, Dialect, plain_agent
+from ..agent.dialects import Calls, Dialect
 from .conditions import Conditions, Differing, conditions_of, differences
 from .records import Record, read_records
 from .rescoring import score_again, suites_at_hand
@@ -204,9 +204,8 @@ def read_run(
 
 def _as_asked(suite: Suite, record: Record) -> Suite:
     """Ask a suite in the dialect of a record; an old one does not name it, but its system prompt tells."""
-    agent = record.agent or plain_agent(suite.tools)
     known: list[Calls] = [record.calls] if record.calls else ["code", "json"]
-    asked = [suite.asked_in(Dialect(suite.tools, calls, agent)) for calls in known]
+    asked = [suite.asked_in(Dialect(suite.tools, calls, record.agent or "")) for calls in known]
     return next((each for each in asked if each.system == record.system), asked[0])
 
 

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..agent.dialects import Dialect, plain_agent
+from ..agent.dialects import Dialect
 from ..agent.json_schema import registry_of
 from ..agent.registry import Registry
 from ..agent.renamed_tools import other_names, renamed_registry
@@ -48,9 +48,7 @@ class Message(Strict):
 PLAIN = World()  # of a sample that states none
 
 
-@cache
-def _in_code_mode(tools: Registry) -> Dialect:
-    return Dialect(tools, agent=plain_agent(tools))
+_in_code_mode = cache(Dialect)  # one for each registry
 
 
 class Sample(Strict):

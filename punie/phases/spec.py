@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..agent.dialects import Calls, Dialect, plain_agent
+from ..agent.dialects import Calls, Dialect
 from ..agent.tool_files import load_registry
 from ..evals.decision import undecidable
 from ..evals.records import template_of
@@ -308,8 +308,7 @@ class Spec(SpecTable):
         """
         registry = load_registry(str(tools or self.tools.registry))
         stated = str(base) if base and self.prompt.calls == "json" else ""
-        agent = self.prompt.agent or plain_agent(registry)
-        return Dialect(registry, self.prompt.calls, agent, stated, self.prompt.shared_rows)
+        return Dialect(registry, self.prompt.calls, self.prompt.agent or "", stated, self.prompt.shared_rows)
 
     @model_validator(mode="after")
     def _mask_fits_remedy(self) -> "Spec":
