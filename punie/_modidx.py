@@ -428,8 +428,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'punie/agent/tool_results.py')},
             'punie.agent.typed_tools': { 'punie.agent.typed_tools._own_tools': ( 'agent/typed_tools.html#_own_tools',
                                                                                  'punie/agent/typed_tools.py'),
-                                         'punie.agent.typed_tools.call_of': ( 'agent/typed_tools.html#call_of',
-                                                                              'punie/agent/typed_tools.py'),
                                          'punie.agent.typed_tools.call_text': ( 'agent/typed_tools.html#call_text',
                                                                                 'punie/agent/typed_tools.py'),
                                          'punie.agent.typed_tools.check_dependency_graph': ( 'agent/typed_tools.html#check_dependency_graph',

@@ -8,7 +8,7 @@ __all__ = ['Category', 'TOOLS', 'WRITES', 'declare', 'read_file', 'write_file', 
            'git_status', 'git_diff', 'git_log', 'cst_find_pattern', 'cst_rename', 'cst_add_import',
            'validate_component', 'check_render_tree', 'validate_escape_context', 'validate_service_registration',
            'check_dependency_graph', 'validate_injection_site', 'validate_middleware_chain',
-           'check_di_template_binding', 'validate_route_pattern', 'call_of', 'call_text']
+           'check_di_template_binding', 'validate_route_pattern', 'call_text']
 
 # %% ../../nbs/agent/02_typed_tools.ipynb #d2a70c8b
 import inspect
@@ -34,7 +34,6 @@ from punie.agent.tool_results import (
     TypeCheckResult,
     WorkspaceSymbolsResult,
 )
-from ..annotations import literal
 
 # %% ../../nbs/agent/02_typed_tools.ipynb #a45693a7
 Category = Literal["text_tools", "validation", "lsp", "git", "cst", "domain"]
@@ -189,25 +188,6 @@ TOOLS = Registry(_declared, again=(_own_tools, ()))  # the 26 tools
 WRITES = frozenset({"write_file", "run_command", "cst_rename", "cst_add_import"})  # tools that may change files
 
 # %% ../../nbs/agent/02_typed_tools.ipynb #8f3b7e0d
-def call_of(
-    tool: Tool,  # of any registry
-    arguments: Mapping[str, object],  # by the names of its signature; defaults may be left out
-) -> str:
-    """Write a call of a tool as Python.
-
-    >>> call_of(TOOLS["git_log"], {"path": "src", "count": 3})
-    'git_log("src", count=3)'
-    """
-    parts = []
-    for name, parameter in tool.signature.parameters.items():
-        value = arguments.get(name, parameter.default)
-        if parameter.default is parameter.empty:
-            parts.append(literal(value))
-        elif value != parameter.default:
-            parts.append(f"{name}={literal(value)}")
-    return f"{tool.name}({', '.join(parts)})"
-
-
 def call_text(
     tool: str,  # one of the 26
     arguments: Mapping[str, object],  # by name; defaults may be left out
@@ -217,4 +197,4 @@ def call_text(
     >>> call_text("git_diff", {"path": ".", "staged": True})
     'git_diff(".", staged=True)'
     """
-    return call_of(TOOLS[tool], arguments)
+    return TOOLS[tool].code(arguments)

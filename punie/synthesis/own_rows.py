@@ -18,7 +18,6 @@ from pydantic import BaseModel
 
 from ..agent.made_results import make_result
 from ..agent.registry import Tool
-from ..agent.typed_tools import call_of
 from .checked_wordings import OwnTool, OwnWordings
 from .conversations import JOINS
 from .families import FOLLOW_UP
@@ -39,7 +38,7 @@ def program(
     >>> program(TOOLS["git_log"], {"path": "src", "count": 3}, ["commit_count"])
     'print(git_log("src", count=3).commit_count)'
     """
-    call = call_of(tool, arguments)
+    call = tool.code(arguments)
     parts = [path for path in paths if path]
     loops: dict[str, list[str]] = {}
     for path in parts:
