@@ -54,6 +54,7 @@ def generate(path: Path, most: int, unshared: bool = False) -> Path:
 def measure_checks(rows: int, source: Path) -> dict:
     """Check a data set of this many rows and return seconds and the peak of memory over all processes."""
     from punie.agent.prompt_utils import system_prompt
+    from punie.agent.typed_tools import TOOLS
     from punie.training.audit import audit_folder
     from punie.training.data_checks import check_data
     from punie.training.question_checks import suite_places, suite_traces
@@ -67,7 +68,7 @@ def measure_checks(rows: int, source: Path) -> dict:
         started = time.perf_counter()
         audit = audit_folder(Path(name), look=suite_traces())
         read = time.perf_counter() - started
-        results = check_data(audit, system_prompt(), suite_places())
+        results = check_data(audit, system_prompt(TOOLS), suite_places())
         seconds = time.perf_counter() - started
     peak = (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

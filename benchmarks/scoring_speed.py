@@ -67,6 +67,7 @@ def measure(outcomes: int) -> dict:
 
 def run_worlds(first: int, runs: int) -> float:
     """Run right programs in worlds, each with file names of its own, and return the seconds."""
+    from punie.agent.typed_tools import TOOLS
     from punie.evals.answers import read_answer
     from punie.evals.dialogue import gold_replies, play
     from punie.evals.suites import load_suite
@@ -76,7 +77,7 @@ def run_worlds(first: int, runs: int) -> float:
     for number in range(first, first + runs):
         sample = samples[number % len(samples)]
         replies = [text.replace(".py", f"_{number}.py") for text in gold_replies(sample)]
-        tried.append((sample, read_answer(replies), sample.tried_in[0]))
+        tried.append((sample, read_answer(replies, TOOLS), sample.tried_in[0]))
     play(*tried[0])
     started = time.perf_counter()
     assert all(play(*each).printed for each in tried)

@@ -95,3 +95,32 @@ def test_contents_list_every_notebook() -> None:
     every = {path.relative_to(NOTEBOOKS).as_posix() for path in NOTEBOOKS.glob("**/*.ipynb")}
     shown = {name for name in every if not any(part.startswith(".") for part in Path(name).parts)}
     assert set(re.findall(r"\]\(([^)]+\.ipynb)\)", str(contents().data))) == shown - {"contents.ipynb"}
+
+
+OWN_TOOLS = {  # modules that are about punie's 26 tools, and no others
+    "punie.agent.dialects": "the dialect of rows and questions that say nothing else",
+    "punie.agent.schema_results": "their results are made by rules of their own",
+    "punie.agent.tool_files": "a phase names them `punie`",
+    "punie.cli.tools": "lists and tries them",
+    "punie.evals.workspace_eval": "asks questions about real folders, which only they can read",
+    "punie.evals.workspaces": "asks questions about real folders, which only they can read",
+    "punie.training.question_checks": "reads wordings of theirs",
+}
+
+
+def own_tools_imports(source: str) -> bool:
+    """Say whether a module imports punie's tools, doctests aside."""
+    return any(name == "punie.agent.typed_tools.TOOLS" for name in imported_modules(source))
+
+
+def test_own_tools_are_one_registry_among_others() -> None:
+    importing = {
+        module
+        for path in reading_order()
+        if (module := module_of(path))
+        and any(own_tools_imports(cell) for cell in code_cells(path) if cell.startswith("#| export"))
+    }
+    made_for_them = {each for each in importing if each.split(".")[1] in ("synthesis", "toolbox")}
+    assert importing - made_for_them == OWN_TOOLS.keys()
+    assert own_tools_imports("from punie.agent.typed_tools import TOOLS, WRITES")
+    assert not own_tools_imports("from punie.agent.typed_tools import call_text")

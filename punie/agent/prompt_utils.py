@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .registry import Registry
-from .typed_tools import TOOLS
 from ..settings import PunieError
 
 if TYPE_CHECKING:
@@ -38,12 +37,14 @@ AGENT = "You are Punie, a Python coding agent."
 
 
 def system_prompt(
-    tools: Registry = TOOLS,
+    tools: Registry,
     agent: str = AGENT,  # who the model is asked to be, in a sentence
 ) -> str:
     """Build the system prompt of Code Mode from a registry: the task, the format, the tools.
 
-    >>> "git_log(path, count=10)" in system_prompt()
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> "git_log(path, count=10)" in system_prompt(TOOLS)
     True
     """
     lines = "\n".join(tools.lines)
@@ -119,16 +120,18 @@ def render(
 def format_prompt(
     query: str,  # the user's question
     model_path: str | Path,  # whose chat template to use
-    system_message: str | None = None,  # the one system prompt by default
+    system_message: str,  # who the model is, and which tools it has
 ) -> str:
     """Render a question as the prompt for training, evaluation and serving.
 
-    >>> prompt = format_prompt("What changed?", "data/models/tiny")
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> prompt = format_prompt("What changed?", "data/models/tiny", system_prompt(TOOLS))
     >>> prompt.endswith("<|im_start|>user\\nWhat changed?<|im_end|>\\n<|im_start|>assistant\\n")
     True
     """
     messages = [
-        {"role": "system", "content": system_prompt() if system_message is None else system_message},
+        {"role": "system", "content": system_message},
         {"role": "user", "content": query},
     ]
     return render(messages, load_tokenizer(str(model_path)), generate=True)

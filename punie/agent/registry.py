@@ -289,11 +289,12 @@ class Registry(Mapping[str, Tool]):
         *,
         name: str = "",  # by which a phase names it
         declarations: bool = False,  # whether a prompt shows types and descriptions, or the bare calls
+        writes: frozenset[str] = frozenset(),  # tools that are called for what they change, not for what they return
         again: tuple[Callable[..., "Registry"], tuple] | None = None,  # how another process makes it: a call
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._outside = {tool.json_name: tool for tool in self._tools.values()}
-        self.name, self.declarations, self.again = name, declarations, again
+        self.name, self.declarations, self.writes, self.again = name, declarations, writes, again
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
         """Travel to another process as the call that makes it there; classes made of schemas cannot travel."""

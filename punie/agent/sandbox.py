@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from .interpreter import FROZEN, MAX_CODE, interpreters, is_lack, prepared, syntax_fault, without_addresses
 from .registry import Misfit, Problem, Registry, Tool
-from .typed_tools import TOOLS
 
 # %% ../../nbs/agent/07_sandbox.ipynb #7e470ead
 End = Literal["done", "exception", "limit", "refused", "syntax"]
@@ -183,13 +182,15 @@ Answer = Callable[[str, dict[str, object]], object]
 def run_code(
     code: str,
     answer: Answer,  # gives the result of a call, or raises
-    tools: Registry = TOOLS,  # that the program may call
+    tools: Registry,  # that the program may call
     limits: Limits = Limits(),
     reads: bool = True,  # find which fields are read, by a second run
 ) -> Trace:
     """Run a program in the sandbox. Raises `PunieError` only where the sandbox itself does not run.
 
-    >>> trace = run_code("print(read_file('a.py').upper())", lambda tool, arguments: f"{tool} of {arguments['path']}")
+    >>> from punie.agent.typed_tools import TOOLS
+    >>> program, answer = "print(read_file('a.py').upper())", lambda tool, arguments: f"{tool} of {arguments['path']}"
+    >>> trace = run_code(program, answer, TOOLS)
     >>> trace.calls[0].arguments, trace.printed, trace.end
     ({'path': 'a.py'}, 'READ_FILE OF A.PY\\n', 'done')
     """

@@ -12,7 +12,6 @@ from typing import Any
 from typing_extensions import is_typeddict
 
 from .registry import Registry, Tool, written_parameter
-from .typed_tools import TOOLS
 from ..annotations import declared, fields, named_types, note, written
 
 # %% ../../nbs/agent/05_stubs.ipynb #6391ba3c
@@ -33,12 +32,14 @@ def _class(kind: Any) -> Iterator[str]:
 _TYPING = ("Any", "Literal", "NotRequired", "TypedDict")
 
 
-def stubs(tools: Registry = TOOLS) -> str:
+def stubs(tools: Registry) -> str:
     """Declare the tools of a registry and their types as a `.pyi` file.
 
-    >>> stubs().splitlines()[0]
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> stubs(TOOLS).splitlines()[0]
     'from typing import Literal'
-    >>> "def git_log(path: str, count: int = 10) -> GitLogResult:" in stubs()
+    >>> "def git_log(path: str, count: int = 10) -> GitLogResult:" in stubs(TOOLS)
     True
     """
     types = dict.fromkeys(each for tool in tools.values() for kind in tool.types for each in named_types(kind))

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..agent.dialects import PUNIE
 from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -58,11 +59,10 @@ def phase_dialect(spec: "Spec | None") -> "Dialect":
     >>> phase_dialect(None).calls
     'code'
     """
-    from punie.agent.dialects import Dialect
     from punie.weights.artifacts import find_model
 
     if spec is None:
-        return Dialect()
+        return PUNIE
     return spec.dialect(find_model(spec.base.model, tokenizer_only=True) if spec.prompt.calls == "json" else None)
 
 

@@ -16,7 +16,6 @@ from functools import cached_property
 
 from ..agent.registry import Misfit, Registry, ResultPart
 from ..agent.sandbox import TracedCall
-from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, values_at
 from ..training.tool_call_parser import ToolCall, parse_tool_calls
 
@@ -79,12 +78,14 @@ class Answer:
 
 def read_answer(
     replies: Sequence[str],  # in order, as the model wrote them
-    tools: Registry = TOOLS,  # whose names count as calls
+    tools: Registry,  # whose names count as calls
 ) -> Answer:
     """Read the replies of one dialogue. Never raises, and runs nothing.
 
+    >>> from punie.agent.typed_tools import TOOLS
+
     >>> from punie.agent.prompt_utils import code_mode
-    >>> read_answer(["I look.", code_mode("print(git_status('.'))")]).turns[1].programs
+    >>> read_answer(["I look.", code_mode("print(git_status('.'))")], TOOLS).turns[1].programs
     ["print(git_status('.'))"]
     """
     turns = []
@@ -177,6 +178,8 @@ def json_call(
     arguments: Mapping[str, object],
 ) -> TracedCall:
     """Read a call from JSON as if a program had made it. Never raises.
+
+    >>> from punie.agent.typed_tools import TOOLS
 
     >>> json_call(TOOLS, "git_log", {"path": "src"}).arguments, json_call(TOOLS, "git_log", {}).problem
     ({'path': 'src', 'count': 10}, 'missing_argument')

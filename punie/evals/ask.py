@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ..agent.dialects import Dialect
-from ..agent.prompt_utils import system_prompt, tool_response
+from ..agent.dialects import PUNIE, Dialect
+from ..agent.prompt_utils import tool_response
 from ..agent.registry import Registry
 from ..agent.sandbox import Answer, Limits, Trace, TracedCall, run_code
 from .answers import MAX_REPLY, Turn, read_answer, without_thinking
@@ -58,7 +58,7 @@ class Asked:
     steps: tuple[Step, ...]
     end: End
     detail: str = ""  # why there is no answer, in words
-    prompt: str = field(default_factory=system_prompt, repr=False)  # the system prompt
+    prompt: str = field(default=PUNIE.system_prompt, repr=False)  # the system prompt
 
     @property
     def answer(self) -> str:

@@ -53,9 +53,10 @@ def play(
 ) -> Played:
     """Run the programs of an answer in a world, each with a fresh state.
 
+    >>> from punie.agent.typed_tools import TOOLS
     >>> from punie.evals.suites import load_suite
     >>> sample = load_suite("phase33_27").samples[4]
-    >>> answer = read_answer([code_mode('print(ruff_check("src").violation_count)')])
+    >>> answer = read_answer([code_mode('print(ruff_check("src").violation_count)')], TOOLS)
     >>> play(sample, answer, World(items=4)).printed
     '4\\n'
     """

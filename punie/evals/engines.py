@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..agent.dialects import PUNIE
 from ..agent.prompt_utils import load_tokenizer, render, system_prompt
 from ..blas import mlx_core
 from ..files import sha256_text
@@ -63,7 +64,7 @@ def with_system_prompt(conversation: Conversation) -> list[dict[str, str]]:  # r
     ['system', 'user']
     """
     turns = [asdict(message) for message in conversation]
-    return turns if turns[0]["role"] == "system" else [{"role": "system", "content": system_prompt()}, *turns]
+    return turns if turns[0]["role"] == "system" else [{"role": "system", "content": PUNIE.system_prompt}, *turns]
 
 
 def derived_seed(seed: int, conversation: Conversation) -> int:  # 31 bits

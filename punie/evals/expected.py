@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 
+from ..agent.dialects import PUNIE
 from ..agent.registry import Registry, ResultPart, Tool
 from ..agent.schema_results import result_for
-from ..agent.typed_tools import TOOLS
 
 # %% ../../nbs/evals/00_expected.ipynb #0fa6b7ef
 class Strict(BaseModel):
@@ -33,11 +33,13 @@ class Strict(BaseModel):
 
 def tools_of(info: ValidationInfo) -> Registry:
     """Name the registry that something is checked against: punie's own by default."""
-    return (info.context or {}).get("tools", TOOLS)
+    return (info.context or {}).get("tools") or PUNIE.tools
 
 # %% ../../nbs/evals/00_expected.ipynb #60e434e7
 def result_part(source: str, tools: Registry) -> ResultPart:
     """Find the part of a result that a source names. Raises `ValueError`.
+
+    >>> from punie.agent.typed_tools import TOOLS
 
     >>> result_part("git_log.commits.author", TOOLS)
     ResultPart(tool='git_log', path='.commits[].author')
@@ -251,6 +253,8 @@ _KEPT = 1000  # results of a world, which the same reply asks for again and agai
 
 class World(Strict):
     """Hold what the tools return, and what is right then.
+
+    >>> from punie.agent.typed_tools import TOOLS
 
     >>> World(results={"typecheck": {"error_count": 0}}).result("typecheck", {"path": "src"}, TOOLS).success
     True

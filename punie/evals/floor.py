@@ -84,5 +84,6 @@ def floor(suite: Suite) -> Floor:
 
 
 def _prose_scores(samples: Sequence[Sample], reply: str) -> dict[str, Score]:
-    answer = read_answer([reply])
-    return {sample.id: score for sample in samples if (score := calls_where_needed(sample, answer))}
+    by_tools = {sample.tools: read_answer([reply], sample.tools) for sample in samples}
+    scored = ((sample.id, calls_where_needed(sample, by_tools[sample.tools])) for sample in samples)
+    return {name: score for name, score in scored if score}

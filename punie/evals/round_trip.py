@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..agent.dialects import Dialect
+from ..agent.dialects import PUNIE, Dialect
 from ..agent.json_calls import json_call
-from ..agent.prompt_utils import code_mode, load_tokenizer, render, system_prompt
+from ..agent.prompt_utils import code_mode, load_tokenizer, render
 from ..blas import load_blas
 from ..check_results import CheckResult
 from .dialogue import gold_replies, next_turn
@@ -150,7 +150,7 @@ def check_data_calls(folder: Path, rows: Sequence[TrainingExample]) -> CheckResu
         for turn, message in enumerate(row.messages, 1)
         if message.role == "assistant" and "<tool_call>" in message.content
     ]
-    dialect = rows[0].dialect if rows else Dialect()
+    dialect = rows[0].dialect if rows else PUNIE
     written = [(place, text, _sound_calls(text, dialect)) for place, text in turns]
     calling = [(place, text, calls) for place, text, calls in written if calls]
     if not calling:
@@ -185,14 +185,14 @@ def _call_fault(served: "TokenizerWrapper", text: str, calls: list[Served]) -> s
     return f"{marks[0]} in the call ends it early" if marks else f"it reads {str(read)[:80]!r}"
 
 # %% ../../nbs/evals/06_round_trip.ipynb #1408616c
-def check_added_tokens(folder: Path) -> CheckResult:
+def check_added_tokens(folder: Path, system: str = PUNIE.system_prompt) -> CheckResult:
     """Check that both endpoints of mlx-lm's server read a prompt as rows are read, with no token more.
 
     >>> check_added_tokens(Path("data/models/tiny")).message
     'both endpoints of the server read a prompt as rows are read'
     """
     served, tokenizer = load_served(folder), load_tokenizer(str(folder))
-    messages = [{"role": "system", "content": system_prompt()}, {"role": "user", "content": "Which files changed?"}]
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": "Which files changed?"}]
     prompt = render(messages, tokenizer, generate=True)
     trained = tokenizer.encode(prompt, add_special_tokens=False)
     endpoints = {

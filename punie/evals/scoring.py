@@ -17,7 +17,6 @@ from itertools import chain, repeat
 from ..agent.call_markers import FORMS
 from ..agent.registry import Registry
 from ..agent.sandbox import Trace, TracedCall
-from ..agent.typed_tools import TOOLS, WRITES
 from ..annotations import fields
 from .answers import MAX_REPLY, Answer, accepts, alternatives_near, canonical, pair, read_answer
 from .dialogue import Played, play
@@ -155,7 +154,7 @@ def informed(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score 
         returned = [[call.result for call in each.calls] for each in played]
         used = len(set(told)) > 1 or all(each == returned[0] for each in returned)
     else:
-        looks = [{place} for place, call in enumerate(of_last.calls) if call.tool not in WRITES]
+        looks = [{place} for place, call in enumerate(of_last.calls) if call.tool not in sample.tools.writes]
         turn = Answer(answer.turns[last : last + 1])
         used = all(_is_used(sample, turn, places) for places in looks or [set(range(len(of_last.calls)))])
     if used:
@@ -268,6 +267,8 @@ def score_calls(
 ) -> Score:
     """Score calls that were given as data, in the sample's first world.
 
+    >>> from punie.agent.typed_tools import TOOLS
+
     >>> from punie.evals.answers import json_call
     >>> from punie.evals.suites import load_suite
     >>> score_calls(load_suite("phase33_27").samples[3], [json_call(TOOLS, "typecheck", {"path": "lib"})]).detail
@@ -312,13 +313,15 @@ def keyword_score(
 # %% ../../nbs/evals/05_scoring.ipynb #a2366e2f
 def reads_fields(
     reply: str,
-    tools: Registry = TOOLS,
+    tools: Registry,
 ) -> bool:
     """Say whether a reply makes a call and reads any field of any result.
 
     The field-access rate of earlier figures counts such replies.
 
-    >>> reads_fields("<tool_call>print(result.errors)</tool_call>"), reads_fields("Read result.errors.")
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> reads_fields("<tool_call>print(result.errors)</tool_call>", TOOLS), reads_fields("Read result.errors.", TOOLS)
     (True, False)
     """
     names = {name for tool in tools.values() if tool.result.is_model for name in fields(tool.returns)}

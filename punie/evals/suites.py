@@ -22,12 +22,11 @@ from pydantic import (
     model_validator,
 )
 
-from ..agent.dialects import Dialect
+from ..agent.dialects import PUNIE, Dialect
 from ..agent.json_schema import registry_of
 from ..agent.registry import Registry
 from ..agent.renamed_tools import other_names, renamed_registry
 from ..agent.tool_files import load_registry, tools_file
-from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Shown, Strict, World, tools_of
 from ..files import read_jsonl, sha256_files, sha256_text
 from ..settings import PunieError, load_settings
@@ -73,7 +72,7 @@ class Sample(Strict):
     any_answer: bool = False  # without a call, whatever else is said is right
     says_not: list[str] = []
     gold: list[str] = []  # a right answer, step by step: programs, or prose where nothing is called
-    _dialect: Dialect = PrivateAttr(default_factory=lambda: _in_code_mode(TOOLS))
+    _dialect: Dialect = PrivateAttr(default_factory=lambda: PUNIE)
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Sample":
@@ -182,7 +181,7 @@ class Suite(BaseModel):
     name: str
     samples: tuple[InstanceOf[Sample], ...]
     sha256: str
-    tools: Registry = Field(default_factory=lambda: TOOLS, repr=False)
+    tools: Registry = Field(default=PUNIE.tools, repr=False)
     declared: tuple[str, ...] = ()  # categories of its own
     files: tuple[Path, ...] = Field(default=(), repr=False)  # that it was read from; those of its tools come last
 
@@ -203,7 +202,9 @@ class Suite(BaseModel):
     def asked_in(self, dialect: Dialect) -> "Suite":
         """Make the same suite for another dialect; its tools stay.
 
-        >>> load_suite("phase33_27").asked_in(Dialect(calls="json")).samples[0].dialect.calls
+        >>> from punie.agent.typed_tools import TOOLS
+
+        >>> load_suite("phase33_27").asked_in(Dialect(TOOLS, calls="json")).samples[0].dialect.calls
         'json'
         """
         return self.model_copy(update={"samples": tuple(sample.asked_in(dialect) for sample in self.samples)})
@@ -269,7 +270,7 @@ def load_suite(
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in load_settings().suites.glob("*.jsonl")))
         raise PunieError(f"no suite at {path}; shipped are {known}")
-    rows, samples, seen, header, tools, files = read_jsonl(path), [], {}, Header(), TOOLS, [path]
+    rows, samples, seen, header, tools, files = read_jsonl(path), [], {}, Header(), PUNIE.tools, [path]
     for number, row in rows:
         try:
             if number == rows[0][0] and "id" not in row and row.keys() & Header.model_fields.keys():

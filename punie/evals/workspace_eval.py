@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..agent.tool_results import ToolResult
-from ..agent.typed_tools import TOOLS, WRITES
+from ..agent.typed_tools import TOOLS
 from .answers import Answer, read_answer
 from .ask import Asked, ask
 from .engines import Engine, Reply, Sampling
@@ -48,7 +48,7 @@ class ConfinedToolbox(Toolbox):
             raise ToolFault(PermissionError, "no commands are run in an evaluation")
         if name == "pytest_run" and self._written:
             raise ToolFault(PermissionError, "no tests are run in an evaluation after a file was changed")
-        self._written |= name in WRITES
+        self._written |= name in self.tools.writes
         return super().call(name, arguments)
 
 
@@ -145,7 +145,7 @@ def score_asked(
     if asked.end in ("withheld", "cut"):
         reason: Reason = "hidden_by_server" if asked.end == "withheld" else "truncated"
         return Score(outcome="malformed", reason=reason, detail=asked.detail)
-    answer = read_answer([step.reply for step in asked.steps])
+    answer = read_answer([step.reply for step in asked.steps], Toolbox.tools)
     rules = REPLY_RULES if sample.says else (readable, own_form, says_something)
     found = next(filter(None, (rule(sample, answer) for rule in rules)), None)
     if found or sample.says:

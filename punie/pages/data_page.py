@@ -6,12 +6,12 @@
 __all__ = ['tools_figure', 'supervision_figure', 'ledger_sentence', 'length_figure', 'write_data_page']
 
 # %% ../../nbs/pages/06_data_page.ipynb #c50dd97a
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
-from ..agent.typed_tools import TOOLS
+from ..agent.dialects import PUNIE
 from ..check_results import CheckResult, count_checks, failures_first
 from ..files import write_text
 from .page import Html, cell, mark, render_page, show, table
@@ -26,15 +26,17 @@ def tools_figure(
     seen: Mapping[str, int],  # those of them whose call is supervised
     rows: int,  # all training rows
     mask: Mask,
+    tools: Iterable[str],  # that the model has
 ) -> Html:
     """Plot how many training rows call each tool, and in how many of them the call is supervised."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5.6), layout="constrained")
-    axes.barh(list(TOOLS), [calls.get(tool, 0) for tool in TOOLS], color="#BBBBBB", label="rows that call it")
+    names = list(tools)
+    axes.barh(names, [calls.get(tool, 0) for tool in names], color="#BBBBBB", label="rows that call it")
     axes.barh(
-        list(TOOLS),
-        [seen.get(tool, 0) for tool in TOOLS],
+        names,
+        [seen.get(tool, 0) for tool in names],
         color=COLOURS["call"],
         height=0.45,
         label=f"of them supervised ({mask})",
@@ -42,7 +44,7 @@ def tools_figure(
     axes.invert_yaxis()
     axes.set(title=f"Training rows by tool (n = {rows:,} rows)", xlabel="rows")
     figure.legend(loc="outside lower center", ncols=2)
-    blind = [tool for tool in TOOLS if calls.get(tool) and not seen.get(tool)]
+    blind = [tool for tool in names if calls.get(tool) and not seen.get(tool)]
     return show(figure, f"Rows by tool; without a supervised call: {', '.join(blind) or 'none'}.")
 
 
@@ -115,7 +117,7 @@ def write_data_page(
     ]
     train = audit.train
     seen = train.final_tools if mask == "final_turn" else train.tools
-    figures = [tools_figure(train.tools, seen, train.rows, mask)]
+    figures = [tools_figure(train.tools, seen, train.rows, mask, audit.dialect.tools)]
     if ledger:
         figures += [length_figure(ledger), supervision_figure(ledger.totals, mask)]
     sizes = ", ".join(f"{tally.rows:,} {split}" for split, tally in audit.splits.items())

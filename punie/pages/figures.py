@@ -48,7 +48,7 @@ def _controls(run: Run) -> list[ControlReport]:
 def _tools(run: Run, results: Results) -> Html:
     ledger, tools = results.ledger, results.ledger["tools"]
     rows, seen = ({name: tool[key] for name, tool in tools.items()} for key in ("rows", "supervised rows"))
-    return data_page.tools_figure(rows, seen, ledger["rows"], ledger["mask"])
+    return data_page.tools_figure(rows, seen, ledger["rows"], ledger["mask"], run.dialect.tools)
 
 
 def _survival(run: Run, results: Results) -> Html:

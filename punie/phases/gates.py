@@ -49,6 +49,7 @@ def run_preflight(
     """
     tokenizer, expected = load_tokenizer(str(folder)), tokens or QWEN3_TOKENS
     turns = served_turns(rows, tokenizer, last_only)
+    other = load_tokenizer(str(reference)) if reference else None
     results = [
         check_special_tokens(tokenizer, expected),
         check_end_of_turn(tokenizer),
@@ -60,11 +61,11 @@ def run_preflight(
         check_served_prompts(tokenizer, turns),
         check_answers(tokenizer, turns),
         check_answer_tokens(tokenizer, turns),
-        *(compare_with_reference(tokenizer, load_tokenizer(str(reference)), rows, list(expected)) if reference else []),
+        *(compare_with_reference(tokenizer, other, rows, list(expected), suite.system) if other else []),
         check_round_trip(folder, suite),
         check_server_parser(folder, suite),
         check_data_calls(folder, rows),
-        check_added_tokens(folder),
+        check_added_tokens(folder, suite.system),
     ]
     return [
         _judged(each, accepts) if each.failed and each.check_name in get_args(Accepted) else each for each in results

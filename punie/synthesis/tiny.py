@@ -128,7 +128,7 @@ def make_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([system_prompt()] * 200 + list(reading), trainer)
+    tokenizer.train_from_iterator([system_prompt(TOOLS)] * 200 + list(reading), trainer)
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in SPECIAL_TOKENS[3:]])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from ..agent.tool_results import ToolResult
-from ..agent.typed_tools import TOOLS, WRITES
+from ..agent.typed_tools import TOOLS
 from punie.toolbox import (
     cst_tools,
     dependency_graph,
@@ -121,7 +121,7 @@ class Toolbox:
     punie.toolbox.workspace.ToolFault: ../x.py lies outside the workspace
     """
 
-    tools, asks = TOOLS, WRITES  # those that it runs, and those that need permission
+    tools, asks = TOOLS, TOOLS.writes  # those that it runs, and those that need permission
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.server = workspace, LanguageServer(workspace)

@@ -16,8 +16,10 @@ from statistics import fmean
 
 import numpy as np
 
+from ..agent.dialects import PUNIE
 from ..agent.interpreter import syntax_fault
 from ..agent.prompt_utils import code_mode
+from ..agent.registry import Registry
 from ..check_results import CheckResult
 from ..settings import PunieError
 from .dataset import TrainingExample
@@ -196,6 +198,7 @@ def _call_fault(call: ToolCall) -> str | None:
 def check_quantized_model_smoke_test(
     reply: str | None,  # None where no model was asked
     expected: Sequence[str] = (),  # texts that must be in it; a call is needed where there are none
+    tools: Registry = PUNIE.tools,  # that it may call
 ) -> CheckResult:
     """Check that a reply holds a sound call or the expected texts, and no control tokens.
 
@@ -204,7 +207,7 @@ def check_quantized_model_smoke_test(
     """
     if reply is None:
         return CheckResult("smoke test", None, "no model was asked")
-    _, calls = parse_tool_calls(reply)
+    _, calls = parse_tool_calls(reply, tools)
     faults = [f"the control token {token}" for token in dict.fromkeys(_CONTROL.findall(reply))]
     faults += [fault for call in calls if (fault := _call_fault(call))]
     faults += [f"no {text!r} in the reply" for text in expected if text not in reply]
@@ -233,7 +236,7 @@ def check_eval_parser_matches_training_format(rows: Sequence[TrainingExample]) -
     'no call in 0 rows'
     """
     turns = [
-        (index, parse_tool_calls(message.content)[1])
+        (index, parse_tool_calls(message.content, row.dialect.tools)[1])
         for index, row in enumerate(rows)
         for message in row.messages
         if message.role == "assistant"

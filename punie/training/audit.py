@@ -21,7 +21,7 @@ from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
 
-from ..agent.dialects import Dialect
+from ..agent.dialects import PUNIE, Dialect
 from ..files import FilePart, cut_lines, read_lines
 from ..settings import PunieError
 from .dataset import TrainingExample
@@ -228,7 +228,7 @@ def tally_lines(
     lines: FilePart | Sequence[tuple[int, bytes]],  # where they are in the file, or the lines with their numbers
     patterns: Sequence[str] = (),
     look: Look | None = None,
-    dialect: Dialect = Dialect(),
+    dialect: Dialect = PUNIE,
 ) -> Tally:
     """Count a part of a file. Raises `PunieError` that names the first line that is not a row.
 
@@ -293,7 +293,7 @@ class Audit:
 
     name: str
     splits: dict[str, Tally]
-    dialect: Dialect = Dialect()
+    dialect: Dialect = PUNIE
 
     @property
     def train(self) -> Tally:
@@ -311,7 +311,7 @@ def audit_folder(
     patterns: Sequence[str] = (),  # regular expressions to look for in the rows' code
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes counted so far, and bytes of the files
     look: Look | None = None,  # for samples of suites; processes that count are sent a copy
-    dialect: Dialect = Dialect(),  # in which the rows are trained
+    dialect: Dialect = PUNIE,  # in which the rows are trained
 ) -> Audit:
     """Read and count every split of a data set.
 

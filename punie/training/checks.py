@@ -17,7 +17,7 @@ __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks',
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..agent.dialects import Dialect
+from ..agent.dialects import PUNIE, Dialect
 from ..check_results import CheckResult, require_checks, summarize_checks
 from punie.training.artifact_checks import (
     check_adapter_files,
@@ -112,7 +112,7 @@ def run_pre_training_checks(
     thresholds: Thresholds = Thresholds(),
     mask: Mask = "assistant_turns",
     progress: Callable[[int, int], None] = lambda done, total: None,  # bytes read, and their total
-    dialect: Dialect = Dialect(),  # in which the rows are trained
+    dialect: Dialect = PUNIE,  # in which the rows are trained
     suites: Sequence[Path] = (),  # that lie elsewhere than in the data folder
 ) -> list[CheckResult]:
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""

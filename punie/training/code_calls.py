@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from ..agent.interpreter import MAX_CODE
 from ..agent.registry import Registry, Tool
-from ..agent.typed_tools import TOOLS
 from .code_shape import mark_values, put_back, set_aside
 
 # %% ../../nbs/training/03_code_calls.ipynb #2dbc2948
@@ -84,6 +83,8 @@ def _value(node: ast.expr, constants: dict[str, object]) -> object:
 def called_tool(node: ast.expr, tools: Registry) -> str | None:
     """The tool that an expression names, also as `tools.read_file`; None where it names none.
 
+    >>> from punie.agent.typed_tools import TOOLS
+
     >>> called_tool(ast.parse("tools.read_file", mode="eval").body, TOOLS)
     'read_file'
     """
@@ -136,11 +137,13 @@ def parse_python(
 
 def calls_in_code(
     code: str,
-    tools: Registry = TOOLS,  # that the code may call
+    tools: Registry,  # that the code may call
 ) -> tuple[MadeCall, ...]:
     """Read the tool calls in code. Raises `UnreadableCode` where it is not Python.
 
-    >>> calls_in_code('print(git_log("src", count=3).commits)')
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> calls_in_code('print(git_log("src", count=3).commits)', TOOLS)
     (MadeCall(tool='git_log', arguments={'path': 'src', 'count': 3}),)
     """
     if len(code) > MAX_CODE:

@@ -17,7 +17,6 @@ from pydantic import TypeAdapter, ValidationError
 from ..agent.call_markers import FORMS
 from ..agent.prompt_utils import code_mode
 from ..agent.registry import Registry
-from ..agent.typed_tools import TOOLS
 from ..settings import PunieError
 from .dataset import ChatMessage, Role, TrainingExample, has_half_pair
 from .tool_call_parser import ToolCall, parse_tool_calls
@@ -65,7 +64,7 @@ def _block(call: ToolCall, tools: Registry) -> str:
     """Write a sound call as a Format A block. Raises `PunieError` where it could not be read back."""
     code = _code(call, tools)
     block = code_mode(code)
-    if [read.code for read in parse_tool_calls(block)[1]] != [code]:
+    if [read.code for read in parse_tool_calls(block, tools)[1]] != [code]:
         raise _refusal(call, f"{call.name}: a text in it holds a tag at which Format A ends or begins")
     if has_half_pair(code):
         raise _refusal(call, f"{call.name}: a text in it holds half a surrogate pair, which no tokenizer can read")
@@ -74,11 +73,13 @@ def _block(call: ToolCall, tools: Registry) -> str:
 # %% ../../nbs/training/05_conversions.ipynb #9697e78e
 def find_blocks(
     text: str,  # an assistant turn
-    tools: Registry = TOOLS,  # whose names count as calls
+    tools: Registry,  # whose names count as calls
 ) -> Iterator[tuple[int, int, list[ToolCall]]]:  # where each begins and ends, and its calls
     """Find the blocks of a turn that contain its calls.
 
-    >>> [(start, end, len(calls)) for start, end, calls in find_blocks("Look: " + code_mode("hover()"))]
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> [(start, end, len(calls)) for start, end, calls in find_blocks("Look: " + code_mode("hover()"), TOOLS)]
     [(6, 102, 1)]
     """
     end = 0
@@ -92,11 +93,13 @@ def find_blocks(
 # %% ../../nbs/training/05_conversions.ipynb #c0a62f89
 def to_code_mode(
     text: str,  # an assistant turn
-    tools: Registry = TOOLS,
+    tools: Registry,
 ) -> str:
     """Rewrite every sound call of a turn as Format A. Raises `PunieError` for a call that no tool takes.
 
-    >>> print(to_code_mode('Look: <tool_call>{"name": "read_file", "arguments": {"path": "a.py"}}</tool_call>'))
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> print(to_code_mode('Look: <tool_call>{"name": "read_file", "arguments": {"path": "a.py"}}</tool_call>', TOOLS))
     Look: <tool_call><function=execute_code>
     <parameter=code>
     print(read_file("a.py"))

@@ -9,7 +9,7 @@ __all__ = ['Role', 'ChatMessage', 'TrainingExample', 'conversation', 'TrainingDa
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from ..agent.dialects import Dialect
+from ..agent.dialects import PUNIE, Dialect
 from ..agent.prompt_utils import system_prompt
 from ..markdown import fenced
 
@@ -38,7 +38,7 @@ class TrainingExample:
 
     messages: tuple[ChatMessage, ...]
     ignored: tuple[str, ...] = ()  # keys of the row that no trainer reads
-    dialect: Dialect = field(default=Dialect(), compare=False, repr=False)  # in which its calls are written
+    dialect: Dialect = field(default=PUNIE, compare=False, repr=False)  # in which its calls are written
 
     @property
     def question(self) -> str:
@@ -64,7 +64,7 @@ def conversation(*turns: str) -> TrainingExample:
     """
     roles = ("user", "assistant")
     messages = [ChatMessage(roles[index % 2], turn) for index, turn in enumerate(turns)]
-    return TrainingExample((ChatMessage("system", system_prompt()), *messages))
+    return TrainingExample((ChatMessage("system", PUNIE.system_prompt), *messages))
 
 # %% ../../nbs/training/00_dataset.ipynb #e739a901
 @dataclass(frozen=True)

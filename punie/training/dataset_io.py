@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic_core import from_json
 
-from ..agent.dialects import Dialect
+from ..agent.dialects import PUNIE, Dialect
 from ..files import parse_line, read_lines, sha256_files, write_jsonl
 from ..settings import PunieError
 from .conversation import Conversation, read_conversation
@@ -47,7 +47,7 @@ def _conversation(row: dict) -> dict | None:
 def parse_row(
     row: dict,
     place: str,  # file and line, for the error
-    dialect: Dialect = Dialect(),  # in which a row that keeps calls as data is written
+    dialect: Dialect = PUNIE,  # in which a row that keeps calls as data is written
 ) -> TrainingExample:
     """Turn a JSON object into an example; a key that is null is absent.
 
@@ -128,7 +128,7 @@ def _parse_plain(line: bytes) -> TrainingExample | None:
 def parse_row_line(
     line: bytes,  # one line of a file
     place: str,
-    dialect: Dialect = Dialect(),
+    dialect: Dialect = PUNIE,
 ) -> tuple[TrainingExample, str]:  # the row, and its layout: messages or text
     """Read one row. Raises `PunieError` that names the place, and `NoForm` as `parse_row` does.
 
@@ -144,7 +144,7 @@ def parse_row_line(
 
 def read_split(
     path: Path,
-    dialect: Dialect = Dialect(),
+    dialect: Dialect = PUNIE,
     leave_out: bool = False,  # rows without a form in the dialect, where the gate `dialect` counts them
 ) -> tuple[TrainingExample, ...]:
     """Read one JSONL file of sound rows. Raises `PunieError` that names the file and line of the first faulty row.
@@ -205,7 +205,7 @@ def data_files(folder: Path) -> list[Path]:
     return files
 
 # %% ../../nbs/training/08_dataset_io.ipynb #5a5e64e6
-def read_dataset(folder: Path, dialect: Dialect = Dialect(), leave_out: bool = False) -> TrainingDataset:
+def read_dataset(folder: Path, dialect: Dialect = PUNIE, leave_out: bool = False) -> TrainingDataset:
     """Read a data set folder. Raises `PunieError` where a file is missing, empty or malformed.
 
     >>> read_dataset(Path("data/phase33_merged")).sizes

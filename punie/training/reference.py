@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..agent.prompt_utils import load_tokenizer, render, system_prompt
+from ..agent.dialects import PUNIE
+from ..agent.prompt_utils import load_tokenizer, render
 from ..check_results import CheckResult
 from ..files import read_json
 from .dataset import TrainingExample
@@ -42,7 +43,11 @@ def check_vocabulary(tokenizer: "PreTrainedTokenizerBase", reference: "PreTraine
     return CheckResult("vocabulary", not faults, message, tuple(faults[:5]))
 
 
-def check_first_prompt(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrainedTokenizerBase") -> CheckResult:
+def check_first_prompt(
+    tokenizer: "PreTrainedTokenizerBase",
+    reference: "PreTrainedTokenizerBase",
+    system: str = PUNIE.system_prompt,
+) -> CheckResult:
     """Check that system prompt and first question are rendered alike.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
@@ -50,7 +55,7 @@ def check_first_prompt(tokenizer: "PreTrainedTokenizerBase", reference: "PreTrai
     >>> check_first_prompt(tiny, tiny).passed
     True
     """
-    messages = [{"role": "system", "content": system_prompt()}, {"role": "user", "content": "Which files changed?"}]
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": "Which files changed?"}]
     mine, other = (render(messages, each, generate=True) for each in (tokenizer, reference))
     if mine == other:
         return CheckResult("first prompt", True, "system prompt and first question are rendered alike")
@@ -128,6 +133,7 @@ def compare_with_reference(
     reference: "PreTrainedTokenizerBase",
     rows: Sequence[TrainingExample],
     tokens: Sequence[str],  # of the format
+    system: str = PUNIE.system_prompt,  # that the model is served with
 ) -> list[CheckResult]:
     """Run every comparison.
 
@@ -138,7 +144,7 @@ def compare_with_reference(
     """
     return [
         check_vocabulary(tokenizer, reference),
-        check_first_prompt(tokenizer, reference),
+        check_first_prompt(tokenizer, reference, system),
         check_conversations(tokenizer, reference, rows),
         check_special_positions(tokenizer, reference, rows, tokens),
     ]

@@ -157,9 +157,11 @@ def _prints_result(code: str, calls: Sequence[Call], tools: Registry) -> bool:
 def write_row(row: Conversation, dialect: Dialect) -> TrainingExample:
     """Write a conversation in a dialect. Raises `NoForm` where it has no form.
 
+    >>> from punie.agent.typed_tools import TOOLS
     >>> from punie.training.conversation import Call, Turn
     >>> call = Turn("assistant", "", (Call("git_status", {"path": "."}),))
-    >>> print(write_row(Conversation((Turn("user", "What changed?"), call)), Dialect(calls="json")).messages[2].content)
+    >>> asked = Conversation((Turn("user", "What changed?"), call))
+    >>> print(write_row(asked, Dialect(TOOLS, calls="json")).messages[2].content)
     <tool_call>
     {"name": "git_status", "arguments": {"path": "."}}
     </tool_call>
@@ -212,7 +214,7 @@ def own_conversation(example: TrainingExample) -> Conversation:
         if message.role == "user" and text.startswith(_OPEN) and text.endswith(_CLOSE):
             turns.append(Turn("tool", text[len(_OPEN) : -len(_CLOSE)]))
             continue
-        content, blocks = parse_tool_calls(text) if message.role == "assistant" else (text, [])
+        content, blocks = parse_tool_calls(text, example.dialect.tools) if message.role == "assistant" else (text, [])
         codes = [block.code for block in blocks if block.code is not None]
         if len(codes) < len(blocks):
             raise NoForm("makes a call that is no Format A")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from ..agent import tool_results
-from ..agent.dialects import Dialect
+from ..agent.dialects import PUNIE, Dialect
 from ..agent.registry import Misfit, Registry
 from ..annotations import fields, is_named, parts
 from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
@@ -62,7 +62,7 @@ class Reading(NamedTuple):
 def read_turn(
     message: int,  # its place
     text: str,
-    dialect: Dialect = Dialect(),  # in which its calls are written
+    dialect: Dialect = PUNIE,  # in which its calls are written
 ) -> Turn:
     """Read one assistant turn: its blocks, and the calls in them.
 

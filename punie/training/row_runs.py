@@ -15,10 +15,10 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from ..agent.dialects import PUNIE
 from ..agent.registry import Registry
 from ..agent.sandbox import Limits, Trace, run_code
 from ..agent.schema_results import result_for
-from ..agent.typed_tools import TOOLS
 from ..annotations import parts
 from .code_calls import called_tool, parse_python, stored_names
 from .code_shape import has_mark, mark_values, set_aside
@@ -28,14 +28,16 @@ from .code_shape import has_mark, mark_values, set_aside
 class RowWorld:
     """Say what the tools return while a row's code runs.
 
-    >>> RowWorld(items=1).answer("ruff_check", {"path": "src"}).violation_count
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> RowWorld(TOOLS, items=1).answer("ruff_check", {"path": "src"}).violation_count
     1
     """
 
+    tools: Registry
     items: int = 3  # in each list
     seed: int = 0
     results: Mapping[str, Any] = field(default_factory=dict)  # by tool: text, or some fields of its model
-    tools: Registry = TOOLS
 
     def answer(self, tool: str, arguments: dict[str, object]) -> Any:
         """Return what a tool returns to a call."""
@@ -58,20 +60,22 @@ _FULL = {"typecheck": {"warning_count": 1}, "document_symbols": _NESTED}  # wher
 
 
 @cache
-def worlds(tools: Registry = TOOLS) -> tuple[RowWorld, ...]:
+def worlds(tools: Registry) -> tuple[RowWorld, ...]:
     """Make the worlds in which a row's programs run.
 
-    >>> [world.items for world in worlds()]
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> [world.items for world in worlds(TOOLS)]
     [3, 1, 0, 0, 12]
     """
     failed = {name: _failed(tool.returns) for name, tool in tools.items()}
-    full = _FULL if tools is TOOLS else {}
+    full = {name: made for name, made in _FULL.items() if tools.get(name) is PUNIE.tools[name]}
     return (
-        RowWorld(items=3, results=full, tools=tools),
-        RowWorld(items=1, seed=1, tools=tools),
-        RowWorld(items=0, seed=2, tools=tools),
-        RowWorld(items=0, seed=3, results=failed, tools=tools),
-        RowWorld(items=12, seed=4, tools=tools),
+        RowWorld(tools, items=3, results=full),
+        RowWorld(tools, items=1, seed=1),
+        RowWorld(tools, items=0, seed=2),
+        RowWorld(tools, items=0, seed=3, results=failed),
+        RowWorld(tools, items=12, seed=4),
     )
 
 # %% ../../nbs/training/09_row_runs.ipynb #c87ab1a6
@@ -155,10 +159,12 @@ def _replaced(node: ast.expr, parameter: str) -> ast.expr:
     return node
 
 
-def stand_in(code: str, tools: Registry = TOOLS) -> str:
+def stand_in(code: str, tools: Registry) -> str:
     """Write the program that is run for this one and for all that cannot differ from it; itself if it is no Python.
 
-    >>> stand_in('print(hover("lib/io.py", 33, 12, "Reader"))  # look')
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> stand_in('print(hover("lib/io.py", 33, 12, "Reader"))  # look', TOOLS)
     "print(hover('src/stand_in.py', 8191, 8191, 'src/stand_in.py'))"
     """
     aside = set_aside(code)
@@ -185,10 +191,12 @@ def _of_text(code: str, tools: Registry) -> str:
         return code
 
 # %% ../../nbs/training/09_row_runs.ipynb #0c88df1a
-def program_fault(code: str, tools: Registry = TOOLS) -> str | None:
+def program_fault(code: str, tools: Registry) -> str | None:
     """Run a program, or its stand-in, and say what is wrong with it, the kind in the last word; None if it works.
 
-    >>> program_fault("print(typecheck('src').errors_count)")
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> program_fault("print(typecheck('src').errors_count)", TOOLS)
     'typecheck has no errors_count: unknown_field'
     """
     shared = _outcome(stand_in(code, tools), tools)
@@ -214,17 +222,19 @@ BROKEN = {  # the kind of its fault, by program
 def _fixed(code: str, tools: Registry) -> tuple[tuple[str, str, object], ...]:
     made = []
     for seed in range(6):
-        trace = run_code(code, RowWorld(seed=seed, tools=tools).answer, tools, LIMITS, reads=False)
+        trace = run_code(code, RowWorld(tools, seed=seed).answer, tools, LIMITS, reads=False)
         pairs = ((call.tool, (call.arguments or {}).items()) for call in trace.calls)
         made.append([(tool, name, value) for tool, arguments in pairs for name, value in arguments])
     fixed = [each for each in made[0] if each[2] not in (_TEXT, _NUMBER) and all(each in other for other in made)]
     return tuple(each for place, each in enumerate(fixed) if each not in fixed[:place])
 
 
-def fixed_arguments(code: str, tools: Registry = TOOLS) -> tuple[tuple[str, str, object], ...]:
+def fixed_arguments(code: str, tools: Registry) -> tuple[tuple[str, str, object], ...]:
     """Find the arguments, defaults too, that a program passes whatever its tools return: tool, parameter, value.
 
-    >>> fixed_arguments("for number in (3, 4):\\n    print(git_log(ruff_check('.').violations[0].file, number))")
+    >>> from punie.agent.typed_tools import TOOLS
+
+    >>> fixed_arguments("for number in (3, 4):\\n    print(git_log(ruff_check('.').violations[0].file, number))", TOOLS)
     (('git_log', 'count', 3), ('git_log', 'count', 4))
     """
     return _fixed(stand_in(code, tools), tools)

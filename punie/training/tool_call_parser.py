@@ -16,7 +16,6 @@ from ..agent.call_markers import FORMS, Marked, find_marker, may_call, quotation
 from ..agent.dialects import Calls
 from ..agent.interpreter import MAX_CODE
 from ..agent.registry import Registry
-from ..agent.typed_tools import TOOLS
 from .code_calls import called_tool, parse_python, stored_names
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #e739a9dc
@@ -295,12 +294,14 @@ _PLAIN = re.compile(  # nearly every call, matched as a whole
 
 def parse_tool_calls(
     text: str,  # a model's reply
-    tools: Registry = TOOLS,  # whose names count
+    tools: Registry,  # whose names count
 ) -> tuple[str, list[ToolCall]]:  # the reply without its blocks, and the calls in order
     """Find every call in a reply. Never raises.
 
+    >>> from punie.agent.typed_tools import TOOLS
+
     >>> call = "<tool_call><function=execute_code>\\n<parameter=code>\\npass\\n</parameter>\\n</function></tool_call>"
-    >>> rest, calls = parse_tool_calls(f"Sure. {call}")
+    >>> rest, calls = parse_tool_calls(f"Sure. {call}", TOOLS)
     >>> rest, calls[0].arguments
     ('Sure.', {'code': 'pass'})
     """
