@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .data import find_data
+from .data import find_data, phase_dialect
 from ..settings import PunieError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def train(
         Path,
         typer.Argument(help="Receives the adapter; the same command with the same folder continues a stopped run."),
     ],
-    phase: Annotated[str | None, typer.Option(help="Take base, data and knobs from this phase.")] = None,
+    phase: Annotated[str | None, typer.Option(help="Take base, data, tools and knobs from this phase.")] = None,
     base: Annotated[str | None, typer.Option(help="A model: a folder, or a hub id in the local cache.")] = None,
     data: Annotated[
         str | None, typer.Option(help="A data set under data/, or a folder with train.jsonl and valid.jsonl.")
@@ -175,6 +175,7 @@ def train(
     """
     from punie.evals.probe import named_probe
     from punie.evals.suites import load_suite
+    from punie.phases.spec import load_spec
     from punie.training.dataset_io import read_dataset
     from punie.tuning.forecast import require_memory
     from punie.tuning.lora import prepare_rows, tune
@@ -183,7 +184,9 @@ def train(
 
     name, source, knobs, asked, max_tokens = _from_phase(phase)
     name, source, chosen = base or name, data or source, probe or asked
-    suite = load_suite(chosen) if chosen else None
+    spec = load_spec(phase) if phase else None
+    dialect = phase_dialect(spec)
+    suite = load_suite(chosen).asked_in(dialect) if chosen else None
     if not name or not source:
         raise PunieError("say which base to tune on which data: --base and --data, or --phase")
     if ranks not in (None, launched_ranks()):
@@ -192,7 +195,8 @@ def train(
             f"start with: mlx.launch -n {ranks} --backend ring -- punie train ..."
         )
     share_cores()
-    config, model_folder, dataset = read_knobs(knob or [], knobs), find_model(name), read_dataset(find_data(source))
+    config, model_folder = read_knobs(knob or [], knobs), find_model(name)
+    dataset = read_dataset(find_data(source), dialect, leave_out=dialect.shared_rows)
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
     plain: Any = tokenizer  # mlx-lm's wrapper passes everything on to the tokenizer
