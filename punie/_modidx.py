@@ -643,6 +643,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'punie.evals.ask.Asked.to_dict': ('evals/ask.html#asked.to_dict', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Asked.traces': ('evals/ask.html#asked.traces', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Step': ('evals/ask.html#step', 'punie/evals/ask.py'),
+                                 'punie.evals.ask.Step.response': ('evals/ask.html#step.response', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Tools': ('evals/ask.html#tools', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Tools.asks': ('evals/ask.html#tools.asks', 'punie/evals/ask.py'),
                                  'punie.evals.ask.Tools.call': ('evals/ask.html#tools.call', 'punie/evals/ask.py'),

@@ -133,7 +133,7 @@ class Display:
         if said := turn.prose.strip():
             self.console.print(Text(plain(said, 200), "bold" if not turn.blocks else ""))
         for block in turn.blocks:
-            if block.code is not None:
+            if block.code is not None:  # a JSON call is shown when it has ended
                 code = Syntax(plain(block.code, 200), "python", theme="ansi_dark", background_color="default")
                 self.console.print(Padding(code, (0, 2), expand=False))
 
@@ -204,7 +204,7 @@ def ask_model(
         Path | None, typer.Option(help="Append the dialogue to this file; to one under runs/asked by default.")
     ] = None,
 ) -> None:
-    """Ask a model a question; its programs run with real tools, until it answers.
+    """Ask a model a question; its programs or JSON calls run with real tools, until it answers.
 
     The tools are punie's own, which work in a folder, or with --mcp those of a server, each call after a question.
 
@@ -229,15 +229,13 @@ def ask_model(
         raise PunieError(f"{keep} is a folder; name a file with --keep")
     folder, display = find_artifact(model), None
     tuned = dialect_of(folder)
-    if tuned and tuned.is_json:
-        raise PunieError(f"{model} was tuned to call in JSON, and ask runs programs; judge it with `punie eval`")
     confirm = (lambda text: typer.confirm(text, err=True)) if sys.stdin.isatty() else None
     permit = permission(yes, confirm, *(["is a tool of the server"] if mcp else []))
     try:
         with McpServer(mcp) if mcp else Toolbox(Workspace(workspace)) as toolbox:
             display = Display(console, toolbox.tools)
             told = {} if as_json else {"tell": display.tell}
-            options: dict[str, Any] = {"limits": Limits(frozen=False), "agent": tuned and tuned.agent, **told}
+            options: dict[str, Any] = {"limits": Limits(frozen=False), "dialect": tuned, **told}
             asking = toolbox, Sampling(max_tokens=max_tokens), max_turns, permit
             if url is None:
                 with notes.status("loading the model"):

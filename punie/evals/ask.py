@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ..agent.dialects import PUNIE, Dialect
-from ..agent.prompt_utils import tool_response
+from ..agent.json_calls import json_results, run_json_call
 from ..agent.registry import Registry
 from ..agent.sandbox import Answer, Limits, Trace, TracedCall, run_code
 from .answers import MAX_REPLY, Turn, read_answer, without_thinking
@@ -24,7 +24,7 @@ from ..settings import PunieError
 from ..toolbox.workspace import ToolFault
 from ..training.dataset import ChatMessage, TrainingExample
 from ..training.dataset_validation import validate_example
-from ..training.tool_call_parser import FORMAT_A
+from ..training.tool_call_parser import OWN_FORMS, OwnForm
 
 # %% ../../nbs/evals/29_ask.ipynb #2391a837
 End = Literal["answered", "cut", "unreadable", "withheld", "max_turns", "no_reply"]
@@ -42,7 +42,12 @@ class Step:
     prose: str  # what it said outside of its calls and thoughts
     programs: tuple[str, ...] = ()
     traces: tuple[Trace, ...] = ()  # what each program did
-    response: str = ""  # what the model was told then; empty where the dialogue was over
+    responses: tuple[str, ...] = ()  # what the model was told then, for each JSON call, or for all programs together
+
+    @property
+    def response(self) -> str:
+        """What the model was told then; empty where the dialogue was over."""
+        return "\n".join(self.responses)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Asked:
     steps: tuple[Step, ...]
     end: End
     detail: str = ""  # why there is no answer, in words
-    prompt: str = field(default=PUNIE.system_prompt, repr=False)  # the system prompt
+    dialect: Dialect = field(default=PUNIE, repr=False)  # in which the model was asked
 
     @property
     def answer(self) -> str:
@@ -73,14 +78,14 @@ class Asked:
     @property
     def row(self) -> TrainingExample:
         """The dialogue in the format of data sets, without thoughts; it ends with the last reply."""
-        messages = [ChatMessage("system", self.prompt), ChatMessage("user", self.question)]
+        messages = [ChatMessage("system", self.dialect.system_prompt), ChatMessage("user", self.question)]
         for step in self.steps:
             messages.append(ChatMessage("assistant", without_thinking(step.reply)))
-            if step.response:
-                messages.append(ChatMessage("user", tool_response(step.response)))
+            if step.responses:
+                messages.append(ChatMessage("user", json_results(step.responses)))
         if messages[-1].role == "user":
             messages.pop()
-        return TrainingExample(tuple(messages))
+        return TrainingExample(tuple(messages), dialect=self.dialect)
 
     def _repr_markdown_(self) -> str:
         ending = self.end if self.end == "answered" else f"{self.end}: {self.detail}"
@@ -89,8 +94,8 @@ class Asked:
     def to_dict(self) -> dict:
         """The dialogue as an object for JSON: the steps with each call, the end, the answer."""
         steps = [asdict(step) | {"traces": [_as_dict(trace) for trace in step.traces]} for step in self.steps]
-        said = {name: value for name, value in asdict(self).items() if name != "prompt"}
-        return {**said, "steps": steps, "answer": self.answer}
+        ending = {"end": self.end, "detail": self.detail, "answer": self.answer}
+        return {"question": self.question, "steps": steps, **ending}
 
 
 def _as_dict(trace: Trace) -> dict:
@@ -165,34 +170,36 @@ def ask(
     permit: Permit = allow,
     tell: Tell = lambda event: None,  # is given each step as it happens
     limits: Limits = Limits(),  # of each program
-    agent: str | None = None,  # who the model is asked to be, in a sentence
+    dialect: Dialect | None = None,  # how the model calls, and who it is asked to be; by default in Code Mode
 ) -> Asked:
-    """Ask a model a question and run its programs, until it answers. Raises what the engine raises."""
-    answer = answer_with(toolbox, permit, tell)
-    tools = toolbox.tools
-    prompt = Dialect(tools, agent=agent or "").system_prompt
-    conversation = [ChatMessage("system", prompt), ChatMessage("user", question)]
+    """Ask a model a question and run its programs or calls, until it answers. Raises what the engine raises."""
+    answer, tools = answer_with(toolbox, permit, tell), toolbox.tools
+    dialect = dialect.with_tools(tools) if dialect else Dialect(tools)
+    conversation = [ChatMessage("system", dialect.system_prompt), ChatMessage("user", question)]
     steps: list[Step] = []
     for _ in range(max_turns):
         said = say(engine, conversation, sampling, tell)
         if said.error is not None:
-            return Asked(question, tuple(steps), "no_reply", said.error, prompt)
+            return Asked(question, tuple(steps), "no_reply", said.error, dialect)
         text = said.text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair cannot be kept
         turn = read_answer([text], tools).turns[0]
         tell(turn)
-        if over := _over(said, turn):
-            return Asked(question, (*steps, Step(text, turn.prose)), *over, prompt)
+        if over := _over(said, turn, OWN_FORMS[dialect.calls]):
+            return Asked(question, (*steps, Step(text, turn.prose)), *over, dialect)
         traces = []
-        for program in turn.programs:
-            traces.append(run_code(program, answer, tools, limits, reads=False))
+        for block in turn.blocks:
+            if block.code is None:
+                traces.append(run_json_call(block.name or "", block.arguments, answer, tools))
+            else:
+                traces.append(run_code(block.code, answer, tools, limits, reads=False))
             tell(traces[-1])
-        told = response(traces)
-        steps.append(Step(text, turn.prose, tuple(turn.programs), tuple(traces), told))
-        conversation += [ChatMessage("assistant", text), ChatMessage("user", tool_response(told))]
-    return Asked(question, tuple(steps), "max_turns", f"{max_turns} replies, and each called tools", prompt)
+        told = [response([trace]) for trace in traces] if dialect.is_json else [response(traces)]
+        steps.append(Step(text, turn.prose, tuple(turn.programs), tuple(traces), tuple(told)))
+        conversation += [ChatMessage("assistant", text), ChatMessage("user", json_results(told))]
+    return Asked(question, tuple(steps), "max_turns", f"{max_turns} replies, and each called tools", dialect)
 
 
-def _over(said: Reply, turn: Turn) -> tuple[End, str] | None:
+def _over(said: Reply, turn: Turn, own: OwnForm) -> tuple[End, str] | None:
     """Say how a dialogue ends with a reply; None where its programs are to be run."""
     if said.hidden:
         return "withheld", "the server withheld a part of the reply"
@@ -200,7 +207,7 @@ def _over(said: Reply, turn: Turn) -> tuple[End, str] | None:
         return "unreadable", f"a reply of more than {MAX_REPLY} characters"
     if said.cut:
         return "cut", "the reply was cut at the limit of tokens"
-    if fault := next(filter(None, map(FORMAT_A.fault, turn.blocks)), None):
+    if fault := next(filter(None, map(own.fault, turn.blocks)), None):
         return "unreadable", f"a call that cannot be read: {fault}"
     return None if turn.blocks else ("answered", "")
 
