@@ -22,7 +22,7 @@ from ..phases.finished import Results, load_results, open_finished, run_folder, 
 from ..phases.pipeline import advance
 from ..phases.registration import read_registration
 from ..phases.run import Run, short_name
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, load_settings, root_path
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -84,7 +84,7 @@ def execute(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         done = papermill.execute_notebook(
-            str(root / "nbs" / notebook),
+            str(root_path(f"nbs/{notebook}")),
             str(copy),
             parameters=dict(parameters),
             cwd=str(root),
@@ -162,7 +162,7 @@ def make_comparison(
     name = f"{'-and-'.join(runs[1:])}-against-{runs[0]}".replace("/", "-")
     folder = load_settings().reports / short_name(name)
     made = max(read_registration(run.path("registration.json")).registered[:10] for run in opened)
-    notebook = sha256_files([load_settings().root / "nbs" / "compare.ipynb"])
+    notebook = sha256_files([root_path("nbs/compare.ipynb")])
     source = sha256_text(" ".join([*map(page_source, opened), notebook]))
     title = f"{', '.join(runs[1:])} against {runs[0]}"
     card = Card(kind="comparison", name=folder.name, title=title, made=made, source=source)

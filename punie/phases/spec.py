@@ -23,7 +23,7 @@ from ..evals.suites import Suite
 from ..files import read_text, read_toml, sha256_text
 from .phase_suites import SEALED, plan_suite
 from .toml_keys import find_line, override
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path, data_paths, load_settings, root_path
 from ..training.data_checks import Thresholds
 from ..training.lora_config import LoRAConfig
 from ..training.remedies import Remedy
@@ -151,12 +151,12 @@ class Evaluation(SpecTable):
         >>> Evaluation(suites=["phase33_27"]).place("phase33_27")
         'phase33_27'
         """
-        return str(load_settings().root / self.files[name]) if name in self.files else name
+        return str(root_path(self.files[name])) if name in self.files else name
 
     @property
     def elsewhere(self) -> list[Path]:
         """The files of the suites that were given by their paths."""
-        return [load_settings().root / file for file in self.files.values()]
+        return [root_path(file) for file in self.files.values()]
 
     @model_validator(mode="before")
     @classmethod
@@ -337,7 +337,7 @@ def phase_names() -> list[str]:
     >>> "tiny" in phase_names()
     True
     """
-    return sorted(path.stem for path in load_settings().phases.glob("*.toml"))
+    return sorted(path.stem for path in data_paths("phases/*.toml"))
 
 
 def phase_path(name: str) -> Path:
@@ -348,7 +348,7 @@ def phase_path(name: str) -> Path:
         ...
     punie.settings.PunieError: no phase 'tny'; did you mean 'tiny'?
     """
-    path = load_settings().phases / f"{name}.toml"
+    path = data_path(f"phases/{name}.toml")
     if NAME.fullmatch(name) and path.exists():
         return path
     close = difflib.get_close_matches(name, phase_names(), 1)
