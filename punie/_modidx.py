@@ -2412,6 +2412,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'punie.settings.data_paths': ('settings.html#data_paths', 'punie/settings.py'),
                                 'punie.settings.data_places': ('settings.html#data_places', 'punie/settings.py'),
                                 'punie.settings.find_root': ('settings.html#find_root', 'punie/settings.py'),
+                                'punie.settings.given_path': ('settings.html#given_path', 'punie/settings.py'),
                                 'punie.settings.load_settings': ('settings.html#load_settings', 'punie/settings.py'),
                                 'punie.settings.root_path': ('settings.html#root_path', 'punie/settings.py'),
                                 'punie.settings.shipped': ('settings.html#shipped', 'punie/settings.py'),

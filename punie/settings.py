@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAYOUT', 'SETTINGS', 'PunieError', 'GateFailed', 'NoProject', 'find_root', 'Settings', 'load_settings',
-           'any_settings', 'shipped', 'data_places', 'data_path', 'data_paths', 'root_path', 'shipped_only']
+           'any_settings', 'shipped', 'data_places', 'data_path', 'data_paths', 'root_path', 'given_path',
+           'shipped_only']
 
 # %% ../nbs/00_settings.ipynb #6d7b564b
 import configparser
@@ -249,6 +250,18 @@ def root_path(
     """
     own = any_settings().root / name
     return next((place for place in (own, shipped() / name) if place.exists()), own)
+
+
+def given_path(
+    name: str,  # as somebody typed it
+) -> Path:
+    """Find what a user names: from the working directory, or else as `root_path` does; otherwise it stays as given.
+
+    >>> given_path("data/models/tiny"), given_path("no_such.json")
+    (PosixPath('data/models/tiny'), PosixPath('no_such.json'))
+    """
+    found = root_path(name)
+    return found if found.exists() and not Path(name).exists() else Path(name)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..settings import PunieError, any_settings, data_path, load_settings
+from ..settings import PunieError, any_settings, data_path, given_path, load_settings, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def find_data(
     """
     from punie.training.dataset_io import split_files
 
-    for folder in (data_path(name), Path(name)):
+    for folder in (data_path(name), given_path(name)):
         if split_files(folder, "train"):
             return folder
     raise PunieError(
@@ -77,9 +77,9 @@ def _load(name: str, dialect: "Dialect") -> "TrainingDataset":
 
 # %% ../../nbs/cli/00_data.ipynb #4bcc14fd
 def _shown(folder: Path) -> Path:
-    """Write a folder as it lies in the project."""
-    root = any_settings().root
-    return folder.relative_to(root) if folder.is_relative_to(root) else folder
+    """Write a folder as it lies in the project, or among what is shipped."""
+    roots = [root for root in (any_settings().root, shipped()) if folder.is_relative_to(root)]
+    return folder.relative_to(roots[0]) if roots else folder
 
 
 @data_app.command("list")

@@ -30,7 +30,16 @@ from ..agent.tool_files import load_registry, tools_file
 from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Shown, Strict, World, tools_of
 from ..files import read_jsonl, sha256_files, sha256_text
-from ..settings import PunieError, any_settings, data_path, data_paths, data_places, load_settings, shipped
+from punie.settings import (
+    PunieError,
+    any_settings,
+    data_path,
+    data_paths,
+    data_places,
+    given_path,
+    load_settings,
+    shipped,
+)
 from ..training.dataset import ChatMessage
 
 # %% ../../nbs/evals/01_suites.ipynb #789a09c8
@@ -243,7 +252,7 @@ def suite_path(
     >>> suite_path("phase33_27").name, str(suite_path("rows/mine.jsonl"))
     ('phase33_27.jsonl', 'rows/mine.jsonl')
     """
-    return Path(name) if name.endswith(".jsonl") else data_path(f"suites/{name}.jsonl")
+    return given_path(name) if name.endswith(".jsonl") else data_path(f"suites/{name}.jsonl")
 
 
 def _suite_tools(stated: str, folder: Path) -> tuple[Registry, list[Path]]:

@@ -137,10 +137,16 @@ def open_run(phase: str, seed: int = 0, overrides: Mapping[str, object] = {}) ->
 def alone(folder: Path) -> Generator[IO]:
     """Lock a run's folder for this process; yield the lock's file.
 
-    Raises `PunieError` that names the process which has the lock.
+    Raises `PunieError` that names the process which has the lock, or where the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise PunieError(
+            f"cannot write {folder}: {error.strerror or error}; mend that, or name another place for runs in settings.ini"
+        ) from error
+    with lock as file:
         while not _take(file):
             pid = owner(folder)
             if pid and psutil.pid_exists(pid):

@@ -386,6 +386,8 @@ def load_spec(
             )
         place = f"--set {dotted}" if dotted in overrides else f"{path}:{find_line(read_text(path), key)}: {dotted}"
         raise PunieError(f"{place}: {message}") from error
+    except PunieError as error:  # a suite that is not there, or faulty
+        raise PunieError(f"{path}: {error}") from error
 
 
 def _keys_beside(key: tuple[str | int, ...]) -> list[str]:

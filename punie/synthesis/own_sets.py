@@ -14,7 +14,7 @@ from random import Random
 
 from ..agent.tool_files import load_registry
 from ..files import read_toml, write_text
-from ..settings import PunieError, data_path, data_paths, load_settings, root_path
+from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 from .checked_wordings import OwnWordings, load_own_wordings
 from .own_rows import KINDS, NothingToDraw
 from .recipes import RECIPES, take
@@ -65,7 +65,7 @@ def wordings_path(name: str) -> Path:
     """
     if not name.endswith(".toml"):
         return data_path(f"wordings/{name}.toml")
-    return Path(name) if Path(name).exists() or not root_path(name).exists() else root_path(name)
+    return given_path(name)
 
 
 def is_wordings(path: Path) -> bool:
