@@ -66,6 +66,7 @@ def test_the_wheel_holds_all_that_is_shipped_and_is_small(wheel: Path) -> None:
     wanted = {f"punie/shipped/{name}" for name in (*listed.stdout.splitlines(), *NOTEBOOKS, "nbs/faults.ipynb")}
     with zipfile.ZipFile(wheel) as file:
         held = {name for name in file.namelist() if name.startswith("punie/shipped/")}
+        assert not [name for name in file.namelist() if "jupyter" in name]  # a clone opens its contents, nobody else
     assert held == wanted and "punie/shipped/data/models/tiny/model.safetensors" in held
     assert wheel.stat().st_size < 12e6
 

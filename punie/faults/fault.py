@@ -101,7 +101,7 @@ def judge_folder(bench: Bench, folder: Path) -> list[CheckResult]:
 
 
 def _without_paths(text: str) -> str:
-    """Write `.` for temporary folders and for the checkout, which are other ones each time."""
+    """Write `.` for temporary folders and for the project, which are other ones each time."""
     return re.sub(_TEMPORARY, ".", text).replace(str(any_settings().root), ".")
 
 

@@ -132,6 +132,8 @@ def check_committed(run: Run, archive: Path) -> CheckResult:
         root = Path(_git(archive.parent, "rev-parse", "--show-toplevel"))
         if _git(root, "rev-parse", "--is-shallow-repository") == "true":
             return CheckResult(name, None, "the history is cut off here; `git fetch --unshallow` gets the rest")
+        if not _git(root, "rev-list", "--all", "--max-count=1"):
+            return CheckResult(name, None, "nothing is committed in its git repository yet")
         before = _first_commit(root, path, run.path("registration.json"))
         after = _first_commit(root, archive.resolve(), archive)
     except (OSError, ValueError, subprocess.CalledProcessError):

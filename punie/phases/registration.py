@@ -105,7 +105,7 @@ def gather_inputs(
 
 # %% ../../nbs/phases/05_registration.ipynb #abdbab4f
 def git_commit(root: Path) -> str:
-    """Name the commit of a checkout, with `+changes` where it is dirty; `unknown` without git.
+    """Name the commit of a clone, with `+changes` where it is dirty; `unknown` without git.
 
     >>> git_commit(Path("no-such-folder"))
     'unknown'

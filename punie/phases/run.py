@@ -144,7 +144,7 @@ def alone(folder: Path) -> Generator[IO]:
         lock = (folder / ".lock").open("a+")
     except OSError as error:
         raise PunieError(
-            f"cannot write {folder}: {error.strerror or error}; mend that, or name another place for runs in settings.ini"
+            f"cannot write {folder}: {error.strerror or error}; mend that, or name another place in settings.ini"
         ) from error
     with lock as file:
         while not _take(file):

@@ -51,7 +51,7 @@ class Base(SpecTable):
     2
     """
 
-    model: str  # a folder in the checkout, or a hub id
+    model: str  # a folder in the project, or a hub id
     tokens: dict[str, int] | None = None  # ids of the special tokens, where they are not Qwen3's
     reference: str | None = None  # the model whose tokenizer and template this one should match
     remedy: Remedy = Remedy()
@@ -129,7 +129,7 @@ class Evaluation(SpecTable):
     """
 
     suites: list[str] = Field(min_length=1)  # by name; the file may give a path. The page draws the first
-    files: dict[str, str] = {}  # of the suites that were given by their paths, from the checkout
+    files: dict[str, str] = {}  # of the suites that were given by their paths, from the project
     max_tokens: int = Field(default=512, gt=0)  # a reply's limit
     temperature: float = Field(default=0.0, ge=0)  # 0 always takes the most likely token
     top_p: float = Field(default=1.0, gt=0, le=1)

@@ -47,7 +47,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def find_model(
-    name: str,  # a folder, relative to the checkout or absolute, or a hub id
+    name: str,  # a folder, relative to the project or absolute, or a hub id
     tokenizer_only: bool = False,  # a folder without weights will do
 ) -> Path:
     """Find a model's folder. Raises `PunieError` that says how to get it.
