@@ -15,6 +15,7 @@ from punie.phases.spec import load_spec
 from punie.settings import SETTINGS, PunieError, shipped
 
 ROOT = shipped()
+IDENTITY = {f"GIT_{who}_{what}": "lab@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 LIBRARY = """
 from punie.agent.dialects import Dialect
 from punie.evals.dialogue import gold_replies
@@ -62,11 +63,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(installed: Path, cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Call Python with the installed package, and nothing of this clone."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PUNIE_")}
-    place = (
-        own
-        | {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        | {"PYTHONPATH": str(installed), "COLUMNS": "200"}
-    )
+    place = own | IDENTITY | {"PYTHONPATH": str(installed), "COLUMNS": "200"}
     return subprocess.run([sys.executable, *words], cwd=cwd, env=place, capture_output=True, text=True)
 
 

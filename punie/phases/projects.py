@@ -62,9 +62,13 @@ def _require_place(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise PunieError(f"{folder} is a file; name a folder that is empty, or not there yet")
     try:
-        raise PunieError(f"{folder} lies in the project {find_root(folder)}; name a folder outside of it")
+        root = find_root(folder)
     except NoProject:
-        pass
+        root = None
+    if root == folder:
+        raise PunieError(f"{folder} is a project already; name another folder")
+    if root:
+        raise PunieError(f"{folder} lies in the project {root}; name a folder outside of it")
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if held:
         more = f" and {len(held) - 5} more" if len(held) > 5 else ""
