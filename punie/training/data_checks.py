@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from math import exp, lgamma, log
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..check_results import CheckResult
 from ..passages import plain_words
 from .audit import Audit, Faults, Tally
+from .lora_config import PhaseTable
 from .near_duplicates import Questions
 from punie.training.question_checks import (
     check_contained,
@@ -32,14 +33,12 @@ from .supervision import Mask
 from .tool_call_parser import OWN_FORMS
 
 # %% ../../nbs/training/21_data_checks.ipynb #384f627c
-class Thresholds(BaseModel):
+class Thresholds(PhaseTable):
     """Hold what a phase demands of its data and of its training.
 
     >>> Thresholds(faulty={"invented": 0.01}).faulty["code"]
     0.0
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_rows: int = Field(default=25, ge=0)  # training rows that call each tool
     min_direct: float = Field(default=0.10, ge=0, le=1)  # share of training rows without a call
