@@ -99,9 +99,10 @@ def new_phase(
 ) -> Spec:
     """Write a phase file as a copy of another, with some keys changed. The new phase is checked, not its source.
 
-    A suite that the source does not have gets one criterion, the source's share over all where it can be decided; criteria
-    of suites that are no longer asked go. Raises `PunieError` where the file exists, or the new phase is not sound;
-    then nothing is written.
+    A suite that the source does not have gets one criterion, the source's share over all where it can be decided;
+    criteria of suites that are no longer asked go.
+
+    Raises `PunieError` where the file exists, or the new phase is not sound; then nothing is written.
     """
     path = load_settings().phases / f"{name}.toml"
     if not NAME.fullmatch(name):
