@@ -623,7 +623,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'punie.cli.train._is_first': ('cli/train.html#_is_first', 'punie/cli/train.py'),
                                  'punie.cli.train._shown': ('cli/train.html#_shown', 'punie/cli/train.py'),
                                  'punie.cli.train.plan_table': ('cli/train.html#plan_table', 'punie/cli/train.py'),
-                                 'punie.cli.train.read_knobs': ('cli/train.html#read_knobs', 'punie/cli/train.py'),
+                                 'punie.cli.train.read_config': ('cli/train.html#read_config', 'punie/cli/train.py'),
                                  'punie.cli.train.train': ('cli/train.html#train', 'punie/cli/train.py')},
             'punie.evals.answers': { 'punie.evals.answers.Answer': ('evals/answers.html#answer', 'punie/evals/answers.py'),
                                      'punie.evals.answers.Answer.blocks': ('evals/answers.html#answer.blocks', 'punie/evals/answers.py'),
