@@ -36,7 +36,8 @@ def gates_table(name: str, results: "list[CheckResult]") -> Grid:
     colours = {"passed": "green", "failed": "red", "nothing to judge": "yellow"}
     for result in failures_first(results):
         verdict = Text(result.word, colours[result.word])
-        grid.add_row(result.check_name, verdict, result.message, "\n".join(result.worst[:3]))
+        allowed = f"\n{result.allow} allows it" if result.failed and result.allow else ""
+        grid.add_row(result.check_name, verdict, result.message + allowed, "\n".join(result.worst[:3]))
     return grid
 
 
@@ -45,8 +46,19 @@ def require_all(results: "list[CheckResult]") -> None:
 
     >>> require_all([])
     """
-    if failed := [result.check_name for result in results if result.failed]:
-        raise GateFailed(f"STOP: {len(failed)} of {len(results)} gates fail: {', '.join(failed)}")
+    failed = [result for result in results if result.failed]
+    if not failed:
+        return
+    names = ", ".join(result.check_name for result in failed)
+    lines = list(dict.fromkeys(result.allow for result in failed if result.allow))
+    fixed = [result.check_name for result in failed if not result.allow]
+    hint = (
+        f"; in a phase file, {' and '.join(lines)} would allow {'it' if len(failed) == 1 else 'what can be'}"
+        if lines
+        else ""
+    )
+    hint += f"; no key allows {', '.join(fixed)}" if fixed else ""
+    raise GateFailed(f"STOP: {len(failed)} of {len(results)} gates fail: {names}{hint}")
 
 # %% ../../nbs/cli/01_gates.ipynb #66f74f4d
 def _count_tokens(
