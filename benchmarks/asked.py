@@ -14,7 +14,6 @@ import time
 import typer
 
 from punie.agent.typed_tools import call_text
-from punie.cli.ask import find_artifact
 from punie.evals.answers import pair
 from punie.evals.ask import Asked, ask
 from punie.evals.expected import ExpectedCall
@@ -23,6 +22,7 @@ from punie.evals.streaming import StreamingEngine
 from punie.evals.workspace_eval import evaluate_workspaces
 from punie.evals.workspaces import load_workspaces
 from punie.pages.results import markdown_table, write_document
+from punie.phases.names import find_artifact
 from punie.settings import load_settings
 from punie.toolbox.toolbox import Toolbox
 from punie.toolbox.workspace import Workspace

@@ -7,6 +7,7 @@ __all__ = ['run_folder', 'run_name', 'set_options', 'run_command', 'ladder_comma
            'open_finished', 'Results', 'load_results', 'load_finished', 'judged_verdict']
 
 # %% ../../nbs/phases/17_finished.ipynb #21175062
+import glob
 import re
 import shlex
 from collections.abc import Mapping
@@ -27,22 +28,47 @@ from .spec import phase_path
 from .stage_functions import STAGES, read_survival
 from .status import Checked
 from .verdict import Verdict, read_verdict
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, any_settings, load_settings
 from ..training.hyperparam import read_events
 from ..weights.survival import Survival
 
 # %% ../../nbs/phases/17_finished.ipynb #976f5262
-def run_folder(
-    name: str,  # a phase, or a phase and a folder of its runs
-) -> Path:
-    """Find the folder of a run.
+def _of_page(folder: Path) -> str | None:
+    """Name the run that a page shows; None where there is no page of one run."""
+    if not (folder / "card.json").is_file():
+        return None
+    card = read_json(folder / "card.json")
+    phase, seed = (card.get("phase"), card.get("seed")) if isinstance(card, dict) else (None, None)
+    return f"{phase}/{folder_name(seed, card.get('overrides', {}))}" if phase and seed is not None else None
 
-    >>> run_folder("tiny").parts[-2:], run_folder("tiny/seed3").parts[-2:]
+
+def run_folder(
+    name: str,  # a phase, a phase and a folder of its runs, a path, or the name of a page
+) -> Path:
+    """Find the folder of a run. Raises `PunieError` for a name that leaves the folder of runs, or means several.
+
+    >>> run_folder("tiny").parts[-2:], run_folder("runs/tiny/seed3/").parts[-2:]
     (('tiny', 'seed0'), ('tiny', 'seed3'))
     """
-    runs = load_settings().runs
-    folder = runs / (name if "/" in name else f"{name}/seed0")
-    if runs.resolve() not in folder.resolve().parents:
+    settings = any_settings()
+    runs, place = settings.runs.resolve(), Path(name).expanduser()
+    place = (place.parent if place.is_file() else place).resolve()
+    if (place / "registration.json").is_file():
+        return place
+    if shown := _of_page(place):
+        return runs / shown
+    short = place.relative_to(runs).as_posix() if place.is_relative_to(runs) else name.rstrip("/")
+    short = short.removeprefix(f"{runs.name}/")
+    if "/" not in short and not (runs / short).is_dir():
+        found = sorted(each.parent for each in runs.glob(f"*/{glob.escape(short)}/registration.json"))
+        if len(found) > 1:
+            raise PunieError(f"{name!r} means {', '.join(map(run_name, found))}; say which")
+        if found:
+            return found[0]
+        if shown := _of_page(settings.reports / short):
+            return runs / shown
+    folder = runs / (short if "/" in short else f"{short}/seed0")
+    if runs not in folder.resolve().parents:
         raise PunieError(f"{name!r} is not the name of a run; give a phase, or a phase and a folder such as tiny/seed0")
     return folder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..agent.prompt_utils import load_tokenizer
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing
 from ..evals.round_trip import check_added_tokens, check_data_calls, check_round_trip, check_server_parser
 from ..evals.suites import Suite
 from ..training.dataset import TrainingExample
@@ -75,4 +75,4 @@ def run_preflight(
 def _judged(result: CheckResult, accepts: Collection[str]) -> CheckResult:
     if result.check_name in accepts:
         return replace(result, passed=None, message=f"accepted by the phase, though {result.message}")
-    return replace(result, message=f'{result.message} (accepts = ["{result.check_name}"] in [base.remedy] allows it)')
+    return replace(result, allow=allowing("base.remedy", "accepts", f'["{result.check_name}"]'))

@@ -6,13 +6,19 @@
 __all__ = ['EXPERIMENT', 'Change', 'require_knobs', 'flatten', 'list_changes', 'new_phase']
 
 # %% ../../nbs/phases/03_spec_changes.ipynb #34917e76
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tomlkit
+from pydantic import ValidationError
 
+from ..agent.tool_files import load_registry
+from ..evals.decision import undecidable
 from ..files import read_text, write_text
-from .spec import NAME, Spec, load_spec, phase_path
+from .phase_suites import plan_suite
+from .spec import NAME, Evaluation, Spec, explain, load_spec, phase_path
+from .toml_keys import INSTEAD_OF
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/phases/03_spec_changes.ipynb #d23c99b5
@@ -87,23 +93,68 @@ def new_phase(
     name: str,
     source: str,  # the phase that is copied
     overrides: Mapping[str, object] = {},  # values by dotted key
+    suites: Sequence[str] = (),  # that judge it, instead of the source's: names, or paths that end in .jsonl
+    registry: str | None = None,  # the tools that its model is asked to call
+    title: str | None = None,
 ) -> Spec:
-    """Write a phase file as a copy of another, with some keys changed.
+    """Write a phase file as a copy of another, with some keys changed. The new phase is checked, not its source.
 
-    Raises `PunieError` where the file exists or a key does not fit.
+    A suite that the source does not have gets one criterion, the source's share over all where it can be decided;
+    criteria of suites that are no longer asked go.
+
+    Raises `PunieError` where the file exists, or the new phase is not sound; then nothing is written.
     """
-    load_spec(source, overrides)
     path = load_settings().phases / f"{name}.toml"
     if not NAME.fullmatch(name):
         raise PunieError(f"{name!r} is no name for a phase; use letters, digits, - and _")
     if path.exists():
         raise PunieError(f"{path} exists already; choose another name, or edit that file")
     document = tomlkit.parse(read_text(phase_path(source)))
+    if title:
+        document["title"] = title
+    if registry:
+        load_registry(registry)
+        overrides = {"tools.registry": registry, **overrides}
+    if suites:
+        _ask_others(document, suites, source)
     for key, value in overrides.items():
         *tables, last = key.split(".")
-        table = document
+        table: Any = document
         for part in tables:
             table = table.setdefault(part, tomlkit.table())
+            if not isinstance(table, Mapping):
+                raise PunieError(f"--set {key}={value}: {part} is no table")
         table[last] = value
+        if key in INSTEAD_OF and f"lora.{INSTEAD_OF[key]}" not in overrides:
+            table.pop(INSTEAD_OF[key], None)
+    try:
+        Spec.model_validate({**document.unwrap(), "name": name})
+    except ValidationError as error:
+        key, message = explain(error)
+        dotted = ".".join(map(str, key))
+        raise PunieError(
+            f"{name} would not be sound: {dotted}: {message}; say another value with --set {dotted}=VALUE "
+            "(nothing was written)"
+        ) from error
     write_text(path, f"# Begun as a copy of {source}.\n{tomlkit.dumps(document)}")
     return load_spec(name)
+
+
+def _ask_others(document: Any, suites: Sequence[str], source: str) -> None:
+    """Let other suites judge a phase, and keep only what is said about them."""
+    asked = Evaluation.model_validate({"suites": [*suites]})
+    given = [shares["overall"] for shares in document["criteria"].unwrap().values() if "overall" in shares]
+    document["evaluation"]["suites"] = [*suites]
+    if document["evaluation"].get("probe") in asked.suites:
+        document["evaluation"].pop("probe")
+    for table in (document["criteria"], document.get("baseline", {})):
+        for suite in [suite for suite in table if suite not in asked.suites]:
+            table.pop(suite)
+    fresh = [suite for suite in asked.suites if suite not in document["criteria"]]
+    number = len(fresh) + sum(map(len, document["criteria"].unwrap().values()))
+    for suite in fresh:
+        units = len(plan_suite(asked.place(suite)).samples)
+        tried = (*given, 0.5, 0.6, 0.7, 0.8)
+        least = next((share for share in tried if not undecidable(share, units, number)), tried[0])
+        document["criteria"][suite] = tomlkit.table().add("overall", least)
+        document["criteria"][suite].comment(f"begun with {source}; set your own before the first run")

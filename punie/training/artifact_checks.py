@@ -10,6 +10,7 @@ __all__ = ['check_training_loss', 'check_adapter_files', 'check_fused_model_conf
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +21,7 @@ from ..agent.dialects import PUNIE
 from ..agent.interpreter import syntax_fault
 from ..agent.prompt_utils import code_mode
 from ..agent.registry import Registry
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing, at_least, at_most
 from ..settings import PunieError
 from .dataset import TrainingExample
 from .tool_call_parser import FORMAT_A, ToolCall, parse_tool_calls
@@ -72,12 +73,16 @@ def check_training_loss(
     fifth = max(1, len(losses) // 5)
     start, end = fmean(losses[:fifth]), fmean(losses[-fifth:])
     final = losses[-1] if kind == "valid" else end
-    faults = []
+    faults, lines = [], []
     if start - end < min_decrease:
+        lines += [allowing("gates", "min_fall", at_least(start - end))] if start >= end else []
         faults.append(f"the {kind} loss goes from {start:.3f} to {end:.3f}, a fall of less than {min_decrease}")
     if final > max_final:
+        lines.append(allowing("gates", "max_loss", at_most(final)))
         faults.append(f"the final {kind} loss is {final:.3f}, above {max_final}")
-    return _result("training loss", faults, f"{kind} loss {start:.3f} to {end:.3f} in {len(losses)} readings")
+    allow = "" if start < end else " and ".join(lines)
+    result = _result("training loss", faults, f"{kind} loss {start:.3f} to {end:.3f} in {len(losses)} readings")
+    return replace(result, allow=allow)
 
 # %% ../../nbs/training/22_artifact_checks.ipynb #ef4a7016
 def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> Iterator[str]:

@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from math import exp, lgamma, log
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing, at_least, at_most
 from ..passages import plain_words
 from .audit import Audit, Faults, Tally
+from .lora_config import PhaseTable
 from .near_duplicates import Questions
 from punie.training.question_checks import (
     check_contained,
@@ -32,14 +33,12 @@ from .supervision import Mask
 from .tool_call_parser import OWN_FORMS
 
 # %% ../../nbs/training/21_data_checks.ipynb #384f627c
-class Thresholds(BaseModel):
+class Thresholds(PhaseTable):
     """Hold what a phase demands of its data and of its training.
 
     >>> Thresholds(faulty={"invented": 0.01}).faulty["code"]
     0.0
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_rows: int = Field(default=25, ge=0)  # training rows that call each tool
     min_direct: float = Field(default=0.10, ge=0, le=1)  # share of training rows without a call
@@ -106,7 +105,8 @@ def _check_faults(audit: Audit, gate: str, name: str, most: float, fine: str) ->
         kinds = ", ".join(f"{kind} {count}" for kind, count in found.kinds.most_common(3))
     rows = f"{found.rows} of {audit.rows} rows{f' ({kinds})' if kinds else ''}"
     message = f"{found.faults} faults in {rows}, {most:.1%} of rows allowed"
-    return CheckResult(name, found.rows <= most * audit.rows, message, tuple(found.worst))
+    allow = allowing("gates.faulty", gate, at_most(found.rows / audit.rows))
+    return CheckResult(name, found.rows <= most * audit.rows, message, tuple(found.worst), allow)
 
 
 def check_row_gate(audit: Audit, gate: str, most: float = 0.0) -> CheckResult:
@@ -159,7 +159,9 @@ def check_training_data_distribution(audit: Audit, min_direct: float, max_direct
         f"{direct:.1%} of {audit.train.rows} training rows answer without a call, "
         f"wanted are {min_direct:.0%} to {max_direct:.0%}"
     )
-    return CheckResult("distribution", min_direct <= direct <= max_direct, message)
+    low = direct < min_direct
+    allow = allowing("gates", *(("min_direct", at_least(direct)) if low else ("max_direct", at_most(direct))))
+    return CheckResult("distribution", min_direct <= direct <= max_direct, message, (), allow)
 
 
 def check_training_data_coverage(audit: Audit, min_rows: int, expected_patterns: Sequence[str] = ()) -> CheckResult:
@@ -182,7 +184,10 @@ def check_training_data_coverage(audit: Audit, min_rows: int, expected_patterns:
         f"least is {least} with {rows[least]}"
     )
     worst = (*(f"{tool}: {rows[tool]} rows" for tool in rare), *(f"no code holds {pattern!r}" for pattern in absent))
-    return CheckResult("coverage", not worst, message, worst)
+    present = ", ".join(f"'{pattern}'" for pattern in expected_patterns if pattern not in absent)
+    lines = [allowing("gates", "min_rows", rows[least])] if rare else []
+    lines += [allowing("data", "patterns", f"[{present}]")] if absent else []
+    return CheckResult("coverage", not worst, message, worst, " and ".join(lines))
 
 
 def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
@@ -205,7 +210,7 @@ def check_supervision(audit: Audit, mask: Mask) -> CheckResult:
     if mask != "final_turn":
         lost = [f"{tool} {train.tools[tool]} rows / 0 supervised" for tool in called if not train.final_tools[tool]]
         message += f"; final_turn would hide {hidden['final_turn']}" + (f" ({', '.join(lost)})" if lost else "")
-    return CheckResult("supervision", not worst, message, worst)
+    return CheckResult("supervision", not worst, message, worst, allowing("lora", "mask", '"assistant_turns"'))
 
 # %% ../../nbs/training/21_data_checks.ipynb #a5a5c002
 LEAST_WON = 0.75
@@ -294,7 +299,8 @@ def check_dialect(audit: Audit, most: float = 0.0) -> CheckResult:
         return CheckResult("dialect", True, f"all {rows} rows have a form in {way}")
     message = f"{left} of {rows} rows have no form in {way} and are left out, {most:.1%} allowed"
     worst = tuple(f"{count} rows: {reason}" for reason, count in reasons.most_common(5))
-    return CheckResult("dialect", left <= most * rows, message, worst)
+    allow = allowing("gates", "unwritten", at_most(left / rows))
+    return CheckResult("dialect", left <= most * rows, message, worst, allow)
 
 
 def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing
 from .dataset import TrainingExample
 from .supervision import Mask, Part, SupervisedRow, supervise
 
@@ -139,7 +139,9 @@ def check_ledger(ledger: Ledger) -> CheckResult:
         f"{totals['hidden']} tokens of calls hidden; {cut} rows cut off"
     )
     lost = [f"{totals['truncated']} tokens lie beyond the limit"] if cut else []
-    return CheckResult("ledger", not blind and not cut, message, (*blind, *lost))
+    lines = [allowing("lora", "mask", '"assistant_turns"')] if blind else []
+    lines += [allowing("lora", "long_rows", '"split"')] if cut else []
+    return CheckResult("ledger", not blind and not cut, message, (*blind, *lost), " and ".join(lines))
 
 # %% ../../nbs/training/15_ledger.ipynb #72dd8964
 COLOURS: dict[Part, str] = {"call": "#0072B2", "prose": "#D55E00"}  # supervised; readable on white and on black

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rapidfuzz import fuzz, process
 
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing, at_most
 from .audit import Audit, Tally
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def leak_result(
     found: Iterable[str],  # each begins with the place of its question
     of: Questions,
     most: float,  # greatest share of the questions of a split, or of the suites
+    key: str = "",  # under [gates], that says how many there may be
 ) -> CheckResult:
     """Count leaks, those of each split and of the suites apart.
 
@@ -165,7 +166,9 @@ def leak_result(
     totals = Counter(place.split(":")[0].split(" ")[0] for place, _ in of)
     figures = ", ".join(f"{kinds[kind]} of {total} {kind} questions" for kind, total in totals.items())
     if not all(kinds[kind] <= most * total for kind, total in totals.items()):
-        return CheckResult(name, False, f"{figures} {what}", tuple(found[:5]))
+        share = max(kinds[kind] / total for kind, total in totals.items())
+        allow = allowing("gates", key, at_most(share)) if key else ""
+        return CheckResult(name, False, f"{figures} {what}", tuple(found[:5]), allow)
     if "suite" not in totals:
         return CheckResult(name, None, f"no suite has a question{f'; {figures} {what}' if figures else ''}")
     return CheckResult(name, True, f"{figures} {what}", tuple(found[:5]))
@@ -189,7 +192,7 @@ def check_twins(
     found = twins_in([question for _, question in later], train, least, lambda done: progress(done, total))
     twins = sorted(found, key=lambda twin: -twin.similarity)
     worst = [f"{later[twin.text][0]} is {twin.similarity:.2f} similar to {train[twin.other][:60]!r}" for twin in twins]
-    return leak_result("twins", f"have a twin in training (similarity {least:g} or more)", worst, later, most)
+    return leak_result("twins", f"have a twin in training (similarity {least:g} or more)", worst, later, most, "twins")
 
 # %% ../../nbs/training/12_near_duplicates.ipynb #2c5b3eee
 def check_variety(
@@ -215,4 +218,5 @@ def check_variety(
     worst = tuple(
         f"train:{lines[twin.text]} is {twin.similarity:.2f} similar to train:{lines[twin.other]}" for twin in twins[:5]
     )
-    return CheckResult("variety", len(twins) <= most * len(questions), message, worst)
+    allow = allowing("gates", "resembling", at_most(len(twins) / len(questions)))
+    return CheckResult("variety", len(twins) <= most * len(questions), message, worst, allow)

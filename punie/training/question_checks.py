@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..agent.typed_tools import TOOLS
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing, at_most
 from ..files import read_jsonl
 from ..passages import Found, Passages
 from ..settings import PunieError, data_paths, load_settings
@@ -73,7 +73,8 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     questions = audit.train.rows - len(set(audit.train.questions))
     total = sum(repeated.values())
     message = f"{total} rows repeat another of their split; {questions} training rows repeat a question"
-    return CheckResult("repetition", total <= most * audit.rows, message, tuple(islice(worst, 5)))
+    allow = allowing("gates", "repeated", at_most(total / audit.rows))
+    return CheckResult("repetition", total <= most * audit.rows, message, tuple(islice(worst, 5)), allow)
 
 
 def _repeats(tally: Tally) -> Iterator[tuple[int, int]]:
@@ -301,7 +302,7 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
     ]
     return [
         leak_result("leakage", where, [*exact, *elsewhere], later, 0.0),
-        leak_result("templates", "equal a training question but for its names", same, later, templates),
+        leak_result("templates", "equal a training question but for its names", same, later, templates, "templates"),
     ]
 
 # %% ../../nbs/training/13_question_checks.ipynb #7c11aa03
@@ -323,11 +324,11 @@ def check_same_calls(audit: Audit, suites: Questions, most: float = 1.0) -> Chec
     '1 of 1 suite samples have a row that makes the same calls (100% allowed by same_calls)'
     """
     what = f"have a row that makes the same calls ({most:.0%} allowed by same_calls)"
-    return _traces(SAME_CALLS, what, audit, suites, lambda how: how == SAME_CALLS, most)
+    return _traces(SAME_CALLS, what, audit, suites, lambda how: how == SAME_CALLS, most, "same_calls")
 
 
 def _traces(
-    name: str, what: str, audit: Audit, suites: Questions, counts: Callable[[str], bool], most: float
+    name: str, what: str, audit: Audit, suites: Questions, counts: Callable[[str], bool], most: float, key: str = ""
 ) -> CheckResult:
     looked = {split: tally.traces for split, tally in audit.splits.items() if tally.traces is not None}
     samples = {place for place, _ in suites}
@@ -339,4 +340,5 @@ def _traces(
             if counts(how):
                 found.setdefault(place, f"{place} stands in {split}:{row}, {how}")
     message = f"{len(found)} of {len(samples)} suite samples {what}"
-    return CheckResult(name, len(found) <= most * len(samples), message, tuple(found.values())[:5])
+    allow = allowing("gates", key, at_most(len(found) / len(samples))) if key else ""
+    return CheckResult(name, len(found) <= most * len(samples), message, tuple(found.values())[:5], allow)

@@ -13,25 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from ..agent.prompt_utils import load_tokenizer
 from ..files import read_json, write_json, write_text
 from ..settings import PunieError
 from .dataset import TrainingExample
+from .lora_config import PhaseTable
 
 # %% ../../nbs/training/20_remedies.ipynb #6d973f9a
 Accepted = Literal["control tokens", "answer tokens", "embedding", "clock", "data calls", "added tokens"]
 
 
-class Remedy(BaseModel):
+class Remedy(PhaseTable):
     """Hold what a phase does about the faults that preflight found.
 
     >>> Remedy(enable_thinking=False).needed
     True
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     chat_template: Literal["own", "reference"] = "own"
     enable_thinking: Literal[False] | None = None  # None leaves the template's switch alone

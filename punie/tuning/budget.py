@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing, at_most
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import SupervisedRow
 from .objective import update_batches
@@ -73,4 +73,5 @@ def check_budget(budget: Budget, unseen: float = 0.0) -> CheckResult:
         f"{budget.updates} updates see {budget.rows_seen} rows, {budget.epochs:.2f} epochs of {budget.rows}; "
         f"{budget.never_seen} rows are never seen, {unseen:.1%} allowed"
     )
-    return CheckResult("budget", budget.never_seen <= unseen * budget.rows, message)
+    allow = allowing("gates", "unseen", at_most(budget.never_seen / budget.rows))
+    return CheckResult("budget", budget.never_seen <= unseen * budget.rows, message, (), allow)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from ..blas import mlx_core
-from ..check_results import CheckResult
+from ..check_results import CheckResult, allowing, at_least
 from ..settings import PunieError
 from .artifacts import artifact_id, load_weights
 from .model_files import Packing, read_model_files
@@ -147,7 +147,8 @@ def check_survival(
             f"{len(off)} of {len(survival.layers)} tuned matrices keep less than {least:.0%}, "
             f"or more than {2 - least:.0%}; quantize to more bits"
         )
-        return CheckResult("adapter survival", False, message, worst)
+        fits = max(0.0, 1 - off[0].off)
+        return CheckResult("adapter survival", False, message, worst, allowing("export", "survival", at_least(fits)))
     kept = [layer.kept for layer in survival.layers]
     message = f"{len(kept)} tuned matrices keep {min(kept):.0%} to {max(kept):.0%} of their change"
     return CheckResult("adapter survival", True, message)
