@@ -4378,6 +4378,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'punie/weights/artifacts.py'),
                                          'punie.weights.artifacts.copy_tokenizer': ( 'weights/artifacts.html#copy_tokenizer',
                                                                                      'punie/weights/artifacts.py'),
+                                         'punie.weights.artifacts.expands': ( 'weights/artifacts.html#expands',
+                                                                              'punie/weights/artifacts.py'),
                                          'punie.weights.artifacts.find_model': ( 'weights/artifacts.html#find_model',
                                                                                  'punie/weights/artifacts.py'),
                                          'punie.weights.artifacts.is_hub_id': ( 'weights/artifacts.html#is_hub_id',

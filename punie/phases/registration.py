@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import punie
 from ..agent.tool_files import registry_file
+from ..blas import mlx_core, on_cpu
 from ..files import read_json, read_text, sha256_files, sha256_text, write_json, write_text
 from .needs import find_base
 from .phase_suites import suite_hash
@@ -133,13 +134,15 @@ def code_version() -> str:
 
 # %% ../../nbs/phases/05_registration.ipynb #b821f949
 def machine() -> str:
-    """Describe the machine in a few words.
+    """Describe the machine in a few words; with the accelerator that MLX computes on, where there is one.
 
     >>> machine()
     '... cores, ... GB, Python 3...'
     """
     system, memory = f"{platform.system()} {platform.machine()}", f"{psutil.virtual_memory().total / 1e9:.0f} GB"
-    return f"{system}, {os.cpu_count()} cores, {memory}, Python {platform.python_version()}"
+    mx = mlx_core()
+    found = [f"{system}, {os.cpu_count()} cores, {memory}"] + ([] if on_cpu() else [mx.device_info()["device_name"]])
+    return ", ".join([*found, f"Python {platform.python_version()}"])
 
 # %% ../../nbs/phases/05_registration.ipynb #fa19a2e5
 @lru_cache

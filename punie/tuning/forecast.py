@@ -16,6 +16,7 @@ from ..blas import mlx_core, on_cpu
 from ..settings import GateFailed
 from ..training.supervision import SupervisedRow
 from .measures import random_state
+from ..weights.artifacts import expands
 from ..weights.model_files import Quantization, StoredTensor, read_model_files
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ def require_memory(
 ) -> None:
     """Raise `GateFailed` where a model's weights do not fit into memory."""
     mlx_core()  # before anything else loads MLX
-    needed, free = weights_bytes(folder, expanded=on_cpu()), free_memory() if free is None else free
+    expanded = expands()
+    needed, free = weights_bytes(folder, expanded), free_memory() if free is None else free
     if needed > free:
         raise GateFailed(
-            f"the weights in {folder} need {needed / GB:.1f} GB of memory{' as float32' if on_cpu() else ''}, "
+            f"the weights in {folder} need {needed / GB:.1f} GB of memory{' as float32' if expanded else ''}, "
             f"{free / GB:.1f} GB are free; take a smaller base or a larger machine"
         )
 
