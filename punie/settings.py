@@ -257,8 +257,8 @@ def given_path(
 ) -> Path:
     """Find what a user names: from the working directory, or else as `root_path` does; otherwise it stays as given.
 
-    >>> given_path("data/models/tiny"), given_path("no_such.json")
-    (PosixPath('data/models/tiny'), PosixPath('no_such.json'))
+    >>> str(given_path("data/models/tiny")), str(given_path("no_such.json"))
+    ('data/models/tiny', 'no_such.json')
     """
     found = root_path(name)
     return found if found.exists() and not Path(name).exists() else Path(name)
