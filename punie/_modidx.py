@@ -2447,6 +2447,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'punie.settings.Settings': ('settings.html#settings', 'punie/settings.py'),
                                 'punie.settings.Settings.phases': ('settings.html#settings.phases', 'punie/settings.py'),
                                 'punie.settings.Settings.suites': ('settings.html#settings.suites', 'punie/settings.py'),
+                                'punie.settings._is_ours': ('settings.html#_is_ours', 'punie/settings.py'),
                                 'punie.settings._require_version': ('settings.html#_require_version', 'punie/settings.py'),
                                 'punie.settings._settings': ('settings.html#_settings', 'punie/settings.py'),
                                 'punie.settings.any_settings': ('settings.html#any_settings', 'punie/settings.py'),

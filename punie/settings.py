@@ -49,7 +49,18 @@ class NoProject(PunieError):
     """
 
 
-_OURS = re.compile(r"^\[(punie|paths)\]", re.MULTILINE)
+_TABLE = re.compile(r"^\[(\w+)\]", re.MULTILINE)
+
+
+def _is_ours(file: Path) -> bool:
+    """Say whether a settings file is punie's; one before layout 1 has no table of this name."""
+    if not file.is_file():
+        return False
+    try:
+        tables = {*_TABLE.findall(file.read_text(encoding="utf-8", errors="replace"))}
+    except OSError as error:
+        raise PunieError(f"cannot read {file}: {error.strerror or error}; mend its permissions") from error
+    return "punie" in tables or tables >= {"paths", "machine"}
 
 
 def find_root(
@@ -62,8 +73,7 @@ def find_root(
     """
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
-        file = folder / "settings.ini"
-        if file.is_file() and _OURS.search(file.read_text(encoding="utf-8", errors="replace")):
+        if _is_ours(folder / "settings.ini"):
             return folder
     raise NoProject(
         f"{start} is in no project (no settings.ini of punie there or above); `punie init FOLDER` makes one"
@@ -257,8 +267,8 @@ def given_path(
 ) -> Path:
     """Find what a user names: from the working directory, or else as `root_path` does; otherwise it stays as given.
 
-    >>> given_path("data/models/tiny"), given_path("no_such.json")
-    (PosixPath('data/models/tiny'), PosixPath('no_such.json'))
+    >>> str(given_path("data/models/tiny")), str(given_path("no_such.json"))
+    ('data/models/tiny', 'no_such.json')
     """
     found = root_path(name)
     return found if found.exists() and not Path(name).exists() else Path(name)
