@@ -132,7 +132,10 @@ def run(
     commit: Annotated[
         bool, typer.Option("--commit", help="With --until register: commit the registration alone, for `punie verify`.")
     ] = False,
-    page: Annotated[bool, typer.Option(help="Publish the run's page.")] = True,
+    page: Annotated[bool, typer.Option(help="Make the run's page, in the run's folder.")] = True,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish the page under reports/, as `punie report` does.")
+    ] = False,
 ) -> None:
     """Run a phase from its data to its verdict and page, or continue it where it stopped.
 
@@ -140,8 +143,10 @@ def run(
     --set makes a separate run, beside the phase's.
 
     Examples: `punie run tiny`, `punie run tiny --seed 1 --set lora.rank=4`, `punie run tiny --until check`,
-    `punie run tiny --until register --commit`, `punie run tiny --from evaluate`
+    `punie run tiny --until register --commit`, `punie run tiny --from evaluate`, `punie run tiny --publish`
     """
+    from punie.pages.card import page_folder
+    from punie.pages.index_page import write_index
     from punie.pages.publish import make_page
     from punie.phases.pipeline import require_stages
     from punie.phases.registration import commit_registration
@@ -160,10 +165,12 @@ def run(
         if until not in (None, "verdict"):
             return
         _show_results(opened)
-        if not page:
+        if not (page or publish):
             return
         with console.status("making the page"):
-            address = make_page(opened)
+            address = make_page(opened, page_folder(opened) if publish else None)
+            if publish:
+                write_index(load_settings().reports)
     except KeyboardInterrupt:
         raise PunieError("stopped; the same command continues with the unfinished stage") from None
     console.print(f"Page: {address}", soft_wrap=True)

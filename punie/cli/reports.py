@@ -41,6 +41,7 @@ def report(
     `punie report reports/tiny`
     """
     from punie.evals.conditions import read_across
+    from punie.pages.card import page_folder
     from punie.pages.index_page import write_index
     from punie.pages.publish import make_comparison, make_page
     from punie.pages.verify import remake
@@ -53,8 +54,12 @@ def report(
         write_index(load_settings().reports)
         return
     with console.status("making the page"):
-        alone, allowed = len(runs) == 1, read_across(across)
-        page = make_page(open_finished(run_folder(runs[0]))) if alone else make_comparison(runs, allowed)
+        if len(runs) == 1:
+            opened = open_finished(run_folder(runs[0]))
+            page = make_page(opened, page_folder(opened))
+        else:
+            page = make_comparison(runs, read_across(across))
+        write_index(load_settings().reports)
     console.print(f"Page: {page}", soft_wrap=True)
 
 

@@ -167,7 +167,7 @@ def _for_a_phone(figure: "Figure") -> None:
         axes.set_xlabel(textwrap.fill(axes.get_xlabel(), round(letters)))
     for legend in figure.legends:
         longest = max((len(text.get_text()) for text in legend.get_texts()), default=0)
-        legend.set_ncols(max(1, min(legend._ncols, 68 // (longest + 6))))
+        legend.set_ncols(max(1, min(3, 68 // (longest + 6))))
 
 
 def show(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Table', 'OUTCOMES', 'DATA', 'PARQUET', 'markdown_table', 'judged_shares', 'results_document', 'document_page',
-           'write_document', 'outcomes_table', 'chart_tables', 'csv_text', 'csv_files', 'write_tables', 'check_tables',
-           'data_links']
+           'home_of', 'write_document', 'outcomes_table', 'chart_tables', 'csv_text', 'csv_files', 'write_tables',
+           'check_tables', 'data_links']
 
 # %% ../../nbs/pages/08_results.ipynb #631882ad
 import csv
@@ -142,20 +142,32 @@ def results_document(results: Results) -> str:
 def document_page(
     text: str,
     path: Path,  # of the document; ends in .md
-    home: Path,  # the index of pages
+    home: Path | None,  # the index of pages, if there is one
 ) -> str:
     """Render a Markdown document as a page beside it."""
     body = rendered(text)
     title = html.unescape(re.sub(r"<[^>]*>", "", body.split("\n", 1)[0]))
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    links = [("All pages", os.path.relpath(home, path.parent)), ("Markdown", path.name)]
+    index = [("All pages", os.path.relpath(home, path.parent))] if home else []
+    links = [*index, ("Markdown", path.name)]
     return render_page(title, body, links)
+
+
+def home_of(folder: Path) -> Path | None:
+    """Find the index that a page links to; None for the page that lies in its run's folder.
+
+    >>> home_of(Path("reports/tiny")).as_posix()
+    'reports/index.html'
+    """
+    return None if (folder.parent / "registration.json").exists() else folder.parent / "index.html"
 
 
 def write_document(text: str, path: Path) -> Path:  # `path` ends in .md
     """Write a Markdown document, and beside it the same text as a page; return the page's path."""
     write_text(path, text)
-    write_text(path.with_suffix(".html"), document_page(text, path, load_settings().reports / "index.html"))
+    reports = load_settings().reports
+    home = reports / "index.html" if path.parent == reports else home_of(path.parent)
+    write_text(path.with_suffix(".html"), document_page(text, path, home))
     return path.with_suffix(".html")
 
 # %% ../../nbs/pages/08_results.ipynb #28a9025f
@@ -200,11 +212,13 @@ def chart_tables(run: Run, results: Results) -> dict[str, Table]:  # by key of t
     tables["tools"] += [[name, tool["rows"], tool["supervised rows"]] for name, tool in ledger["tools"].items()]
     tables["loss"] += [[each["kind"], each["update"], *map(each.get, losses)] for each in results.events]
     if results.survival:
-        kept = [[layer.module, layer.change, layer.kept, layer.noise] for layer in results.survival.layers]
+        kept: Table = [[layer.module, layer.change, layer.kept, layer.noise] for layer in results.survival.layers]
         tables["survival"] = [["matrix", "change", "kept", "noise"], *kept]
     rungs = read_ladder(run.path(LADDER))
     if results.verdict.artifact in {rung.artifact for rung in rungs}:
-        scores = [[r.bits, r.size, r.divergence, name, *score] for r in rungs for name, score in r.scores.items()]
+        scores: Table = [
+            [r.bits, r.size, r.divergence, name, *score] for r in rungs for name, score in r.scores.items()
+        ]
         tables["ladder"] = [["bits", "bytes", "divergence, nats", "suite", "right", "prompts"], *scores]
     return tables | {f"bars:{suite}": _bars_table(results, suite) for suite in run.spec.evaluation.suites}
 
