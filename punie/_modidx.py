@@ -2043,6 +2043,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'punie.pages.sweep_page.write_sweep_page': ( 'pages/sweep_page.html#write_sweep_page',
                                                                                      'punie/pages/sweep_page.py')},
             'punie.pages.tables': { 'punie.pages.tables._control_share': ('pages/tables.html#_control_share', 'punie/pages/tables.py'),
+                                    'punie.pages.tables.comparison_table': ('pages/tables.html#comparison_table', 'punie/pages/tables.py'),
                                     'punie.pages.tables.config_table': ('pages/tables.html#config_table', 'punie/pages/tables.py'),
                                     'punie.pages.tables.controls_table': ('pages/tables.html#controls_table', 'punie/pages/tables.py'),
                                     'punie.pages.tables.criteria_table': ('pages/tables.html#criteria_table', 'punie/pages/tables.py'),

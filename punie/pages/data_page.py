@@ -30,11 +30,12 @@ def tools_figure(
     """Plot how many training rows call each tool, and in how many of them the call is supervised."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 5.6), layout="constrained")
-    axes.barh(list(TOOLS), [calls.get(tool, 0) for tool in TOOLS], color="#BBBBBB", label="rows that call it")
+    names = [*(tool for tool in TOOLS if tool in calls), *(tool for tool in calls if tool not in TOOLS)]
+    figure, axes = pyplot.subplots(figsize=(8, 1.4 + 0.16 * len(names)), layout="constrained")
+    axes.barh(names, [calls[tool] for tool in names], color="#BBBBBB", label="rows that call it")
     axes.barh(
-        list(TOOLS),
-        [seen.get(tool, 0) for tool in TOOLS],
+        names,
+        [seen.get(tool, 0) for tool in names],
         color=COLOURS["call"],
         height=0.45,
         label=f"of them supervised ({mask})",
@@ -42,7 +43,7 @@ def tools_figure(
     axes.invert_yaxis()
     axes.set(title=f"Training rows by tool (n = {rows:,} rows)", xlabel="rows")
     figure.legend(loc="outside lower center", ncols=2)
-    blind = [tool for tool in TOOLS if calls.get(tool) and not seen.get(tool)]
+    blind = [tool for tool in names if calls[tool] and not seen.get(tool)]
     return show(figure, f"Rows by tool; without a supervised call: {', '.join(blind) or 'none'}.")
 
 

@@ -101,6 +101,7 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0 }
 .highlight .s2, .highlight .s1 { color: var(--good) }
 .highlight .k, .highlight .kn { color: var(--link) }
 @media screen and (max-width: 600px) {
+  td { overflow-wrap: anywhere }
   .stack thead { display: none }
   .stack tr {
     display: flex; flex-direction: column; padding: .4rem .7rem; margin: .6rem 0;
@@ -119,6 +120,8 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0 }
   pre { white-space: pre-wrap; overflow-wrap: anywhere }
   table { font-size: 7.5pt; width: 100% }
   th, td { min-width: 0; overflow-wrap: anywhere; padding-right: .4rem }
+  td:first-child { overflow-wrap: normal }
+  .wide img { max-width: 26rem }
   tr, img { break-inside: avoid }
   h1, h2, h3, h4, summary { break-after: avoid }
 }
@@ -165,9 +168,12 @@ def _for_a_phone(figure: "Figure") -> None:
         letters = 52 * axes.get_position().width
         axes.set_title(textwrap.fill(axes.get_title(), round(letters)), fontsize=10)
         axes.set_xlabel(textwrap.fill(axes.get_xlabel(), round(letters)))
-    for legend in figure.legends:
-        longest = max((len(text.get_text()) for text in legend.get_texts()), default=0)
-        legend.set_ncols(max(1, min(3, 68 // (longest + 6))))
+    for legend in [*figure.legends]:
+        labels = [text.get_text() for text in legend.get_texts()]
+        columns = max(1, min(3, 66 // (max(map(len, labels), default=0) + 6)))
+        handles = [each for each in legend.legend_handles if each is not None]
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
+        legend.remove()
 
 
 def show(

@@ -121,9 +121,9 @@ def outcome_map(
                 len(rows) + 0.12,
                 category,
                 ha="center",
-                va="bottom",
+                va="top",
                 fontsize=8,
-                rotation=25 if size < len(prompts) / 9 else 0,
+                rotation=90 if size < len(prompts) / 6 else 0,
             )
         axes.axvline(start, color="black", linewidth=1)
         start += size
