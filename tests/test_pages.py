@@ -137,10 +137,7 @@ def test_no_page_holds_markup_from_data(pages: list[Path]) -> None:
         assert "<b class=hostile>" not in text and "<img class" not in text, page
         assert not re.search(r"""<(?:a|img)[^>]*(?:href|src)=["']?\s*javascript:""", text), page
         assert "49 |" not in text, page  # no template was filled in
-        assert (
-            f"{text.count('<script')} scripts"
-            == f"{int(page.parent.name == 'reports')} scripts"
-        )
+        assert f"{text.count('<script')} scripts" == f"{int(page.parent.name == 'reports')} scripts"
         assert "default-src 'none'" in text, page
 
 

@@ -17,6 +17,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,7 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0 }
 .highlight .s2, .highlight .s1 { color: var(--good) }
 .highlight .k, .highlight .kn { color: var(--link) }
 @media screen and (max-width: 600px) {
-  td { overflow-wrap: anywhere }
+  td:last-child { overflow-wrap: anywhere }
   .stack thead { display: none }
   .stack tr {
     display: flex; flex-direction: column; padding: .4rem .7rem; margin: .6rem 0;
@@ -165,9 +166,13 @@ def _for_a_phone(figure: "Figure") -> None:
         return
     figure.set_size_inches(WIDEST, height)
     for axes in figure.axes:
-        letters = 52 * axes.get_position().width
+        letters = 66 * axes.get_position().width
         axes.set_title(textwrap.fill(axes.get_title(), round(letters)), fontsize=10)
         axes.set_xlabel(textwrap.fill(axes.get_xlabel(), round(letters)))
+        names = [label.get_text() for label in axes.get_xticklabels()]
+        longest = [max(map(len, name.split("\n"))) for name in names]
+        if any(one + other > 2 * letters / len(names) for one, other in pairwise(longest)):
+            axes.tick_params(axis="x", rotation=90)
     for legend in [*figure.legends]:
         labels = [text.get_text() for text in legend.get_texts()]
         columns = max(1, min(3, 66 // (max(map(len, labels), default=0) + 6)))
