@@ -285,7 +285,7 @@ _FRAME = """<!doctype html>
 """
 
 
-def policy_of(script: str) -> str:
+def policy_of(script: str, images: str = "data:") -> str:
     """Write the content security policy of a page: it loads nothing, and runs this one script or none.
 
     >>> policy_of("")
@@ -293,7 +293,9 @@ def policy_of(script: str) -> str:
     """
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     scripts = f" script-src 'sha256-{digest}';" if script else ""
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline';{scripts} base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; img-src {images}; style-src 'unsafe-inline';{scripts} base-uri 'none'; form-action 'none'"
+    )
 
 
 def render_page(
@@ -302,6 +304,7 @@ def render_page(
     links: Sequence[tuple[str, str]] = (),  # names and addresses of other pages, shown on top
     extra: str = "",  # CSS for this page only
     script: str = "",  # JavaScript for this page only
+    images: str = "data:",  # where images may come from, as a content security policy names it
 ) -> str:
     """Put a body into the frame that all pages share.
 
@@ -318,7 +321,7 @@ def render_page(
         style=Markup(STYLE),
         extra=Markup(extra),
         script=Markup(script),
-        policy=Markup(policy_of(script)),
+        policy=Markup(policy_of(script, images)),
         edition=EDITION,
         new=NEW,
         since=Markup(f' data-since="{EDITION}"'),
