@@ -29,7 +29,7 @@ from .tools import tools_app
 from .train import train
 from ..output import HELP_NAMES, Grid, Json, Settings, be_quiet, note, progress, show, with_quiet, working
 from ..phases.names import completing
-from ..settings import PunieError, any_settings
+from ..settings import PunieError, any_settings, load_settings
 
 if TYPE_CHECKING:
     from punie.phases.finished import Results
@@ -146,7 +146,10 @@ def run(
     commit: Annotated[
         bool, typer.Option("--commit", help="With --until register: commit the registration alone, for `punie verify`.")
     ] = False,
-    page: Annotated[bool, typer.Option(help="Publish the run's page.")] = True,
+    page: Annotated[bool, typer.Option(help="Make the run's page, in the run's folder.")] = True,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish the page under reports/, as `punie report` does.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a phase from its data to its verdict and page, or continue it where it stopped.
@@ -155,8 +158,10 @@ def run(
     --set makes a separate run, beside the phase's.
 
     Examples: `punie run tiny`, `punie run tiny --seed 1 --set lora.rank=4`, `punie run tiny --until check`,
-    `punie run tiny --until register --commit`, `punie run tiny --from evaluate`
+    `punie run tiny --until register --commit`, `punie run tiny --from evaluate`, `punie run tiny --publish`
     """
+    from punie.pages.card import page_folder
+    from punie.pages.index_page import write_index
     from punie.pages.publish import make_page
     from punie.phases.pipeline import require_stages
     from punie.phases.registration import commit_registration
@@ -175,8 +180,12 @@ def run(
             told = {"run": f"{phase}/{opened.folder.name}", "until": until, "committed": committed}
             show(as_json, told, *([f"Committed: {committed}"] if commit else []))
             return
-        with working("making the page"):
-            address = make_page(opened) if page else None
+        address = None
+        if page or publish:
+            with working("making the page"):
+                address = make_page(opened, page_folder(opened) if publish else None)
+                if publish:
+                    write_index(load_settings().reports)
     except KeyboardInterrupt:
         raise PunieError("stopped; the same command continues with the unfinished stage") from None
     _result(opened, address, as_json)

@@ -45,6 +45,7 @@ def report(
     `punie report reports/tiny`
     """
     from punie.evals.conditions import read_across
+    from punie.pages.card import page_folder
     from punie.pages.index_page import write_index
     from punie.pages.publish import make_comparison, make_page
     from punie.pages.verify import remake
@@ -54,11 +55,12 @@ def report(
     with working("making the page"):
         if len(folders) == len(runs):
             made = [remake(folder) for folder in folders]
-            write_index(load_settings().reports)
         elif len(runs) == 1:
-            made = [make_page(open_finished(run_folder(runs[0])))]
+            opened = open_finished(run_folder(runs[0]))
+            made = [make_page(opened, page_folder(opened))]
         else:
             made = [make_comparison(runs, read_across(across))]
+        write_index(load_settings().reports)
     show(as_json, {"pages": made}, *(f"Page: {page}" for page in made))
 
 

@@ -35,6 +35,7 @@ from .tool_faults import TOOLS
 from .training_faults import BEFORE, RERUN, TRAINING
 from ..files import read_text, sha256_files, sha256_text
 from ..pages.card import Card, read_card
+from ..pages.index_page import write_index
 from ..pages.page import Html, cell, mark, table
 from ..pages.publish import execute, publish
 from ..pages.verify import Verified, compare_pages
@@ -138,7 +139,7 @@ def fault_section(found: Found) -> Html:
     return Html("".join(parts))
 
 # %% ../../nbs/faults/15_gallery.ipynb #8fac79f9
-_SHOWN = re.compile(r'<h3>([\w.-]+) <span class="mark (\w+)">')
+_SHOWN = re.compile(r'<h3[^>]*>([\w.-]+) <span class="mark (\w+)">')
 
 
 def verify_faults(
@@ -203,4 +204,6 @@ def make_faults_page() -> tuple[Path, int]:  # its path, and the number of fault
         sentence=said[0],
     )
     missed = re.search(r"(\d+) missed", said[0])
-    return publish(done, card, folder), int(missed[1]) if missed else 0
+    page = publish(done, card, folder)
+    write_index(load_settings().reports)
+    return page, int(missed[1]) if missed else 0

@@ -17,7 +17,7 @@ from .run_faults import edit_registration, lower
 from .training_faults import PHASE, edit_phase, run_folder_in, write_run
 from ..files import read_json, read_text, write_json, write_text
 from ..pages.card import page_folder, run_card
-from ..pages.publish import publish
+from ..pages.publish import publish, run_tables
 from ..pages.results import results_document, write_document
 from ..pages.verify import expected_notebook, verify_page
 from ..phases.evidence import ARCHIVE, pack
@@ -75,7 +75,7 @@ def _publish(folder: Path) -> None:
     page = page_folder(run)
     write_document(results_document(results), page / "results.md")
     pack([run.folder], page / ARCHIVE)
-    publish(expected_notebook(run, results), run_card(run, results), page)
+    publish(expected_notebook(run, results), run_card(run, results), page, run_tables(run, results))
 
 
 def _write_page(folder: Path) -> None:

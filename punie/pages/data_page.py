@@ -6,7 +6,7 @@
 __all__ = ['tools_figure', 'supervision_figure', 'ledger_sentence', 'length_figure', 'write_data_page']
 
 # %% ../../nbs/pages/06_data_page.ipynb #c50dd97a
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -26,13 +26,13 @@ def tools_figure(
     seen: Mapping[str, int],  # those of them whose call is supervised
     rows: int,  # all training rows
     mask: Mask,
-    tools: Iterable[str],  # that the model has
+    tools: Mapping[str, object],  # that the model has
 ) -> Html:
     """Plot how many training rows call each tool, and in how many of them the call is supervised."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 5.6), layout="constrained")
-    names = list(tools)
+    names = [*tools, *(tool for tool in calls if tool not in tools)]
+    figure, axes = pyplot.subplots(figsize=(8, 1.4 + 0.16 * len(names)), layout="constrained")
     axes.barh(names, [calls.get(tool, 0) for tool in names], color="#BBBBBB", label="rows that call it")
     axes.barh(
         names,

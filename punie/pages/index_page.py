@@ -8,6 +8,7 @@ __all__ = ['COLUMNS', 'read_cards', 'render_index', 'write_index']
 # %% ../../nbs/pages/09_index_page.ipynb #731228d4
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -39,7 +40,7 @@ def _cells(card: Card) -> list[tuple[object, object]]:  # what to sort by, what 
     if card.kind != "phase" and card.sentence:
         about.append(card.sentence)
     link = Markup('<a href="{}/index.html">{}</a><br><span class="dim">{}</span>')
-    page = link.format(card.name, card.title, ", ".join(about))
+    page = link.format(quote(card.name), card.title, ", ".join(about))
     figures = [
         (value, f"{value:,} {unit}") if value is not None else ("", "")
         for value, unit in ((card.rows, "rows"), (card.size_gb, "GB"), (card.minutes, "min"))
@@ -77,6 +78,7 @@ th button {
 }
 th[aria-sort=ascending] button::after { content: " \\2191" }
 th[aria-sort=descending] button::after { content: " \\2193" }
+@media (scripting: none) { th button { pointer-events: none; text-decoration: none } }
 @media (max-width: 46rem) {
   thead tr { display: flex; flex-wrap: wrap; gap: .2rem .9rem }
   thead th { border: 0; padding: 0 }
@@ -130,7 +132,7 @@ def render_index(
     from jinja2 import Environment, StrictUndefined
 
     rows, empty = [_cells(card) for card in cards], [("", "")] * (len(COLUMNS) - 1)
-    rows += [[(name, Markup('<a href="{0}/index.html">{0}</a>').format(name)), *empty] for name in bare]
+    rows += [[(name, Markup('<a href="{}/index.html">{}</a>').format(quote(name), name)), *empty] for name in bare]
     if not rows:
         return render_page("Pages", "<h1>No page yet</h1><p><code>punie run tiny</code> makes the first.</p>")
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_BODY)
@@ -151,7 +153,7 @@ def write_index(reports: Path) -> Path:
     bare = sorted(path.parent.name for path in reports.glob("*/index.html") if path.parent.name not in carded)
     documents = sorted(path for path in reports.glob("*.html") if path.stem != "index")
     results = sorted(path.parent.name for path in reports.glob("*/results.html"))
-    links = [(path.stem.replace("_", " "), path.name) for path in documents]
-    links += [(f"results of {name}", f"{name}/results.html") for name in results]
+    links = [(path.stem.replace("_", " "), quote(path.name)) for path in documents]
+    links += [(f"results of {name}", f"{quote(name)}/results.html") for name in results]
     write_text(reports / "index.html", render_index(read_cards(reports), bare, links))
     return reports / "index.html"

@@ -24,12 +24,13 @@ from ..weights.survival import Survival, plot_survival
 
 # %% ../../nbs/pages/02_report.ipynb #a91432c6
 def narrow(names: Sequence[str]) -> list[str]:
-    """Break the names of categories where there are so many that their labels would overlap.
+    """Break the names of categories where there are so many that their labels would overlap; cut long ones.
 
     >>> narrow(["multi_tool", "overall"])
     ['multi_tool', 'overall']
     """
-    return [name.replace("_", "_\n") if len(names) > 9 else name for name in names]
+    cut = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    return [name.replace("_", "_\n") if len(names) > 9 else name for name in cut]
 
 
 def all_shares(summary: Summary) -> dict[str, Share]:
@@ -121,9 +122,9 @@ def outcome_map(
                 len(rows) + 0.12,
                 category,
                 ha="center",
-                va="bottom",
+                va="top",
                 fontsize=8,
-                rotation=25 if size < len(prompts) / 9 else 0,
+                rotation=90 if size < len(prompts) / 6 else 0,
             )
         axes.axvline(start, color="black", linewidth=1)
         start += size

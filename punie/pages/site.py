@@ -118,7 +118,7 @@ def _page_of(number: int, order: Sequence[Path], folder: Path) -> None:
             linked.append((name, _target(order[place], folder)))
     links = [(name, os.path.relpath(path, target.parent)) for name, path in linked]
     body = re.sub(r'href="(?!\w+:)([^"#]+)\.ipynb', r'href="\1.html', notebook_body(content))
-    write_text(target, render_page(title_of(notebook)[0], body, links))
+    write_text(target, render_page(title_of(notebook)[0], body, links, images="data: 'self'"))
 
 
 def _target(notebook: Path, folder: Path) -> Path:

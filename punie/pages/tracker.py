@@ -8,6 +8,7 @@ __all__ = ['requirements_document', 'tracker_document', 'all_documents']
 # %% ../../nbs/pages/14_tracker.ipynb #e2387afa
 from collections.abc import Sequence
 
+from ..markdown import Written, plain
 from .card import Card
 from .index_page import read_cards
 from .published import Published, read_published
@@ -77,7 +78,7 @@ def _published_row(entry: Published) -> list[object]:
         f"{entry.rows[0]:,}",
         loss,
         _figure(entry.size_gb, " GB"),
-        f"~~{score}~~ void" if entry.void else score,
+        Written(f"~~{score}~~ void") if entry.void else score,
         entry.measure,
         "",
         entry.source,
@@ -100,7 +101,7 @@ def _own_rows(card: Card) -> list[list[object]]:
             f"{shares['overall']} within {shares['overall'].interval}",
             f"strictly right, {suite}",
             card.verdict or "",
-            f"[page]({card.name}/index.html)",
+            Written(f"[page]({card.name}/index.html)"),
         ]
         for suite, shares in card.scores.items()
     ]
@@ -116,7 +117,7 @@ def tracker_document(
     '# Performance of all phases'
     """
     rows = [*map(_published_row, published.values()), *(row for card in reversed(cards) for row in _own_rows(card))]
-    reasons = "\n".join(f"- {entry.name}: {entry.void}." for entry in published.values() if entry.void)
+    reasons = "\n".join(f"- {plain(entry.name)}: {plain(entry.void)}." for entry in published.values() if entry.void)
     header = ["phase", "", "base", "rows", "validation loss", "model", "score", "what was counted", "verdict"]
     header += ["source (published: in the original's repository)"]
     void = f"\n\n## Void scores\n\n{reasons}" if reasons else ""
