@@ -73,6 +73,33 @@ def draw_renames(tools: Registry, seed: int) -> dict[str, Renamed]:
         renames[tool.name] = Renamed(name=name, parameters=dict(zip(parameters, new)))
     return renames
 
+# %% ../../nbs/evals/39_renamed.ipynb #430c463b
+def _spoken(names: Iterable[str]) -> re.Pattern[str]:
+    """The pattern of names in a text: any where it is called or quoted, one with an underscore anywhere."""
+    names = sorted(names, key=len, reverse=True)
+    one = "|".join(map(re.escape, names))
+    sure = "|".join(re.escape(name) for name in names if "_" in name)
+    return re.compile(rf"\b(?:{sure or '(?!)'})\b|\b(?:{one})(?=\()|(?<=`)(?:{one})(?=`)")
+
+# %% ../../nbs/evals/39_renamed.ipynb #adc3a53c
+class _Rewriter(ast.NodeTransformer):
+    """Rename tools and the parameters that are named in calls."""
+
+    def __init__(self, names: Mapping[str, Renamed]) -> None:
+        self.names = names
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in self.names:
+            for each in node.keywords:
+                each.arg = self.names[name].parameters.get(str(each.arg), each.arg)
+        self.generic_visit(node)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        node.id = self.names[node.id].name if node.id in self.names else node.id
+        return node
+
 # %% ../../nbs/evals/39_renamed.ipynb #bf3890b1
 Change = Callable[[str], str]
 
@@ -89,13 +116,7 @@ class Renaming:
 
     def text(self, text: str) -> str:
         """Replace names of tools in a text."""
-        return self._spoken.sub(lambda found: self.names[found[0]].name, text) if self.names else text
-
-    @property
-    def _spoken(self) -> re.Pattern[str]:
-        one = "|".join(sorted(map(re.escape, self.names), key=len, reverse=True))
-        sure = "|".join(sorted(map(re.escape, filter(lambda name: "_" in name, self.names)), key=len, reverse=True))
-        return re.compile(rf"\b(?:{sure or '(?!)'})\b|\b(?:{one})(?=\()|(?<=`)(?:{one})(?=`)")
+        return _spoken(self.names).sub(lambda found: self.names[found[0]].name, text) if self.names else text
 
     def source(self, path: str) -> str:
         """Replace the tool at the start of a path into its result."""
@@ -162,25 +183,6 @@ class Renaming:
         if "says_not" in row:
             made["says_not"] = [self.text(each) for each in row["says_not"]]
         return made
-
-
-class _Rewriter(ast.NodeTransformer):
-    """Rename tools and the parameters that are named in calls."""
-
-    def __init__(self, names: Mapping[str, Renamed]) -> None:
-        self.names = names
-
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in self.names:
-            for each in node.keywords:
-                each.arg = self.names[name].parameters.get(str(each.arg), each.arg)
-        self.generic_visit(node)
-        return node
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        node.id = self.names[node.id].name if node.id in self.names else node.id
-        return node
 
 # %% ../../nbs/evals/39_renamed.ipynb #c15e1f8b
 def _renamed_functions(functions: Iterable[Mapping[str, Any]], tools: Registry, names: Mapping[str, Renamed]) -> list:
