@@ -164,6 +164,60 @@ def class_name(name: str) -> str:
     """
     return identifier("".join(part[:1].upper() + part[1:] for part in re.split(r"\W|_", name)), ())
 
+# %% ../../nbs/agent/11_schema_types.ipynb #b63f7b6f
+class _Classes:
+    """Make one class for objects that are the same, and give each another name."""
+
+    def __init__(self, reserved: Container[str]) -> None:
+        self._reserved = reserved
+        self._made: dict[str, Any] = {}  # by what they are made of
+        self._names: set[str] = set()
+
+    def made(
+        self,
+        name: str,
+        kinds: dict[str, Any],  # of its properties
+        required: list[str],
+        is_open: bool,  # whether it may hold more
+        results: bool = False,  # make a model, not a `TypedDict`
+    ) -> Any:
+        """Make a class, or find the one that is the same."""
+        same = repr((name, results, is_open, sorted(required), kinds))
+        if same not in self._made:
+            make = _model if results else _typed_dict
+            self._made[same] = make(self._free(name), kinds, required, is_open)
+        return self._made[same]
+
+    def _free(self, name: str) -> str:
+        """Find a name that no other class has."""
+        free, number = name, 2
+        while free in self._names or free in self._reserved:
+            free, number = f"{name}{number}", number + 1
+        self._names.add(free)
+        return free
+
+# %% ../../nbs/agent/11_schema_types.ipynb #db296c78
+def _choice(values: Any, place: str, notes: list[str]) -> Any:
+    """One of some values. `notes` receives what cannot be checked."""
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{place or 'it'}: enum is a list of values")
+    if any(isinstance(each, (list, dict)) for each in values):
+        notes.append(f"{place or 'it'}: an enum of lists or objects is not checked")
+        return Any
+    kind: Any = Literal[tuple(values)]  # ty: ignore[invalid-type-form]
+    return kind if all(isinstance(each, str) for each in values) else noted(kind, BeforeValidator(OneOf(tuple(values))))
+
+
+def _union(kinds: list[Any]) -> Any:
+    return Any if Any in kinds else Union[tuple(kinds)]  # noqa: UP007  (the number of types is not known before)
+
+
+def _items(schema: Schema) -> Any:
+    """The schema of any item of an array."""
+    if isinstance(each := schema.get("prefixItems", schema.get("items")), list):
+        return {"anyOf": each} if each else True
+    return schema.get("items", True)
+
 # %% ../../nbs/agent/11_schema_types.ipynb #2e340aee
 class SchemaReader:
     """Read schemas as types, and note what is not kept.
@@ -172,11 +226,12 @@ class SchemaReader:
     typing.Optional[int]
     """
 
-    def __init__(self, reserved: Container[str] = ()) -> None:
+    def __init__(
+        self,
+        reserved: Container[str] = (),  # names that a class cannot have
+    ) -> None:
         self.notes: list[str] = []
-        self.reserved = reserved  # names that a class cannot have
-        self._classes: dict[str, Any] = {}  # by what they are made of
-        self._names: set[str] = set()
+        self._classes = _Classes(reserved)
         self._root: Schema = {}
         self._results = False
 
@@ -217,7 +272,7 @@ class SchemaReader:
     def _unnoted(self, schema: Schema, name: str, place: str, inside: tuple[str, ...]) -> Any:
         """Read a schema without its description: a choice, a union, or one type."""
         if "const" in schema or "enum" in schema:
-            return self._choice([schema["const"]] if "const" in schema else schema["enum"], place)
+            return _choice([schema["const"]] if "const" in schema else schema["enum"], place, self.notes)
         for key in ("anyOf", "oneOf"):
             if key in schema:
                 if not isinstance(schema[key], list) or not schema[key]:
@@ -240,19 +295,6 @@ class SchemaReader:
             return _conditional(GenericAlias(list, (item,)), "list", schema, place)
         return _conditional(kind, getattr(kind, "__name__", ""), schema, place)
 
-    def _choice(self, values: Any, place: str) -> Any:
-        if not isinstance(values, list) or not values:
-            raise ValueError(f"{place or 'it'}: enum is a list of values")
-        if any(isinstance(each, (list, dict)) for each in values):
-            self.notes.append(f"{place or 'it'}: an enum of lists or objects is not checked")
-            return Any
-        kind: Any = Literal[tuple(values)]  # ty: ignore[invalid-type-form]
-        return (
-            kind
-            if all(isinstance(each, str) for each in values)
-            else noted(kind, BeforeValidator(OneOf(tuple(values))))
-        )
-
     def _object(self, schema: Schema, name: str, place: str, inside: tuple[str, ...]) -> Any:
         properties, more = object_parts(schema, place)
         if not properties:
@@ -266,27 +308,4 @@ class SchemaReader:
         is_open = more is not False and (more is not None or not self._results)
         if isinstance(more, Mapping) and more:
             self.notes.append(f"{place or 'it'}: values of further properties are not checked")
-        same = repr((name, self._results, is_open, sorted(required), kinds))
-        if same not in self._classes:
-            make = _model if self._results else _typed_dict
-            self._classes[same] = make(self._free(name), kinds, required, is_open)
-        return self._classes[same]
-
-    def _free(self, name: str) -> str:
-        """Find a name that no other class has."""
-        free, number = name, 2
-        while free in self._names or free in self.reserved:
-            free, number = f"{name}{number}", number + 1
-        self._names.add(free)
-        return free
-
-
-def _items(schema: Schema) -> Any:
-    """The schema of any item of an array."""
-    if isinstance(each := schema.get("prefixItems", schema.get("items")), list):
-        return {"anyOf": each} if each else True
-    return schema.get("items", True)
-
-
-def _union(kinds: list[Any]) -> Any:
-    return Any if Any in kinds else Union[tuple(kinds)]  # noqa: UP007  (the number of types is not known before)
+        return self._classes.made(name, kinds, required, is_open, self._results)
