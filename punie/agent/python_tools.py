@@ -138,7 +138,7 @@ _LISTS = ("list", "List", "tuple", "Tuple", "set", "Set", "frozenset", "Sequence
 _DICTS = ("dict", "Dict", "Mapping", "MutableMapping", "defaultdict")
 _WRAPPERS = ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar")
 
-# %% ../../nbs/agent/13_python_tools.ipynb #90571e6d
+# %% ../../nbs/agent/13_python_tools.ipynb #ad4e5f47
 def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
     """The names of a file that stand for a type, or for any other expression."""
     aliases: dict[str, ast.expr] = {}
@@ -151,7 +151,7 @@ def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
             aliases[node.name.id] = node.value  # ty: ignore[missing-attribute]
     return aliases
 
-
+# %% ../../nbs/agent/13_python_tools.ipynb #90571e6d
 class _Types:
     def __init__(self, tree: ast.Module) -> None:
         self.classes: Classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
