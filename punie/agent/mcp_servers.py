@@ -79,14 +79,8 @@ def _first(error: BaseException) -> BaseException:
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 # %% ../../nbs/agent/14_mcp_servers.ipynb #143a9e4b
-class McpServer:
-    """A live MCP server, in a `with` block. Raises `PunieError` where it does not start, hangs or talks nonsense.
-
-    >>> McpServer("no-such-program").__enter__()
-    Traceback (most recent call last):
-        ...
-    punie.settings.PunieError: the MCP server 'no-such-program' does not start: there is no such program
-    """
+class _Connection:
+    """A connection to a live MCP server, in a `with` block."""
 
     def __init__(
         self,
@@ -123,28 +117,6 @@ class McpServer:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
-
-    @cached_property
-    def tools(self) -> Registry:
-        """Its tools. Raises a `PunieError` that names one that cannot be stated."""
-        return read_tools(self.functions)[0]
-
-    @property
-    def asks(self) -> frozenset[str]:
-        """The tools that need permission: all, because a server does not say reliably what its tools change."""
-        return frozenset(self.tools)
-
-    def call(self, name: str, arguments: Mapping[str, object]) -> Any:
-        """Call a tool by its name in code. Raises `RuntimeError` with what the server says, `TimeoutError` in time."""
-        from mcp import MCPError
-
-        tool = self.tools[name]
-        try:
-            result = self._portal.call(self._client.call_tool, tool.json_name, tool.to_json(arguments), self.timeout)
-        except MCPError as error:
-            kind = TimeoutError if "timed out" in str(error) else RuntimeError
-            raise kind(f"{tool.json_name}: {error}") from None
-        return result_value(result, tool)
 
     @asynccontextmanager
     async def _connected(self) -> "AsyncGenerator[Client]":
@@ -183,3 +155,35 @@ class McpServer:
             return "there is no such program"
         reason = printed[-1] if printed else str(error) or type(error).__name__
         return f"{reason:.200}" + (f" (it printed {self._said[0]!r:.80})" if self._said else "")
+
+# %% ../../nbs/agent/14_mcp_servers.ipynb #a8a8c0f4
+class McpServer(_Connection):
+    """A live MCP server, in a `with` block. Raises `PunieError` where it does not start, hangs or talks nonsense.
+
+    >>> McpServer("no-such-program").__enter__()
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: the MCP server 'no-such-program' does not start: there is no such program
+    """
+
+    @cached_property
+    def tools(self) -> Registry:
+        """Its tools. Raises a `PunieError` that names one that cannot be stated."""
+        return read_tools(self.functions)[0]
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The tools that need permission: all, because a server does not say reliably what its tools change."""
+        return frozenset(self.tools)
+
+    def call(self, name: str, arguments: Mapping[str, object]) -> Any:
+        """Call a tool by its name in code. Raises `RuntimeError` with what the server says, `TimeoutError` in time."""
+        from mcp import MCPError
+
+        tool = self.tools[name]
+        try:
+            result = self._portal.call(self._client.call_tool, tool.json_name, tool.to_json(arguments), self.timeout)
+        except MCPError as error:
+            kind = TimeoutError if "timed out" in str(error) else RuntimeError
+            raise kind(f"{tool.json_name}: {error}") from None
+        return result_value(result, tool)
