@@ -92,11 +92,6 @@ def _other_tool(sample: Sample) -> list[str] | None:
                 return [code_mode("\n".join([wrong, *map(gold_code, sample.expected[1:])]))]
     return None
 
-# %% ../../nbs/evals/20_control_policies.ipynb #035b013d
-def _prose(policy: Callable[[Sample], str]) -> Policy:
-    """Answer in prose, which is a fault except where any answer is right."""
-    return lambda sample: None if sample.any_answer else [policy(sample)]
-
 # %% ../../nbs/evals/20_control_policies.ipynb #60fc9ec8
 def _one_less(sample: Sample) -> list[str] | None:
     if len(sample.expected) < 2:
@@ -173,6 +168,11 @@ def both(score: ExpectedScore) -> tuple[ExpectedScore, ExpectedScore]:
     return score, score
 
 # %% ../../nbs/evals/20_control_policies.ipynb #655bbbff
+def _prose(policy: Callable[[Sample], str]) -> Policy:
+    """Answer in prose, which is a fault except where any answer is right."""
+    return lambda sample: None if sample.any_answer else [policy(sample)]
+
+
 _RIGHT: tuple[Control, ...] = (
     Control("gold", gold_replies, RIGHT),
     Control("gold through variables", _through_variables, RIGHT),
