@@ -121,7 +121,7 @@ class Folder:
     ) -> Path:  # absolute, links followed; it need not exist
         """Find a path of the workspace. Raises `ToolFault` where it leads outside or is no file or folder.
 
-        >>> Workspace(Path("data")).locate("../README.md")
+        >>> Folder(Path("data")).locate("../README.md")
         Traceback (most recent call last):
             ...
         punie.toolbox.workspace.ToolFault: ../README.md lies outside the workspace
