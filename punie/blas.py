@@ -14,7 +14,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-from .settings import PunieError, load_settings
+from .settings import PunieError, any_settings
 
 # %% ../nbs/02_blas.ipynb #dab9b5e5
 def _keep_freed_memory() -> None:
@@ -49,7 +49,7 @@ def load_blas() -> str:
     """
     if sys.platform != "linux":
         return "Accelerate"
-    choice = load_settings().blas
+    choice = any_settings().blas
     if choice == "off":
         return "MLX's own (blas = off in settings.ini)"
     if "mlx.core" in sys.modules:

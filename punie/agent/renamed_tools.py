@@ -43,7 +43,7 @@ class OtherNames(_Strict):
     'punie'
     """
 
-    of: str  # a registry: its name, or the path of its file from the checkout
+    of: str  # a registry: its name, or the path of its file from the project
     names: dict[str, Renamed]
 
 

@@ -22,7 +22,7 @@ from .python_tools import python_functions
 from .registry import Registry
 from .typed_tools import TOOLS
 from ..files import read_json, read_text, write_text
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 
 # %% ../../nbs/agent/15_tool_files.ipynb #5f205f4d
 def listed(
@@ -66,7 +66,7 @@ def find_tools(
     >>> find_tools("data/examples/bakery.toml").registry
     Registry(find_recipes, convert_weight, place_order)
     """
-    path = Path(source)
+    path = given_path(source)
     if path.suffix == ".toml":
         return FoundTools(load_tools(path, name), (), read_text(path), ".toml")
     if path.suffix == ".py":
@@ -121,7 +121,7 @@ def registry_file(name_or_path: str) -> Path | None:
     path = Path(name_or_path)
     if path.suffix not in (*SUFFIXES, ".py"):
         return tools_file(name_or_path)
-    return path if path.exists() else load_settings().root / path  # a phase names files by their place in the project
+    return given_path(name_or_path)  # a phase names files by their place in the project
 
 
 @lru_cache(maxsize=64)
@@ -133,10 +133,9 @@ def _loaded(path: Path, text: str, name: str) -> Registry:
 
 def tools_file(name: str) -> Path:
     """Find the kept list of a name. Raises a `PunieError` that names those that there are."""
-    folder = load_settings().data / "tools"
-    found = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").exists()]
+    found = [path for suffix in SUFFIXES if (path := data_path(f"tools/{name}{suffix}")).exists()]
     if not found:
-        names = sorted({"punie", *(path.stem for path in folder.glob("*") if path.suffix in SUFFIXES)})
+        names = sorted({"punie", *(path.stem for path in data_paths("tools/*") if path.suffix in SUFFIXES)})
         raise PunieError(
             f"no tools {name!r}; there are {', '.join(names)}, and `punie tools import SOURCE {name}` makes it"
         )

@@ -227,6 +227,8 @@ def ask_model(
         raise PunieError("the question is empty or no UTF-8 text; ask something")
     if keep is not None and keep.is_dir():
         raise PunieError(f"{keep} is a folder; name a file with --keep")
+    if keep is None:
+        load_settings()  # where there is no project, nothing can be kept; better said before the model is loaded
     folder, display = find_artifact(model), None
     tuned = dialect_of(folder)
     confirm = (lambda text: typer.confirm(text, err=True)) if sys.stdin.isatty() else None

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..agent.dialects import PUNIE
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, any_settings, data_path, given_path, load_settings, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def find_data(
     """
     from punie.training.dataset_io import split_files
 
-    for folder in (load_settings().data / name, Path(name)):
+    for folder in (data_path(name), given_path(name)):
         if split_files(folder, "train"):
             return folder
     raise PunieError(
@@ -71,24 +71,29 @@ def _load(name: str, dialect: "Dialect") -> "TrainingDataset":
     from punie.synthesis.recipes import RECIPES, make
     from punie.training.dataset_io import read_dataset
 
-    if name in RECIPES and not (load_settings().data / name).exists():
+    if name in RECIPES and not data_path(name).exists():
         return make(name)
     return read_dataset(find_data(name), dialect)
 
 # %% ../../nbs/cli/00_data.ipynb #4bcc14fd
+def _shown(folder: Path) -> Path:
+    """Write a folder as it lies in the project, or among what is shipped."""
+    roots = [root for root in (any_settings().root, shipped()) if folder.is_relative_to(root)]
+    return folder.relative_to(roots[0]) if roots else folder
+
+
 @data_app.command("list")
 def list_data() -> None:
     """List the recipes and the files of wordings, and show which of them are built."""
     from punie.synthesis.own_sets import own_files
     from punie.synthesis.recipes import RECIPES
 
-    grid, root = Table("data set", "train", "valid", "what it is", "built"), load_settings().root
+    grid = Table("data set", "train", "valid", "what it is", "built")
     listed = {name: [*map(str, recipe.sizes.values()), recipe.about] for name, recipe in RECIPES.items()}
     listed |= {name: ["", "", f"wordings for the tools of {registry}"] for name, registry in own_files().items()}
     for name, about in listed.items():
-        folder = load_settings().data / name
-        shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
-        grid.add_row(name, *about, str(shown) if (folder / "train.jsonl").exists() else "")
+        folder = data_path(name)
+        grid.add_row(name, *about, str(_shown(folder)) if (folder / "train.jsonl").exists() else "")
     console.print(grid)
 
 
@@ -176,7 +181,7 @@ def show_data(
     chosen, dataset = known_mask(mask), _load(name, dialect)
     if split not in dataset.splits:
         raise PunieError(f"{name} has no split {split!r}; it has {', '.join(dataset.splits)}")
-    stats, tokenizer = DatasetStats.of(dataset), load_tokenizer(str(load_settings().data / "models" / "tiny"))
+    stats, tokenizer = DatasetStats.of(dataset), load_tokenizer(str(data_path("models/tiny")))
     sizes = ", ".join(f"{count:,} {name}" for name, count in stats.rows.items())
     console.print(
         f"{dataset.name}: {sizes} rows; {stats.messages:,} messages, {stats.characters:,} characters; "
@@ -223,8 +228,7 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
     >>> import_lines(found, Path("data/mine"))[1]
     'converted: 2 rows; 1 train, 1 valid'
     """
-    root = load_settings().root
-    shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
+    shown = _shown(folder)
     splits = ", ".join(f"{count:,} {split}" for split, count in found.to_dict()["rows"].items())
     lines = [f"found: {layout}, {rows:,} rows" for layout, rows in found.layouts.most_common()]
     lines.append(f"converted: {found.converted:,} rows; {splits}")

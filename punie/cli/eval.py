@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, any_settings, load_settings, root_path
 
 if TYPE_CHECKING:
     from punie.evals.engines import Engine
@@ -137,7 +137,7 @@ def _ask(
     from punie.files import write_json
     from punie.weights.artifacts import find_model
 
-    task = bars.add_task(f"{label}: loading", total=None)
+    task, home = bars.add_task(f"{label}: loading", total=None), load_settings().runs / "evals"
     controls = require_control(suite)
     with open_engine(folder=find_model(model), **options) as engine:
         name = "-".join([*Path(model).parts[-2:], engine.artifact[:12]]).replace("/", "")
@@ -146,7 +146,7 @@ def _ask(
             place += "-json"
         if engine.name != "in-process":
             place += f"-{engine.name.partition('://')[2].replace('/', '-') or engine.name}"
-        kept = load_settings().runs / "evals" / name / place
+        kept = home / name / place
         evaluate_suite_into(
             kept / "outcomes.jsonl",
             engine,
@@ -265,7 +265,7 @@ def find_run(name: str) -> Path:
     'phase33_27.jsonl'
     """
     return next(
-        (path for path in (Path(name), load_settings().runs / name, load_settings().root / name) if path.exists()),
+        (path for path in (Path(name), any_settings().runs / name, root_path(name)) if path.exists()),
         Path(name),
     )
 

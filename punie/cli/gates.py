@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..check_results import failures_first
 from .data import find_data, known_mask, phase_dialect
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, data_path, load_settings
 
 if TYPE_CHECKING:
     from punie.check_results import CheckResult
@@ -90,7 +90,7 @@ def refuse_foreign(data: str) -> None:
     from punie.training.foreign_layouts import foreign_layout
 
     path = Path(data)
-    if not (source := load_settings().data / data).is_dir():
+    if not (source := data_path(data)).is_dir():
         source = path
     if not source.exists():
         return  # there may be a recipe of the name, or nothing

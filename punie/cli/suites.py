@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_paths
 
 if TYPE_CHECKING:
     from punie.evals.suite_import import NewSuite
@@ -41,7 +41,7 @@ def suite_rows() -> list[dict]:
     from punie.evals.workspace_outcomes import open_suite
 
     rows = []
-    for path in sorted(load_settings().suites.glob("*.jsonl")):
+    for path in data_paths("suites/*.jsonl"):
         try:
             suite = open_suite(path.stem)
         except PunieError as error:

@@ -151,10 +151,10 @@ def show_tools(
     from punie.agent.prompt_utils import load_tokenizer
     from punie.agent.stubs import stubs
     from punie.agent.tool_files import load_registry
-    from punie.settings import load_settings
+    from punie.settings import data_path
 
     tools = load_registry(name)
-    base = model or str(load_settings().data / "models" / "tiny")
+    base = model or str(data_path("models/tiny"))
     prompt = Dialect(tools).system_prompt
     tokenizer = load_tokenizer(base)
     tokens = len(tokenizer.encode(prompt, add_special_tokens=False, verbose=False))

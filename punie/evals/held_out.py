@@ -15,7 +15,7 @@ from typing import Any
 from ..agent.registry import Misfit, Registry
 from .suite_import import GivenTools, NewSuite, categories_of, expected_call, find_tool, sample_of
 from ..files import parse_line, read_lines
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path, given_path
 from ..training.conversation import Conversation, Turn
 from ..training.dataset_io import split_files
 from ..training.layouts import RowReader
@@ -86,9 +86,9 @@ def find_rows(
     given: str,  # a file, or a data set: its name under data/, or its folder
 ) -> Path:
     """Find held-out rows: of a data set, `test`, or `valid` where it has no test. Raises `PunieError`."""
-    if Path(given).is_file():
-        return Path(given)
-    for folder in (load_settings().data / given, Path(given)):
+    if given_path(given).is_file():
+        return given_path(given)
+    for folder in (data_path(given), given_path(given)):
         for split in ("test", "valid"):
             if files := split_files(folder, split):
                 return files[0]

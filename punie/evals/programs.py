@@ -19,7 +19,7 @@ from .reply_rules import Reason, Score
 from .scoring import Rules, score_replies
 from .suites import Sample, load_suite
 from ..files import read_toml
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path
 
 # %% ../../nbs/evals/27_programs.ipynb #a9192cce
 class KnownProgram(Strict):
@@ -55,7 +55,7 @@ def load_programs(
     >>> {program.expected == "right" for program in load_programs()} == {True, False}
     True
     """
-    path = path or load_settings().data / "controls" / "programs.toml"
+    path = path or data_path("controls/programs.toml")
     programs = []
     for number, table in enumerate(read_toml(path).get("program", []), 1):
         try:

@@ -22,7 +22,7 @@ from ..agent.renamed_tools import Renamed, renamed_registry
 from .suite_import import NewSuite
 from .suites import Header, Sample, Suite, load_suite, suite_path
 from ..files import read_jsonl
-from ..settings import load_settings
+from ..settings import any_settings, load_settings, shipped
 
 # %% ../../nbs/evals/39_renamed.ipynb #71a68e6e
 WORDS = (
@@ -227,8 +227,9 @@ def _registry_file(suite: Suite, header: Header, folder: Path, names: Mapping[st
     """Write the other names of a suite's registry."""
     of = header.tools or "punie"
     if of.endswith((".toml", ".json")):
-        path, root = (folder / of).resolve(), load_settings().root
-        of = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        path = (folder / of).resolve()
+        roots = [root for root in (any_settings().root, shipped()) if path.is_relative_to(root)]
+        of = path.relative_to(roots[0]).as_posix() if roots else str(path)
     stated = {"of": of, "names": {name: each.model_dump() for name, each in names.items()}}
     return ".json", json.dumps(stated, indent=2).encode() + b"\n"
 

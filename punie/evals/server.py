@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, any_settings
 
 # %% ../../nbs/evals/10_server.ipynb #ef598944
 SERVER = """
@@ -48,7 +48,7 @@ def _launch(folder: Path, port: int, log: Path, environment: Mapping[str, str]) 
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            cwd=load_settings().root,
+            cwd=any_settings().root,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **environment},
         )
 

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from ..agent.json_schema import registry_of
 from ..agent.registry import Misfit, Registry, Tool
-from ..agent.tool_files import load_registry
+from ..agent.tool_files import load_registry, registry_file
 from .expected import Strict
 from .suites import Suite, load_suite
 from ..files import read_jsonl, write_bytes, write_jsonl
@@ -103,9 +103,9 @@ class GivenTools:
     @classmethod
     def of(cls, given: str) -> "GivenTools":
         """Read a registry by name or path. Raises `PunieError`."""
-        registry, ending = load_registry(given), Path(given).suffix
-        if ending in (".toml", ".json"):
-            return cls(registry, file=(ending, Path(given).read_bytes()))
+        registry, ending, file = load_registry(given), Path(given).suffix, registry_file(given)
+        if file and ending in (".toml", ".json"):
+            return cls(registry, file=(ending, file.read_bytes()))
         return cls.listed([tool.json_schema for tool in registry.values()]) if ending else cls(registry, name=given)
 
     @classmethod

@@ -29,7 +29,16 @@ from ..agent.renamed_tools import other_names, renamed_registry
 from ..agent.tool_files import load_registry, tools_file
 from .expected import ExpectedCall, Shown, Strict, World, tools_of
 from ..files import read_jsonl, sha256_files, sha256_text
-from ..settings import PunieError, load_settings
+from punie.settings import (
+    PunieError,
+    any_settings,
+    data_path,
+    data_paths,
+    data_places,
+    given_path,
+    load_settings,
+    shipped,
+)
 from ..training.dataset import ChatMessage
 
 # %% ../../nbs/evals/01_suites.ipynb #789a09c8
@@ -244,7 +253,7 @@ def suite_path(
     >>> suite_path("phase33_27").name, str(suite_path("rows/mine.jsonl"))
     ('phase33_27.jsonl', 'rows/mine.jsonl')
     """
-    return Path(name) if name.endswith(".jsonl") else load_settings().suites / f"{name}.jsonl"
+    return given_path(name) if name.endswith(".jsonl") else data_path(f"suites/{name}.jsonl")
 
 
 def _suite_tools(stated: str, folder: Path) -> tuple[Registry, list[Path]]:
@@ -253,7 +262,8 @@ def _suite_tools(stated: str, folder: Path) -> tuple[Registry, list[Path]]:
         return load_registry(stated), []
     file = folder / stated if stated.endswith((".toml", ".json")) else tools_file(stated)
     if other := other_names(file):
-        registry, files = _suite_tools(other.of, load_settings().root)
+        root = any_settings().root
+        registry, files = _suite_tools(other.of, root if (root / other.of).exists() else shipped())
         return renamed_registry(registry, other.names), [file, *files]
     return load_registry(str(file)), [file]
 
@@ -268,8 +278,11 @@ def load_suite(
     """
     path = suite_path(name)
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in load_settings().suites.glob("*.jsonl")))
-        raise PunieError(f"no suite at {path}; shipped are {known}")
+        if name.endswith(".jsonl"):
+            raise PunieError(f"no suite at {path}; correct the path, or name a suite of `punie suites list`")
+        looked = " or ".join(str(place.parent) for place in data_places(f"suites/{name}.jsonl"))
+        known = ", ".join(each.stem for each in data_paths("suites/*.jsonl"))
+        raise PunieError(f"no suite {name!r} in {looked}; there are {known}")
     rows, samples, seen, header, tools, files = read_jsonl(path), [], {}, Header(), PUNIE.tools, [path]
     for number, row in rows:
         try:

@@ -21,7 +21,7 @@ from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Strict, values_at
 from .suites import Sample, Suite, suite_path
 from ..files import read_jsonl, sha256_files
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path, load_settings
 from ..toolbox.repositories import AUTHOR, Facts, repository_facts
 from ..toolbox.toolbox import Toolbox
 
@@ -244,7 +244,7 @@ def load_workspaces(name: str) -> WorkspaceSuite:
         raise PunieError(f"{path}:{place}: {problem}") from error
     if not samples:
         raise PunieError(f"{path} holds no samples")
-    folders = [load_settings().data / "repositories" / each for each in header.repositories]
+    folders = [data_path(f"repositories/{each}") for each in header.repositories]
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
     return WorkspaceSuite(
         name=path.stem,

@@ -22,11 +22,10 @@ from ..evals.records import Record, read_records
 from ..evals.suites import Suite, load_suite
 from .ablations import ABLATIONS, Ablation, Rows
 from ..files import read_json, sha256_text, write_json
-from ..phases.phase_suites import SEALED
+from ..phases.phase_suites import SEALED, write_draw
 from ..phases.run import alone
 from ..phases.spec import load_spec
-from ..settings import load_settings
-from ..synthesis.sealed import write_sealed
+from ..settings import data_path, load_settings
 from ..training.dataset_io import read_dataset
 from ..training.lora_config import LoRAConfig
 from ..training.prepare import prepare_rows
@@ -69,7 +68,7 @@ def cost_suites(folder: Path) -> dict[str, Suite]:
     """Load the suites that every run is asked; the sealed one is drawn into the folder, where it is not there yet."""
     drawn = folder / f"{SEALED}.jsonl"
     if not drawn.exists():
-        write_sealed(DRAW, drawn)
+        write_draw(DRAW, drawn)
     return {name: load_suite(str(drawn)) if name == SEALED else load_suite(name) for name in SUITES}
 
 
@@ -84,7 +83,7 @@ def _change(ablation: Ablation, rows: Rows, seed: int) -> Rows:
 def plan_all(wanted: Iterable[tuple[Ablation, int]], suites: dict[str, Suite]) -> Iterator[Made]:
     """Say what runs will be made from, by the present code and data."""
     spec = load_spec(PHASE)
-    rows, base = read_dataset(load_settings().data / spec.data.name).train, artifact_id(find_model(spec.base.model))
+    rows, base = read_dataset(data_path(spec.data.name)).train, artifact_id(find_model(spec.base.model))
     once = {"eval_every": spec.lora.updates, "probe_every": spec.lora.updates}  # losses at the start and at the end
     for ablation, seed in wanted:
         yield Made(
@@ -118,7 +117,7 @@ def runs_folder() -> Path:
 def _tune(ablation: Ablation, made: Made, folder: Path, tell: Tell) -> str:
     """Train and fuse; return the id of the model."""
     spec, config = load_spec(PHASE), made.knobs
-    base, data = find_model(spec.base.model), read_dataset(load_settings().data / spec.data.name)
+    base, data = find_model(spec.base.model), read_dataset(data_path(spec.data.name))
     model, tokenizer = load_model(base)
     plain: Any = tokenizer  # mlx-lm's wrapper passes everything on to the tokenizer
     train, valid = (

@@ -15,7 +15,7 @@ from ..agent.prompt_utils import tool_response
 from ..check_results import CheckResult
 from .fault import Bench
 from ..files import read_jsonl, write_jsonl
-from ..settings import load_settings
+from ..settings import data_path
 from ..training.checks import run_pre_training_checks
 from ..training.dataset import conversation
 from ..training.dataset_io import read_dataset, write_dataset
@@ -27,7 +27,7 @@ FEW = 5  # rows that get a fault
 
 def write_rows(folder: Path) -> None:
     """Write a copy of the shipped data set."""
-    write_dataset(read_dataset(load_settings().data / "phase33_merged"), folder / "rows")
+    write_dataset(read_dataset(data_path("phase33_merged")), folder / "rows")
 
 
 def judge_rows(folder: Path) -> list[CheckResult]:

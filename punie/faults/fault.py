@@ -21,7 +21,7 @@ from types import FunctionType
 from typing import Literal
 
 from ..check_results import CheckResult
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, any_settings
 
 # %% ../../nbs/faults/00_fault.ipynb #c9cad471
 Inject = Callable[[Path], object]
@@ -101,8 +101,8 @@ def judge_folder(bench: Bench, folder: Path) -> list[CheckResult]:
 
 
 def _without_paths(text: str) -> str:
-    """Write `.` for temporary folders and for the checkout, which are other ones each time."""
-    return re.sub(_TEMPORARY, ".", text).replace(str(load_settings().root), ".")
+    """Write `.` for temporary folders and for the project, which are other ones each time."""
+    return re.sub(_TEMPORARY, ".", text).replace(str(any_settings().root), ".")
 
 
 def words_of(result: CheckResult) -> str:

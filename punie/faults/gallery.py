@@ -39,7 +39,7 @@ from ..pages.page import Html, cell, mark, table
 from ..pages.publish import execute, publish
 from ..pages.verify import Verified, compare_pages
 from ..phases.registration import code_hash, utc_now
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, load_settings, root_path
 
 # %% ../../nbs/faults/15_gallery.ipynb #342eb3e7
 BENCHES: tuple[Bench, ...] = (
@@ -186,7 +186,7 @@ def published_runs() -> list[Made]:
 
 def make_faults_page() -> tuple[Path, int]:  # its path, and the number of faults that got through
     """Try every fault in a notebook, and publish it as a page, with the costs that were measured here or before."""
-    folder, notebook = load_settings().reports / "faults", load_settings().root / "nbs" / "faults.ipynb"
+    folder, notebook = load_settings().reports / "faults", root_path("nbs/faults.ipynb")
     kept = load_settings().runs / "faults" / "report.ipynb"
     kept.parent.mkdir(parents=True, exist_ok=True)
     if runs := published_runs():

@@ -22,7 +22,7 @@ from ..phases.finished import load_finished, open_finished
 from ..phases.miniature import inside, write_miniature
 from ..phases.run import Run, open_run
 from ..phases.spec import Spec, load_spec
-from ..settings import load_settings
+from ..settings import data_path
 
 # %% ../../nbs/faults/06_run_faults.ipynb #f5bd8d89
 RULE = {"verdict": {"rule": "exact"}, "criteria": {SUITE: {"overall": 0.5}}}
@@ -31,7 +31,7 @@ RULE = {"verdict": {"rule": "exact"}, "criteria": {SUITE: {"overall": 0.5}}}
 def write_phase_with_suite(folder: Path) -> None:
     """Write a small phase that is judged on a whole suite, by exact bounds."""
     write_miniature(load_spec(PHASE), folder, "data/models/tiny", RULE)
-    shutil.copy(load_settings().suites / f"{SUITE}.jsonl", folder / "data" / "suites")
+    shutil.copy(data_path(f"suites/{SUITE}.jsonl"), folder / "data" / "suites")
 
 
 def _write_finished(folder: Path) -> None:

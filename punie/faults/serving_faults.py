@@ -18,11 +18,11 @@ from ..evals.server import served
 from ..evals.server_engine import Line, ServerEngine
 from .fault import Bench
 from ..files import write_json, write_text
-from ..settings import load_settings
+from ..settings import data_path
 
 # %% ../../nbs/faults/09_serving_faults.ipynb #30301127
 def _tiny() -> Path:
-    return load_settings().data / "models" / "tiny"
+    return data_path("models/tiny")
 
 
 def _write_served(folder: Path) -> None:

@@ -18,15 +18,15 @@ from .fault import Bench
 from ..files import read_json, write_json, write_text
 from ..phases.gates import run_preflight
 from ..phases.spec import load_spec
-from ..settings import load_settings
+from ..settings import data_path
 from ..training.dataset import TrainingDataset, conversation
 from ..training.dataset_io import read_dataset, write_dataset
 
 # %% ../../nbs/faults/03_token_faults.ipynb #ec9927e7
 def _write_model(folder: Path) -> None:
-    whole = read_dataset(load_settings().data / "phase33_merged")
+    whole = read_dataset(data_path("phase33_merged"))
     write_dataset(TrainingDataset("rows", whole.train[:40], whole.valid[:2]), folder / "rows")
-    shutil.copytree(load_settings().data / "models" / "tiny", folder / "model")
+    shutil.copytree(data_path("models/tiny"), folder / "model")
 
 
 def _judge_model(folder: Path) -> list[CheckResult]:

@@ -31,7 +31,7 @@ from ..phases.pipeline import advance
 from ..phases.run import Run, open_run
 from ..phases.spec import load_spec
 from ..phases.stage_functions import STAGES, StagesHere
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path
 from punie.training.checks import (
     Thresholds,
     run_post_fusion_checks,
@@ -215,7 +215,7 @@ def _rounding_that_erases_the_tuning(folder: Path) -> None:
     """Make the change a thousandth of what it was, and fuse and quantize again."""
     _edit_adapter(folder, 1e-3)
     fused = folder / "small"
-    fuse(load_settings().root / "data" / "models" / "tiny", run_folder_in(folder) / "adapters", fused)
+    fuse(data_path("models/tiny"), run_folder_in(folder) / "adapters", fused)
     quantize(fused, _model(folder), 5, 64, replace=True)
     shutil.rmtree(fused)
 
@@ -223,7 +223,7 @@ def _rounding_that_erases_the_tuning(folder: Path) -> None:
 @TRAINING.fault("A model exported without its adapter is the base under another name.", "adapter survival")
 def _a_fused_model_that_is_the_base(folder: Path) -> None:
     """Quantize the base in place of the fused model."""
-    quantize(load_settings().root / "data" / "models" / "tiny", _model(folder), 5, 64, replace=True)
+    quantize(data_path("models/tiny"), _model(folder), 5, 64, replace=True)
 
 # %% ../../nbs/faults/05_training_faults.ipynb #2067feff
 @TRAINING.fault("Two exports of 9.9 and 5.0 GB were parts of a model of 20 GB.", "quantized model")
@@ -237,7 +237,7 @@ def _a_model_cut_short(folder: Path) -> None:
 @TRAINING.fault("A document said 6 bits, and the check expected 5.", "quantized model", "config.json says")
 def _another_width_than_registered(folder: Path) -> None:
     """Quantize the base to 4 bits in place of 5."""
-    quantize(load_settings().root / "data" / "models" / "tiny", _model(folder), 4, 64, replace=True)
+    quantize(data_path("models/tiny"), _model(folder), 4, 64, replace=True)
 
 
 @TRAINING.fault("A template that is changed after training serves what nobody trained.", "same as base", "template")
@@ -269,7 +269,7 @@ RERUN = Bench("rerun", write_run, _judge_again)
 @RERUN.fault("Four phases were evaluated on whatever model the server listed first.", "require_files", "model_5bit")
 def _a_model_replaced_after_evaluation(folder: Path) -> None:
     """Put the quantized base in the place of the judged model."""
-    quantize(load_settings().root / "data" / "models" / "tiny", _model(folder), 5, 64, replace=True)
+    quantize(data_path("models/tiny"), _model(folder), 5, 64, replace=True)
 
 
 @RERUN.fault("A model replaced, and its hashes too, is still not the one whose id the verdict names.", "asked again")

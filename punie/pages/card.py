@@ -19,7 +19,7 @@ from ..phases.finished import Results, load_results
 from ..phases.manifest import read_manifest
 from ..phases.registration import code_hash
 from ..phases.run import Run
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, load_settings, root_path
 
 # %% ../../nbs/pages/05_card.ipynb #ac3fdda6
 class Card(BaseModel):
@@ -97,7 +97,7 @@ def page_source(run: Run) -> str:
         run.path("manifest.json"),
         run.path("registration.json"),
         run.path("ladder/ladder.json"),
-        load_settings().root / "nbs" / "phase.ipynb",
+        root_path("nbs/phase.ipynb"),
     ]
     return sha256_text(f"{sha256_files([path for path in made_from if path.exists()])} {code_hash()}")
 

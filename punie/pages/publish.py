@@ -7,6 +7,7 @@ __all__ = ['require_parameters', 'advance_live', 'execute', 'publish', 'make_pag
 
 # %% ../../nbs/pages/10_publish.ipynb #d67c2e01
 import html
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,21 +23,32 @@ from ..phases.finished import Results, load_results, open_finished, run_folder, 
 from ..phases.pipeline import advance
 from ..phases.registration import read_registration
 from ..phases.run import Run, short_name
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, load_settings, root_path
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from nbformat import NotebookNode
 
 # %% ../../nbs/pages/10_publish.ipynb #29be9c70
+_WANTED = {
+    str: ("text", "-r {} tiny"),
+    int: ("a whole number", "-p {} 1"),
+    dict: ("a table", '-y "{}: {{lora.rank: 4}}"'),
+    list: ("a list", '-y "{}: [tiny/seed0, tiny/seed1]"'),
+}
+
+
 def require_parameters(
     shell: "InteractiveShell",  # the notebook's shell, before its first import
     known: set[str],  # names that the notebook has
 ) -> None:
-    """Refuse unknown notebook parameters: plain values that the notebook does not know. Raises `PunieError`.
+    """Refuse notebook parameters that the notebook does not know, or whose value is of another type than it declares.
 
-    >>> from types import SimpleNamespace
-    >>> require_parameters(SimpleNamespace(user_ns={"sede": 1}, user_ns_hidden=set()), {"seed"})
+    A parameter is a plain value. Raises `PunieError`, which a notebook shows as one line.
+
+    >>> from types import ModuleType, SimpleNamespace
+    >>> shell = SimpleNamespace(user_ns={"sede": 1}, user_ns_hidden=set(), user_module=ModuleType("notebook"))
+    >>> require_parameters(shell, {"seed"})
     Traceback (most recent call last):
         ...
     punie.settings.PunieError: the notebook has no parameter sede; it has seed
@@ -51,6 +63,13 @@ def require_parameters(
         raise PunieError(
             f"the notebook has no parameter {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
         )
+    for name, kind in inspect.get_annotations(shell.user_module).items():
+        value = shell.user_ns.get(name)
+        if name in known and kind in _WANTED and type(value) is not kind:
+            wanted, example = _WANTED[kind]
+            raise PunieError(
+                f"the parameter {name} is {value!r}, and {wanted} is wanted; with papermill: {example.format(name)}"
+            )
 
 # %% ../../nbs/pages/10_publish.ipynb #61c570fd
 def advance_live(run: Run) -> Results:
@@ -84,7 +103,7 @@ def execute(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         done = papermill.execute_notebook(
-            str(root / "nbs" / notebook),
+            str(root_path(f"nbs/{notebook}")),
             str(copy),
             parameters=dict(parameters),
             cwd=str(root),
@@ -162,7 +181,7 @@ def make_comparison(
     name = f"{'-and-'.join(runs[1:])}-against-{runs[0]}".replace("/", "-")
     folder = load_settings().reports / short_name(name)
     made = max(read_registration(run.path("registration.json")).registered[:10] for run in opened)
-    notebook = sha256_files([load_settings().root / "nbs" / "compare.ipynb"])
+    notebook = sha256_files([root_path("nbs/compare.ipynb")])
     source = sha256_text(" ".join([*map(page_source, opened), notebook]))
     title = f"{', '.join(runs[1:])} against {runs[0]}"
     card = Card(kind="comparison", name=folder.name, title=title, made=made, source=source)

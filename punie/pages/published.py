@@ -9,7 +9,7 @@ __all__ = ['Published', 'read_published']
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..files import read_toml
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path
 
 # %% ../../nbs/pages/13_published.ipynb #78607293
 class Published(BaseModel):
@@ -39,7 +39,7 @@ class Published(BaseModel):
 
 def read_published() -> dict[str, Published]:
     """Read the published figures by name. Raises `PunieError` that names the entry."""
-    path = load_settings().data / "published.toml"
+    path = data_path("published.toml")
     entries: dict[str, Published] = {}
     for number, raw in enumerate(read_toml(path).get("run", []), 1):
         try:

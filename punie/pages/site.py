@@ -151,7 +151,8 @@ def build_site(
             shutil.copy(document, folder)
     links = re.sub(r"\(index\.ipynb\)", "(docs/readme.html)", contents_text(order))
     links = re.sub(r"\(([^()]+)\.ipynb\)", r"(docs/\1.html)", links)
-    promise = title_of(load_settings().root / "nbs" / "index.ipynb")[1]
+    index = load_settings().root / "nbs" / "index.ipynb"
+    promise = title_of(index)[1] if index.exists() else "The notebooks and pages of a project."
     body = f"<h1>punie</h1><p>{cell(promise)}</p>"
     if (reports / "index.html").exists():
         body += '<p><a href="reports/index.html">Published reports</a></p>'

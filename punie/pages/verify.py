@@ -31,7 +31,7 @@ from ..phases.evidence import ARCHIVE, unpacked
 from ..phases.finished import Results, load_results, run_name
 from ..phases.registration import machine, registered_path
 from ..phases.run import Run
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, load_settings, root_path
 from ..weights.artifacts import artifact_id
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _ONE, _KIND = re.compile(r'figure\("([\w:]+)"'), re.compile(r'suite_keys\("(\w+)
 
 def expected_notebook(run: Run, results: Results) -> "NotebookNode":
     """Fill the notebook of a phase with the parts of a run, as papermill does by executing it."""
-    notebook = nbformat.read(load_settings().root / "nbs" / "phase.ipynb", as_version=4)
+    notebook = nbformat.read(root_path("nbs/phase.ipynb"), as_version=4)
     for each in notebook.cells:
         if each.cell_type != "code":
             continue
@@ -132,6 +132,8 @@ def check_committed(run: Run, archive: Path) -> CheckResult:
         root = Path(_git(archive.parent, "rev-parse", "--show-toplevel"))
         if _git(root, "rev-parse", "--is-shallow-repository") == "true":
             return CheckResult(name, None, "the history is cut off here; `git fetch --unshallow` gets the rest")
+        if not _git(root, "rev-list", "--all", "--max-count=1"):
+            return CheckResult(name, None, "nothing is committed in its git repository yet")
         before = _first_commit(root, path, run.path("registration.json"))
         after = _first_commit(root, archive.resolve(), archive)
     except (OSError, ValueError, subprocess.CalledProcessError):

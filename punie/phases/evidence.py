@@ -18,7 +18,7 @@ from .finished import run_name
 from .manifest import NAME, evidence_names, read_manifest
 from .registration import Registration, read_registration
 from .run import Run
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path
 
 ARCHIVE = "evidence.zip"
 LARGEST = 1_000_000_000  # bytes that an archive may unpack to
@@ -34,7 +34,7 @@ def pack(folders: Sequence[Path], archive: Path) -> None:
             for name in names:
                 _add(file, f"runs/{run_name(folder)}/{name}", (folder / name).read_bytes())
         for phase in sorted({folder.parent.name for folder in folders}):
-            path = load_settings().phases / f"{phase}.toml"
+            path = data_path(f"phases/{phase}.toml")
             if path.exists():
                 _add(file, f"phases/{phase}.toml", path.read_bytes())
     write_bytes(archive, [buffer.getvalue()])

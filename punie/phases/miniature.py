@@ -17,10 +17,9 @@ import tomlkit
 from ..agent.tool_files import registry_file
 from ..evals.suites import load_suite, suite_path
 from ..files import read_lines, write_bytes, write_text
-from .phase_suites import SEALED
+from .phase_suites import SEALED, write_draw
 from .spec import Spec
-from ..settings import load_settings
-from ..synthesis.sealed import write_sealed
+from ..settings import data_path, load_settings
 from ..training.dataset import TrainingExample
 from ..training.dataset_io import read_dataset, write_dataset
 from ..training.row_faults import GATES
@@ -71,7 +70,7 @@ SHORT_SUITES = {SEALED: "unsealed"}  # a miniature is no judgement, so its promp
 def _write_few_prompts(suite: str, place: str, folder: Path) -> None:
     """Write a suite with the first prompt of each category; `place` is its name or path."""
     whole = folder / f"{SHORT_SUITES.get(suite, suite)}.jsonl"
-    source = write_sealed("a miniature", whole) if suite == SEALED else suite_path(place)
+    source = write_draw("a miniature", whole) if suite == SEALED else suite_path(place)
     loaded = load_suite(str(source))
     for file in loaded.files[1:]:  # of its tools: beside the suite, or among the registries
         target = folder if file.parent == source.parent else folder.parent / "tools"
@@ -96,7 +95,7 @@ def write_miniature(
     """Write a small copy of a phase. Raises `PunieError` where its data is missing or malformed."""
     both = spec.prompt.shared_rows or spec.prompt.calls == "json"  # written in Code Mode, and read again in the phase's
     dialect = replace(spec.dialect(), calls="code", shared_rows=both)
-    dataset = read_dataset(load_settings().data / spec.data.name, dialect, leave_out=True)
+    dataset = read_dataset(data_path(spec.data.name), dialect, leave_out=True)
     few = type(dataset)(dataset.name, few_rows(dataset.train, rows), few_rows(dataset.valid, 2))
     write_dataset(few, folder / "data" / spec.data.name)
     for suite in spec.evaluation.all_suites:

@@ -23,7 +23,7 @@ from .pipeline import advance
 from .run import Run, alone, open_run
 from .spec import Spec, load_spec
 from .worker import Notify
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, data_path, load_settings
 from ..weights.artifacts import find_model
 from ..weights.shape_twin import model_config, write_twin
 
@@ -88,7 +88,7 @@ def _write_base(spec: Spec, folder: Path) -> tuple[dict, str]:
     """Write the twin; return the spec's new base, and a note on the tokenizer."""
     model, asked = spec.base.model, spec.base.reference
     tokenizer, reference = find_tokenizer(model), find_tokenizer(asked) if asked else None
-    embedded = load_settings().data / "models" / "tiny"
+    embedded = data_path("models/tiny")
     twin, note, tokens = folder / "twin", f"the tokenizer of {model}", spec.base.tokens
     if tokenizer is None:
         note = (

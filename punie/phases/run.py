@@ -29,7 +29,7 @@ from .phase_suites import open_suite
 from .registration import Inputs, gather_inputs, read_registration, require_registered
 from .spec import Spec, load_spec
 from .spec_changes import require_knobs
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, data_path, load_settings
 from ..training.dataset import TrainingDataset
 from ..training.dataset_io import read_dataset
 
@@ -68,7 +68,7 @@ class Run:
 
     def rows(self) -> TrainingDataset:
         """The data set as it is trained, after the remedy. Raises `PunieError` where a row is malformed."""
-        folder, remedy = load_settings().data / self.spec.data.name, self.spec.base.remedy
+        folder, remedy = data_path(self.spec.data.name), self.spec.base.remedy
         dataset = read_dataset(folder, self.dialect, leave_out=True)
         return TrainingDataset(dataset.name, tuple(remedy.samples(dataset.train)), tuple(remedy.samples(dataset.valid)))
 
@@ -137,10 +137,16 @@ def open_run(phase: str, seed: int = 0, overrides: Mapping[str, object] = {}) ->
 def alone(folder: Path) -> Generator[IO]:
     """Lock a run's folder for this process; yield the lock's file.
 
-    Raises `PunieError` that names the process which has the lock.
+    Raises `PunieError` that names the process which has the lock, or where the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise PunieError(
+            f"cannot write {folder}: {error.strerror or error}; mend that, or name another place in settings.ini"
+        ) from error
+    with lock as file:
         while not _take(file):
             pid = owner(folder)
             if pid and psutil.pid_exists(pid):

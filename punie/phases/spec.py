@@ -23,7 +23,7 @@ from ..evals.suites import Suite
 from ..files import read_text, read_toml, sha256_text
 from .phase_suites import SEALED, plan_suite
 from .toml_keys import find_line, override
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path, data_paths, load_settings, root_path
 from ..training.data_checks import Thresholds
 from ..training.lora_config import LoRAConfig
 from ..training.remedies import Remedy
@@ -51,7 +51,7 @@ class Base(SpecTable):
     2
     """
 
-    model: str  # a folder in the checkout, or a hub id
+    model: str  # a folder in the project, or a hub id
     tokens: dict[str, int] | None = None  # ids of the special tokens, where they are not Qwen3's
     reference: str | None = None  # the model whose tokenizer and template this one should match
     remedy: Remedy = Remedy()
@@ -129,7 +129,7 @@ class Evaluation(SpecTable):
     """
 
     suites: list[str] = Field(min_length=1)  # by name; the file may give a path. The page draws the first
-    files: dict[str, str] = {}  # of the suites that were given by their paths, from the checkout
+    files: dict[str, str] = {}  # of the suites that were given by their paths, from the project
     max_tokens: int = Field(default=512, gt=0)  # a reply's limit
     temperature: float = Field(default=0.0, ge=0)  # 0 always takes the most likely token
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -151,12 +151,12 @@ class Evaluation(SpecTable):
         >>> Evaluation(suites=["phase33_27"]).place("phase33_27")
         'phase33_27'
         """
-        return str(load_settings().root / self.files[name]) if name in self.files else name
+        return str(root_path(self.files[name])) if name in self.files else name
 
     @property
     def elsewhere(self) -> list[Path]:
         """The files of the suites that were given by their paths."""
-        return [load_settings().root / file for file in self.files.values()]
+        return [root_path(file) for file in self.files.values()]
 
     @model_validator(mode="before")
     @classmethod
@@ -337,7 +337,7 @@ def phase_names() -> list[str]:
     >>> "tiny" in phase_names()
     True
     """
-    return sorted(path.stem for path in load_settings().phases.glob("*.toml"))
+    return sorted(path.stem for path in data_paths("phases/*.toml"))
 
 
 def phase_path(name: str) -> Path:
@@ -348,7 +348,7 @@ def phase_path(name: str) -> Path:
         ...
     punie.settings.PunieError: no phase 'tny'; did you mean 'tiny'?
     """
-    path = load_settings().phases / f"{name}.toml"
+    path = data_path(f"phases/{name}.toml")
     if NAME.fullmatch(name) and path.exists():
         return path
     close = difflib.get_close_matches(name, phase_names(), 1)
@@ -386,6 +386,8 @@ def load_spec(
             )
         place = f"--set {dotted}" if dotted in overrides else f"{path}:{find_line(read_text(path), key)}: {dotted}"
         raise PunieError(f"{place}: {message}") from error
+    except PunieError as error:  # a suite that is not there, or faulty
+        raise PunieError(f"{path}: {error}") from error
 
 
 def _keys_beside(key: tuple[str | int, ...]) -> list[str]:

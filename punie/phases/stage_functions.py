@@ -29,7 +29,7 @@ from .phase_suites import SEALED, plan_suite, seal
 from .registration import code_hash, register
 from .run import Run
 from .worker import Notify
-from ..settings import GateFailed, load_settings
+from ..settings import GateFailed, data_path, load_settings
 from ..training.audit import audit_folder
 from punie.training.checks import (
     require_checks,
@@ -72,7 +72,7 @@ def _preflight(run: Run, notify: Notify) -> list[Path]:
 def _check(run: Run, notify: Notify) -> list[Path]:
     from punie.agent.prompt_utils import load_tokenizer
 
-    spec, folder = run.spec, load_settings().data / run.spec.data.name
+    spec, folder = run.spec, data_path(run.spec.data.name)
     results = run_pre_training_checks(
         folder,
         "messages",
@@ -110,7 +110,7 @@ def _register(run: Run, notify: Notify) -> list[Path]:
     if SEALED not in run.spec.evaluation.suites:
         return made
     drawn = seal(path)
-    audit = audit_folder(load_settings().data / run.spec.data.name, dialect=run.dialect)
+    audit = audit_folder(data_path(run.spec.data.name), dialect=run.dialect)
     asked = [(f"suite {SEALED}:{sample.id}", sample.question) for sample in run.suite(SEALED).samples]
     limits = run.spec.gates
     require_checks(

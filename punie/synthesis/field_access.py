@@ -30,7 +30,7 @@ from punie.agent.tool_results import (
 )
 from ..agent.typed_tools import TOOLS
 from ..files import read_toml
-from ..settings import load_settings
+from ..settings import data_path
 from .names import Names
 from .scenes import invent
 from .wordings import Bank, expand, phrase
@@ -66,7 +66,7 @@ def load_shapes(pattern: Pattern) -> tuple[Shape, ...]:
     >>> print(load_shapes("conditional")[0].code.split("\\n")[1])
     if result.success:
     """
-    tables = read_toml(load_settings().data / "fields" / f"{pattern}.toml")["shape"]
+    tables = read_toml(data_path(f"fields/{pattern}.toml"))["shape"]
     return tuple(
         Shape(
             table["code"].strip(),

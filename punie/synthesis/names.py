@@ -14,7 +14,7 @@ from functools import lru_cache
 from pydantic import BaseModel
 
 from ..files import read_toml
-from ..settings import load_settings
+from ..settings import data_path
 
 # %% ../../nbs/synthesis/00_names.ipynb #e1407916
 class WordLists(BaseModel, frozen=True):
@@ -33,7 +33,7 @@ def load_word_lists() -> WordLists:
     >>> "invoice" in load_word_lists().words
     True
     """
-    return WordLists.model_validate(read_toml(load_settings().data / "wordings" / "names.toml"))
+    return WordLists.model_validate(read_toml(data_path("wordings/names.toml")))
 
 # %% ../../nbs/synthesis/00_names.ipynb #143a3782
 ONSETS = "b c d f g h j k l m n p r s t v w z".split()

@@ -14,7 +14,7 @@ from random import Random
 
 from ..agent.tool_files import load_registry
 from ..files import read_toml, write_text
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 from .checked_wordings import OwnWordings, load_own_wordings
 from .own_rows import KINDS, NothingToDraw
 from .recipes import RECIPES, take
@@ -63,7 +63,9 @@ def wordings_path(name: str) -> Path:
     >>> wordings_path("home").name, wordings_path("house/words.toml").as_posix()
     ('home.toml', 'house/words.toml')
     """
-    return Path(name) if name.endswith(".toml") else load_settings().data / "wordings" / f"{name}.toml"
+    if not name.endswith(".toml"):
+        return data_path(f"wordings/{name}.toml")
+    return given_path(name)
 
 
 def is_wordings(path: Path) -> bool:
@@ -73,7 +75,7 @@ def is_wordings(path: Path) -> bool:
 
 def own_files() -> dict[str, str]:
     """List the wordings files of the data folder, each with the registry that it names."""
-    files = sorted((load_settings().data / "wordings").glob("*.toml"))
+    files = data_paths("wordings/*.toml")
     return {path.stem: str(read_toml(path)["registry"]) for path in files if is_wordings(path)}
 
 
@@ -87,7 +89,7 @@ def build_own(
     Raises `PunieError` where the file has a fault, or where the folder already holds other rows.
     """
     path = wordings_path(name)
-    folder = folder or (path.parent / "rows" if name.endswith(".toml") else load_settings().data / name)
+    folder = folder or (Path(name).parent / "rows" if name.endswith(".toml") else load_settings().data / name)
     made = make_own(load_own_wordings(path))
     files = {folder / f"{split}.jsonl": rows for split, rows in made.splits.items()}
     existing = [each for split in SPLITS for each in split_files(folder, split)]

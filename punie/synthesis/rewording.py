@@ -14,7 +14,7 @@ from random import Random
 from pydantic import BaseModel
 
 from ..files import read_toml
-from ..settings import load_settings
+from ..settings import data_path
 from .names import Names
 from .wordings import expand
 
@@ -48,7 +48,7 @@ def load_rewordings() -> Rewordings:
     >>> "display" in load_rewordings().words
     True
     """
-    return Rewordings.model_validate(read_toml(load_settings().data / "wordings" / "rewordings.toml"))
+    return Rewordings.model_validate(read_toml(data_path("wordings/rewordings.toml")))
 
 # %% ../../nbs/synthesis/04_rewording.ipynb #bbc93bec
 WORD = re.compile(r"(?<![\w{'-])[A-Za-z]+(?![\w}'-])")

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from ..files import read_toml
-from ..settings import load_settings
+from ..settings import data_path
 
 Bank = Literal["train", "valid", "base"]  # which list of templates
 
@@ -155,7 +155,7 @@ def load_wordings() -> tuple[Wording, ...]:
     >>> len({wording.tool for wording in load_wordings()})
     26
     """
-    tables = read_toml(load_settings().data / "wordings" / "tools.toml")
+    tables = read_toml(data_path("wordings/tools.toml"))
     wordings = []
     for key, lists in tables.items():
         tool, _, variant = key.partition(".")
@@ -194,7 +194,7 @@ def load_direct_answers() -> DirectAnswers:
     >>> len(load_direct_answers().concepts) > 100
     True
     """
-    tables = read_toml(load_settings().data / "wordings" / "direct.toml")
+    tables = read_toml(data_path("wordings/direct.toml"))
     return DirectAnswers(
         concepts=tuple((entry["name"], entry["answer"]) for entry in tables["concept"]),
         questions={bank: tuple(forms) for bank, forms in tables["questions"].items()},

@@ -18,7 +18,7 @@ from string import Template
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..files import read_text, read_toml
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_path
 
 REPOSITORIES = ("library", "service", "scripts")
 
@@ -76,7 +76,7 @@ class _Plan(_Read):
 def _folder(name: str) -> Path:
     if name not in REPOSITORIES:
         raise PunieError(f"no example repository {name!r}; use {', '.join(REPOSITORIES)}")
-    return load_settings().data / "repositories" / name
+    return data_path(f"repositories/{name}")
 
 
 def draw_values(name: str, seed: int) -> dict[str, str]:

@@ -21,7 +21,7 @@ from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult
 from ..files import read_jsonl
 from ..passages import Found, Passages
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, data_paths, load_settings
 from .audit import Audit, Tally, Trace, mask_names, text_hash
 from .dataset_io import parse_row
 from .near_duplicates import Questions, later_questions, leak_result
@@ -148,7 +148,7 @@ def suite_samples(
     'suite workspace_40:41'
     """
     samples = []
-    for suite in (*sorted(load_settings().suites.glob("*.jsonl")), *more):
+    for suite in (*data_paths("suites/*.jsonl"), *more):
         for number, row in read_jsonl(suite):
             if "messages" in row:  # the first line may be a header
                 turns = parse_row(row, f"{suite}:{number}").messages

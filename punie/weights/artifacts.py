@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..blas import mlx_core, on_cpu
 from ..files import sha256_files
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, root_path
 from .model_files import read_weights
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def find_model(
-    name: str,  # a folder, relative to the checkout or absolute, or a hub id
+    name: str,  # a folder, relative to the project or absolute, or a hub id
     tokenizer_only: bool = False,  # a folder without weights will do
 ) -> Path:
     """Find a model's folder. Raises `PunieError` that says how to get it.
@@ -55,7 +55,7 @@ def find_model(
     >>> find_model("data/models/tiny").name
     'tiny'
     """
-    folder, wanted = load_settings().root / name, "tokenizer_config.json" if tokenizer_only else "config.json"
+    folder, wanted = root_path(name), "tokenizer_config.json" if tokenizer_only else "config.json"
     if (folder / wanted).exists():
         return folder
     if not folder.exists() and is_hub_id(name):

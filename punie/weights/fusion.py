@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..blas import mlx_core
 from ..files import read_json
-from ..settings import GateFailed, PunieError, load_settings
+from ..settings import GateFailed, PunieError, any_settings
 from .artifacts import artifact_id, load_weights, quantize_weights, write_model
 from .footprint import export_bytes
 from .model_files import AdapterConfig, read_as, read_model_files
@@ -35,7 +35,7 @@ def require_export_room(
             "raise it in the phase file"
         )
     there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
-    free = shutil.disk_usage(there).free / 1e9 - load_settings().free_disk_floor_gb
+    free = shutil.disk_usage(there).free / 1e9 - any_settings().free_disk_floor_gb
     if needed > free:
         raise PunieError(
             f"fusing and quantizing to {bits} bits need {needed:.1f} GB, {there} has {free:.1f} GB above the floor; "

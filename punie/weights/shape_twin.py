@@ -103,7 +103,7 @@ SHAPES["mlx-community/Qwen3-30B-A3B-Instruct-4bit"] = SHAPES["mlx-community/Qwen
 
 # %% ../../nbs/weights/02_shape_twin.ipynb #9b655b66
 def model_config(
-    name: str,  # a folder, relative to the checkout or absolute, or a hub id
+    name: str,  # a folder, relative to the project or absolute, or a hub id
 ) -> dict:
     """Read a model's config.json where the model is on disk, else look up its published figures.
 
