@@ -69,7 +69,7 @@ class Found(NamedTuple):
     how: How
     text: int  # the place of the text, or of the first of two
 
-
+# %% ../nbs/07_passages.ipynb #0c4033a0
 def _line(words: Sequence[str]) -> str:
     return f" {' '.join(words)} "
 
@@ -84,7 +84,33 @@ def _nearly(words: Sequence[str], lines: Sequence[str]) -> int | None:
                 return text
     return None
 
+# %% ../nbs/07_passages.ipynb #0d6cbe1a
+def _in_lines(
+    words: Sequence[str],  # of a passage, in order
+    different: int,  # how many different words it has
+    lines: Sequence[str],
+    joins: Sequence[int],
+) -> tuple[How, int] | None:
+    """Say how a passage stands in texts, and in which."""
+    line = _line(words)
+    if line in lines:
+        return "whole", lines.index(line)
+    if different < SHORT:
+        return None
+    if (text := next((place for place, other in enumerate(lines) if line in other), None)) is not None:
+        return "within", text
+    if different >= LONG and (text := _nearly(words, lines)) is not None:
+        return "nearly", text
+    for cut in range(1, len(words)):
+        head, tail = _line(words[:cut]), _line(words[cut:])
+        if min(len(set(plain_words(piece).split())) for piece in (head, tail)) < PIECE:
+            continue
+        first = next((place for place in joins if head in lines[place]), None)
+        if first is not None and any(tail in lines[place] for place in joins if place > first):
+            return "split", first
+    return None
 
+# %% ../nbs/07_passages.ipynb #d4d37230
 class Passages:
     """Hold passages, and find them in texts.
 
@@ -134,25 +160,5 @@ class Passages:
         if near := self.near(texts) if near is None else near:
             lines = [_line(spelled(text)) for text in texts]
             for place in near:
-                if found := self._in_lines(place, lines, joins):
+                if found := _in_lines(self.spelled[place], len(self.words[place]), lines, joins):
                     yield Found(place, *found)
-
-    def _in_lines(self, passage: int, lines: Sequence[str], joins: Sequence[int]) -> tuple[How, int] | None:
-        words = self.spelled[passage]
-        line = _line(words)
-        if line in lines:
-            return "whole", lines.index(line)
-        if len(self.words[passage]) < SHORT:
-            return None
-        if (text := next((place for place, other in enumerate(lines) if line in other), None)) is not None:
-            return "within", text
-        if len(self.words[passage]) >= LONG and (text := _nearly(words, lines)) is not None:
-            return "nearly", text
-        for cut in range(1, len(words)):
-            head, tail = _line(words[:cut]), _line(words[cut:])
-            if min(len(set(plain_words(piece).split())) for piece in (head, tail)) < PIECE:
-                continue
-            first = next((place for place in joins if head in lines[place]), None)
-            if first is not None and any(tail in lines[place] for place in joins if place > first):
-                return "split", first
-        return None

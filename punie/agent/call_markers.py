@@ -33,143 +33,161 @@ class CallForm:
 _JSON = '{"name": "git_log", "arguments": {"path": "."}}'
 
 # %% ../../nbs/agent/09_call_markers.ipynb #a3cfec5b
-FORMS: dict[str, CallForm] = {
-    form.name: form
-    for form in (
-        CallForm(
-            "xml",
-            "Qwen's XML",
-            r"<tool_call>\s*<function=[\w.-]+>(?!\s*[{\[])",
-            "<tool_call>\n<function=git_log>\n<parameter=path>\n.\n</parameter>\n</function>\n</tool_call>",
-            read=True,
-        ),
-        CallForm(
-            "json", "JSON of Hermes and Qwen", r"<tool_call>\s*[{\[]", f"<tool_call>\n{_JSON}\n</tool_call>", read=True
-        ),
-        CallForm(
-            "python",
-            "Python between the tags",
-            r"<tool_call>(?!\s*(?:[<{\[]|[\w.-]+\s*<arg_key>))",
-            '<tool_call>\nprint(git_log("."))\n</tool_call>',
-            read=True,
-        ),
-        CallForm("fence", "JSON in a fence", r"```json\s*\[?\s*\{\s*\"name\"", f"```json\n{_JSON}\n```", read=True),
-        CallForm(
-            "glm",
-            "GLM's <arg_key>",
-            r"(?:<tool_call>\s*[\w.-]+\s*)?</?arg_(?:key|value)>",
-            "<tool_call>git_log\n<arg_key>path</arg_key>\n<arg_value>.</arg_value>\n</tool_call>",
-        ),
-        CallForm("mistral", "Mistral's [TOOL_CALLS]", r"\[(?:TOOL_CALLS|ARGS|CALL_ID)\]", f"[TOOL_CALLS][{_JSON}]"),
-        CallForm(
-            "llama",
-            "Llama's <|python_tag|> or <function=name>{",
-            r"<\|python_tag\|>|<function=[\w.-]+>\s*[{\[]",
-            '<|python_tag|>git_log.call(path=".")<|eom_id|>',
-        ),
-        CallForm(
-            "harmony",
-            "harmony's commentary channel",
-            r"<\|channel\|>\s*\w+\s+to=|<\|(?:call|constrain)\|>|(?<=\bto)=functions\.\w",
-            '<|channel|>commentary to=functions.git_log <|constrain|>json<|message|>{"path": "."}<|call|>',
-        ),
-        CallForm(
-            "gemma",
-            "Gemma's tool_code fence or <start_function_call>",
-            r"(?:```|~~~)[ \t]*(?:tool_\w+|function_call|execute_code)\b|<(?:start|end)_function_call>|<\|tool_call>"
-            r"|<tool_call\|>",
-            '```tool_code\ngit_log(path=".")\n```',
-        ),
-        CallForm(
-            "deepseek",
-            "DeepSeek's <｜tool▁calls▁begin｜> or <｜DSML｜",
-            r"</?｜+(?:DSML|tool)",
-            '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>git_log<｜tool▁sep｜>{"path": "."}<｜tool▁call▁end｜>',
-        ),
-        CallForm(
-            "kimi",
-            "Kimi's <|tool_call_begin|> and relatives",
-            r"<\|tool_calls?_\w+\|>",
-            "<|tool_calls_section_begin|><|tool_call_begin|>functions.git_log:0<|tool_call_argument_begin|>{}",
-        ),
-        CallForm(
-            "granite",
-            "<|tool_call|> of Granite and Phi, or <|tools_prefix|>",
-            r"<\|/?tool_calls?\|>|<\|tools_\w+\|>|<\|(?:action_start|plugin)\|>",
-            f"<|tool_call|>[{_JSON}]",
-        ),
-        CallForm(
-            "cohere",
-            "Cohere's <|START_ACTION|>",
-            r"<\|(?:START|END)_ACTION\|>",
-            '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "git_log", "parameters": {}}]<|END_ACTION|>',
-        ),
-        CallForm(
-            "functioncall", "<functioncall> JSON", r"</?function_?call>", f"<functioncall> {_JSON} </functioncall>"
-        ),
-        CallForm(
-            "minimax",
-            "MiniMax's <minimax:tool_call>",
-            r"</?minimax:tool_call>",
-            '<minimax:tool_call>\n<invoke name="git_log">\n<parameter name="path">.</parameter>\n</invoke>',
-        ),
-        CallForm(
-            "invoke",
-            "<function_calls> with <invoke>",
-            r"</?(?:\w+:)?function_calls>|</?(?:\w+:)?invoke\b",
-            '<function_calls>\n<invoke name="git_log">\n<parameter name="path">.</parameter>\n</invoke>',
-        ),
-        CallForm("tools", "a call in <tools>", r"</?tools>", f"<tools>\n{_JSON}\n</tools>"),
-        CallForm(
-            "half_tag",
-            "half a tag of Qwen's",
-            r"</?tool_call\b|</?(?:function|parameter)(?=[=>])|</?(?:tool_\w*|function|parameter)\Z",
-            "I look. <function=exec",
-        ),
-        CallForm(
-            "tag",
-            "another tag for calls",
-            r"(?i:</?[|｜]?(?:\w+[:_])?(?:tool|function)s?[▁_ -]?(?:calls?|code|uses?|invoke)\b[^<>\n]{0,80}>)",
-            f"<TOOLCALL>[{_JSON}]</TOOLCALL>",
-        ),
-        CallForm("qwen_agent", "Qwen-Agent's ✿FUNCTION✿", r"✿(?:FUNCTION|ARGS)✿", "✿FUNCTION✿: git_log\n✿ARGS✿: {}"),
-        CallForm(
-            "react",
-            "ReAct's Action Input",
-            r"Action Input\W{0,4}:",
-            'Thought: git_log would help.\nAction: look at the log\nAction Input: {"path": "."}',
-        ),
-        CallForm(
-            "labelled",
-            "a label before a tool's name",
-            r"^\W{0,4}Action\W{1,4}A_TOOL\W*$"
-            r"|^\W{0,4}(?:Tool|Function)(?: call)?\W{1,4}A_TOOL\W{0,4}\n+\W{0,4}(?:Args|Arguments|Input|Parameters)\b",
-            "Tool: git_log\nArguments: path is .",
-        ),
-        CallForm("functionary", "Functionary's >>>", r"^>>> ?A_TOOL[ \t]*$", '>>>git_log\n{"path": "."}'),
-        CallForm(
-            "tool_tag",
-            "a tag with a tool's name",
-            r"</?A_TOOL(?:\s[^<>\n]{0,200})?/?>",
-            "<git_log><path>.</path></git_log>",
-        ),
-        CallForm(
-            "json_call",
-            "JSON with a name and arguments",
-            r"[\"']name[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input)[\"']\s*:",
-            '{"name": "git_log", "parameters": {"path": "."}}',
-        ),
-        CallForm(
-            "named",
-            "JSON that names a tool",
-            r"[\"'](?:name|tool|tool_name|function|function_name|action|recipient_name)[\"']\s*:\s*[\"']A_TOOL[\"']"
-            r"|^A_TOOL\s*[(:]?\s*\{\s*[\"'}]|\{\s*[\"']A_TOOL[\"']\s*:\s*\{|\A\s*\{\s*\"code\"\s*:",
-            '{"tool": "git_log", "args": {"path": "."}}',
-        ),
-        CallForm("bare", "Python without the wrapper", r"A_TOOL\s*\(", '[git_log(path=".")]'),
-        CallForm("fenced", "Python in a fence", r"A_TOOL\s*\(", '```python\nprint(git_log("."))\n```'),
-    )
-}
+_READ = (
+    CallForm(
+        "xml",
+        "Qwen's XML",
+        r"<tool_call>\s*<function=[\w.-]+>(?!\s*[{\[])",
+        "<tool_call>\n<function=git_log>\n<parameter=path>\n.\n</parameter>\n</function>\n</tool_call>",
+        read=True,
+    ),
+    CallForm(
+        "json", "JSON of Hermes and Qwen", r"<tool_call>\s*[{\[]", f"<tool_call>\n{_JSON}\n</tool_call>", read=True
+    ),
+    CallForm(
+        "python",
+        "Python between the tags",
+        r"<tool_call>(?!\s*(?:[<{\[]|[\w.-]+\s*<arg_key>))",
+        '<tool_call>\nprint(git_log("."))\n</tool_call>',
+        read=True,
+    ),
+    CallForm("fence", "JSON in a fence", r"```json\s*\[?\s*\{\s*\"name\"", f"```json\n{_JSON}\n```", read=True),
+)
+
+# %% ../../nbs/agent/09_call_markers.ipynb #788d61f6
+_FAMILIES = (
+    CallForm(
+        "glm",
+        "GLM's <arg_key>",
+        r"(?:<tool_call>\s*[\w.-]+\s*)?</?arg_(?:key|value)>",
+        "<tool_call>git_log\n<arg_key>path</arg_key>\n<arg_value>.</arg_value>\n</tool_call>",
+    ),
+    CallForm("mistral", "Mistral's [TOOL_CALLS]", r"\[(?:TOOL_CALLS|ARGS|CALL_ID)\]", f"[TOOL_CALLS][{_JSON}]"),
+    CallForm(
+        "llama",
+        "Llama's <|python_tag|> or <function=name>{",
+        r"<\|python_tag\|>|<function=[\w.-]+>\s*[{\[]",
+        '<|python_tag|>git_log.call(path=".")<|eom_id|>',
+    ),
+    CallForm(
+        "harmony",
+        "harmony's commentary channel",
+        r"<\|channel\|>\s*\w+\s+to=|<\|(?:call|constrain)\|>|(?<=\bto)=functions\.\w",
+        '<|channel|>commentary to=functions.git_log <|constrain|>json<|message|>{"path": "."}<|call|>',
+    ),
+    CallForm(
+        "gemma",
+        "Gemma's tool_code fence or <start_function_call>",
+        r"(?:```|~~~)[ \t]*(?:tool_\w+|function_call|execute_code)\b|<(?:start|end)_function_call>|<\|tool_call>"
+        r"|<tool_call\|>",
+        '```tool_code\ngit_log(path=".")\n```',
+    ),
+    CallForm(
+        "deepseek",
+        "DeepSeek's <｜tool▁calls▁begin｜> or <｜DSML｜",
+        r"</?｜+(?:DSML|tool)",
+        '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>git_log<｜tool▁sep｜>{"path": "."}<｜tool▁call▁end｜>',
+    ),
+    CallForm(
+        "kimi",
+        "Kimi's <|tool_call_begin|> and relatives",
+        r"<\|tool_calls?_\w+\|>",
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.git_log:0<|tool_call_argument_begin|>{}",
+    ),
+    CallForm(
+        "granite",
+        "<|tool_call|> of Granite and Phi, or <|tools_prefix|>",
+        r"<\|/?tool_calls?\|>|<\|tools_\w+\|>|<\|(?:action_start|plugin)\|>",
+        f"<|tool_call|>[{_JSON}]",
+    ),
+    CallForm(
+        "cohere",
+        "Cohere's <|START_ACTION|>",
+        r"<\|(?:START|END)_ACTION\|>",
+        '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "git_log", "parameters": {}}]<|END_ACTION|>',
+    ),
+)
+
+# %% ../../nbs/agent/09_call_markers.ipynb #a411ef3c
+_TAGS = (
+    CallForm("functioncall", "<functioncall> JSON", r"</?function_?call>", f"<functioncall> {_JSON} </functioncall>"),
+    CallForm(
+        "minimax",
+        "MiniMax's <minimax:tool_call>",
+        r"</?minimax:tool_call>",
+        '<minimax:tool_call>\n<invoke name="git_log">\n<parameter name="path">.</parameter>\n</invoke>',
+    ),
+    CallForm(
+        "invoke",
+        "<function_calls> with <invoke>",
+        r"</?(?:\w+:)?function_calls>|</?(?:\w+:)?invoke\b",
+        '<function_calls>\n<invoke name="git_log">\n<parameter name="path">.</parameter>\n</invoke>',
+    ),
+    CallForm("tools", "a call in <tools>", r"</?tools>", f"<tools>\n{_JSON}\n</tools>"),
+    CallForm(
+        "half_tag",
+        "half a tag of Qwen's",
+        r"</?tool_call\b|</?(?:function|parameter)(?=[=>])|</?(?:tool_\w*|function|parameter)\Z",
+        "I look. <function=exec",
+    ),
+    CallForm(
+        "tag",
+        "another tag for calls",
+        r"(?i:</?[|｜]?(?:\w+[:_])?(?:tool|function)s?[▁_ -]?(?:calls?|code|uses?|invoke)\b[^<>\n]{0,80}>)",
+        f"<TOOLCALL>[{_JSON}]</TOOLCALL>",
+    ),
+)
+
+# %% ../../nbs/agent/09_call_markers.ipynb #fd050452
+_WORDS = (
+    CallForm("qwen_agent", "Qwen-Agent's ✿FUNCTION✿", r"✿(?:FUNCTION|ARGS)✿", "✿FUNCTION✿: git_log\n✿ARGS✿: {}"),
+    CallForm(
+        "react",
+        "ReAct's Action Input",
+        r"Action Input\W{0,4}:",
+        'Thought: git_log would help.\nAction: look at the log\nAction Input: {"path": "."}',
+    ),
+    CallForm(
+        "labelled",
+        "a label before a tool's name",
+        r"^\W{0,4}Action\W{1,4}A_TOOL\W*$"
+        r"|^\W{0,4}(?:Tool|Function)(?: call)?\W{1,4}A_TOOL\W{0,4}\n+\W{0,4}(?:Args|Arguments|Input|Parameters)\b",
+        "Tool: git_log\nArguments: path is .",
+    ),
+    CallForm("functionary", "Functionary's >>>", r"^>>> ?A_TOOL[ \t]*$", '>>>git_log\n{"path": "."}'),
+    CallForm(
+        "tool_tag",
+        "a tag with a tool's name",
+        r"</?A_TOOL(?:\s[^<>\n]{0,200})?/?>",
+        "<git_log><path>.</path></git_log>",
+    ),
+)
+
+# %% ../../nbs/agent/09_call_markers.ipynb #dcff72a8
+_JSON_FORMS = (
+    CallForm(
+        "json_call",
+        "JSON with a name and arguments",
+        r"[\"']name[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input)[\"']\s*:",
+        '{"name": "git_log", "parameters": {"path": "."}}',
+    ),
+    CallForm(
+        "named",
+        "JSON that names a tool",
+        r"[\"'](?:name|tool|tool_name|function|function_name|action|recipient_name)[\"']\s*:\s*[\"']A_TOOL[\"']"
+        r"|^A_TOOL\s*[(:]?\s*\{\s*[\"'}]|\{\s*[\"']A_TOOL[\"']\s*:\s*\{|\A\s*\{\s*\"code\"\s*:",
+        '{"tool": "git_log", "args": {"path": "."}}',
+    ),
+)
+
+# %% ../../nbs/agent/09_call_markers.ipynb #e4d0923b
+_PYTHON = (
+    CallForm("bare", "Python without the wrapper", r"A_TOOL\s*\(", '[git_log(path=".")]'),
+    CallForm("fenced", "Python in a fence", r"A_TOOL\s*\(", '```python\nprint(git_log("."))\n```'),
+)
+
+# %% ../../nbs/agent/09_call_markers.ipynb #3df32199
+FORMS: dict[str, CallForm] = {form.name: form for form in (*_READ, *_FAMILIES, *_TAGS, *_WORDS, *_JSON_FORMS, *_PYTHON)}
 
 # %% ../../nbs/agent/09_call_markers.ipynb #a7107c6b
 _QUOTED = re.compile(
@@ -199,7 +217,7 @@ def quotations(text: str) -> Iterator[Quotation]:
         fence = found["fence"] is not None
         yield Quotation(found.start(), found["block" if fence else "span"], fence, len(found[0].strip()) == whole)
 
-
+# %% ../../nbs/agent/09_call_markers.ipynb #3addaac1
 def unquoted(text: str) -> str:
     """Blank out what a text quotes, and keep every place; the first line of a fence stays.
 
@@ -247,7 +265,7 @@ def _first(text: str, tools: Registry) -> re.Match[str] | None:
     found = [_CONTROL.search(text), named.search(text) if any(name in text for name in names) else None]
     return min(filter(None, found), key=re.Match.start, default=None)
 
-
+# %% ../../nbs/agent/09_call_markers.ipynb #6b433bcc
 class Marked(NamedTuple):
     """Hold where a marker begins, its form, and the tool that is named after it."""
 
@@ -284,7 +302,7 @@ def find_marker(
     named = name.search(text, start)
     return Marked(start, str(found.lastgroup), named[0] if named else None)
 
-
+# %% ../../nbs/agent/09_call_markers.ipynb #12f6731f
 def may_call(text: str, tools: Registry) -> bool:
     """Say whether a text holds the beginning of a Python call of a tool; a cheap test before its code is read.
 

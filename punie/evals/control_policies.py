@@ -46,7 +46,7 @@ def _respelled(name: str, value: object) -> object:
     is_path = name in PATHS and isinstance(value, str) and value and not value.startswith("/")
     return f"./{value}/" if is_path else value
 
-
+# %% ../../nbs/evals/20_control_policies.ipynb #569b2f0c
 def _through_variables(sample: Sample) -> list[str]:
     """Answer right, with every argument in a variable, every path in another spelling, and all of it in a function."""
     if not sample.expected:
@@ -92,18 +92,27 @@ def _other_tool(sample: Sample) -> list[str] | None:
                 return [code_mode("\n".join([wrong, *map(gold_code, sample.expected[1:])]))]
     return None
 
-
-def _prose(policy: Callable[[Sample], str]) -> Policy:
-    """Answer in prose, which is a fault except where any answer is right."""
-    return lambda sample: None if sample.any_answer else [policy(sample)]
-
-
+# %% ../../nbs/evals/20_control_policies.ipynb #60fc9ec8
 def _one_less(sample: Sample) -> list[str] | None:
     if len(sample.expected) < 2:
         return None
     return gold_replies(sample.model_copy(update={"expected": sample.expected[:-1], "gold": []}))
 
 
+def _in_reverse(sample: Sample) -> list[str] | None:
+    programs = [gold_code(call) for call in sample.expected]
+    if sample.order == "any" or programs == programs[::-1]:
+        return None
+    return [code_mode("\n".join(programs[::-1]))]
+
+
+def _no_arguments(sample: Sample) -> list[str] | None:
+    parameters = [each for name in called_names(sample) for each in sample.tools[name].signature.parameters.values()]
+    if all(each.default is not each.empty for each in parameters):
+        return None
+    return [code_mode("\n".join(f"print({name}())" for name in called_names(sample)))]
+
+# %% ../../nbs/evals/20_control_policies.ipynb #f7f3d436
 def _invented_field(sample: Sample) -> list[str] | None:
     typed = next((call for call in sample.expected if sample.tools[call.tool].result.is_model), None)
     if typed is None:
@@ -118,7 +127,7 @@ def _whole_result(sample: Sample) -> list[str] | None:
         return None
     return [code_mode("\n".join(map(gold_code, sample.expected)))]
 
-
+# %% ../../nbs/evals/20_control_policies.ipynb #ee59c956
 def _calls(sample: Sample) -> str | None:
     """Write the calls of a right answer without any output; None where the sample states what is shown."""
     if not sample.expected or sample.worlds or sample.shows:
@@ -134,20 +143,6 @@ def _lie(sample: Sample) -> list[str] | None:
     """Say the same whatever was returned, where more than one thing could be returned."""
     made = [[result_for(sample.tools[call.tool], call.bound[0], seed) for call in sample.expected] for seed in (1, 2)]
     return [code_mode(f"{calls}\nprint('All is well.')")] if (calls := _calls(sample)) and made[0] != made[1] else None
-
-
-def _in_reverse(sample: Sample) -> list[str] | None:
-    programs = [gold_code(call) for call in sample.expected]
-    if sample.order == "any" or programs == programs[::-1]:
-        return None
-    return [code_mode("\n".join(programs[::-1]))]
-
-
-def _no_arguments(sample: Sample) -> list[str] | None:
-    parameters = [each for name in called_names(sample) for each in sample.tools[name].signature.parameters.values()]
-    if all(each.default is not each.empty for each in parameters):
-        return None
-    return [code_mode("\n".join(f"print({name}())" for name in called_names(sample)))]
 
 # %% ../../nbs/evals/20_control_policies.ipynb #aa37b17e
 ExpectedScore = tuple[Outcome, Reason | None]  # None accepts any reason
@@ -173,19 +168,15 @@ def both(score: ExpectedScore) -> tuple[ExpectedScore, ExpectedScore]:
     return score, score
 
 # %% ../../nbs/evals/20_control_policies.ipynb #655bbbff
-def _as_json(sample: Sample) -> list[str]:
-    arguments = sample.expected[0].first if sample.expected else {}
-    return [f"<tool_call>{json.dumps({'name': called_names(sample)[0], 'arguments': arguments})}</tool_call>"]
+def _prose(policy: Callable[[Sample], str]) -> Policy:
+    """Answer in prose, which is a fault except where any answer is right."""
+    return lambda sample: None if sample.any_answer else [policy(sample)]
 
 
-def in_form(sample: Sample, form: CallForm) -> list[str]:
-    """Write a call in a form that nothing here reads: the form's example, with a tool of the sample."""
-    return [form.example.replace("git_log", called_names(sample)[0])]
-
-
-def _indented(sample: Sample) -> str:
-    return "    " + _program(sample).replace("\n", "\n    ")
-
+_RIGHT: tuple[Control, ...] = (
+    Control("gold", gold_replies, RIGHT),
+    Control("gold through variables", _through_variables, RIGHT),
+)
 
 UNSAID: ExpectedScore = ("abstained", None)
 
@@ -205,10 +196,8 @@ SPOKEN: tuple[Control, ...] = (  # answers without a call, alike in every dialec
     ),
 )
 
-CODE_CONTROLS: tuple[Control, ...] = (
-    Control("gold", gold_replies, RIGHT),
-    Control("gold through variables", _through_variables, RIGHT),
-    *SPOKEN,
+# %% ../../nbs/evals/20_control_policies.ipynb #77d36514
+_UNMADE: tuple[Control, ...] = (
     Control(
         "one constant reply",
         lambda s: [code_mode("\n".join(f"# {name}" for name in s.tools) + "\npass")],
@@ -219,6 +208,20 @@ CODE_CONTROLS: tuple[Control, ...] = (
         lambda s: [code_mode("# " + _program(s).replace("\n", "\n# "))],
         (("wrong_call", "missing_call"), NEEDLESS),
     ),
+)
+
+# %% ../../nbs/evals/20_control_policies.ipynb #268ce8c6
+def _as_json(sample: Sample) -> list[str]:
+    arguments = sample.expected[0].first if sample.expected else {}
+    return [f"<tool_call>{json.dumps({'name': called_names(sample)[0], 'arguments': arguments})}</tool_call>"]
+
+
+def in_form(sample: Sample, form: CallForm) -> list[str]:
+    """Write a call in a form that nothing here reads: the form's example, with a tool of the sample."""
+    return [form.example.replace("git_log", called_names(sample)[0])]
+
+
+_MALFORMED: tuple[Control, ...] = (
     Control("right call, syntax error", lambda s: [code_mode(_program(s)[:-1])], both(("malformed", "syntax_error"))),
     Control(
         "right call, and a break outside a loop",
@@ -247,6 +250,14 @@ CODE_CONTROLS: tuple[Control, ...] = (
         lambda s: [f"Here you are:\n```python\n{_program(s)}\n```"],
         both(("malformed", "fenced_call")),
     ),
+)
+
+# %% ../../nbs/evals/20_control_policies.ipynb #3e423ce5
+def _indented(sample: Sample) -> str:
+    return "    " + _program(sample).replace("\n", "\n    ")
+
+
+_UNREACHED: tuple[Control, ...] = (
     Control(
         "right call, never reached",
         lambda s: [code_mode(f"if len([]) > 1:\n{_indented(s)}")],
@@ -263,6 +274,10 @@ CODE_CONTROLS: tuple[Control, ...] = (
         lambda s: [code_mode(f"def main():\n{_indented(s)}")],
         (("wrong_call", "missing_call"), NEEDLESS),
     ),
+)
+
+# %% ../../nbs/evals/20_control_policies.ipynb #2eeeab58
+_FAILING: tuple[Control, ...] = (
     Control(
         "right call, after a false claim",
         lambda s: [code_mode(f"assert len([]) > 1\n{_program(s)}")],
@@ -288,8 +303,16 @@ CODE_CONTROLS: tuple[Control, ...] = (
         lambda s: [code_mode(f"{_program(s)}\nopen('/etc/hostname')")],
         (("wrong_call", "refused"), NEEDLESS),
     ),
+)
+
+# %% ../../nbs/evals/20_control_policies.ipynb #ab369740
+_UNSHOWN: tuple[Control, ...] = (
     Control("right call, nothing printed", _silent, (("wrong_call", "nothing_printed"), NEEDLESS)),
     Control("right call, a lie printed", _lie, (("wrong_call", "constant_output"), NEEDLESS)),
+)
+
+# %% ../../nbs/evals/20_control_policies.ipynb #d049cdb4
+_WRONG: tuple[Control, ...] = (
     Control("right name, no arguments", _no_arguments, (("wrong_call", "missing_argument"), NEEDLESS)),
     Control("another value", _other_value, (("wrong_call", "wrong_value"), NEEDLESS)),
     Control("another tool", _other_tool, (("wrong_call", "wrong_tool"), NEEDLESS)),
@@ -312,4 +335,16 @@ CODE_CONTROLS: tuple[Control, ...] = (
         lambda s: [code_mode(f"{_program(s)}\n{s.forbidden[0]}()")] if s.forbidden else None,
         (("wrong_call", "forbidden_call"), NEEDLESS),
     ),
+)
+
+# %% ../../nbs/evals/20_control_policies.ipynb #2f02cbee
+CODE_CONTROLS = (
+    *_RIGHT,
+    *SPOKEN,
+    *_UNMADE,
+    *_MALFORMED,
+    *_UNREACHED,
+    *_FAILING,
+    *_UNSHOWN,
+    *_WRONG,
 )

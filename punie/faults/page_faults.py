@@ -98,7 +98,7 @@ def _judge_page(folder: Path) -> list[CheckResult]:
 
 PAGE = Bench("page", _write_page, _judge_page)
 
-
+# %% ../../nbs/faults/07_page_faults.ipynb #6966fefe
 @PAGE.fault("A page is text, and text can be improved.", "page", "says")
 def _an_edited_page(folder: Path) -> None:
     """Write another number of right prompts into the page."""
@@ -136,7 +136,7 @@ def _an_edited_notebook(folder: Path) -> None:
     assert "0/7" in read_text(path)
     write_text(path, read_text(path).replace("0/7", "7/7"))
 
-
+# %% ../../nbs/faults/07_page_faults.ipynb #f6511139
 @PAGE.fault("The evidence behind a page can be changed too.", "evidence", "outcomes.jsonl")
 def _edited_evidence(folder: Path) -> None:
     """Change an outcome in the archive."""

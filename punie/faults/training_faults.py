@@ -153,24 +153,11 @@ def _judge_training(folder: Path) -> list[CheckResult]:
 
 TRAINING = Bench("training", write_run, _judge_training)
 
-
+# %% ../../nbs/faults/05_training_faults.ipynb #8607bf4f
 def _edit_events(folder: Path, loss: float) -> None:
     """Give every reading of the loss one value."""
     path = run_folder_in(folder) / "events.jsonl"
     write_jsonl(path, ({**event, **({"loss": loss} if "loss" in event else {})} for _, event in read_jsonl(path)))
-
-
-def _edit_adapter(folder: Path, factor: float) -> None:
-    """Multiply the learned change by a factor."""
-    from safetensors.numpy import load_file, save_file
-
-    path = run_folder_in(folder) / "adapters" / "adapters.safetensors"
-    tensors = load_file(path)
-    save_file({name: np.multiply(each, factor) if "lora_b" in name else each for name, each in tensors.items()}, path)
-
-
-def _model(folder: Path) -> Path:
-    return run_folder_in(folder) / "model_5bit"
 
 
 @TRAINING.fault("The original's log parser found none of 17 validation losses.", "training loss", "a fall of less than")
@@ -183,6 +170,15 @@ def _a_loss_that_does_not_fall(folder: Path) -> None:
 def _a_loss_that_stays_high(folder: Path) -> None:
     """Let every reading of the loss be 5 nats a token."""
     _edit_events(folder, 5.0)
+
+# %% ../../nbs/faults/05_training_faults.ipynb #ddaa6052
+def _edit_adapter(folder: Path, factor: float) -> None:
+    """Multiply the learned change by a factor."""
+    from safetensors.numpy import load_file, save_file
+
+    path = run_folder_in(folder) / "adapters" / "adapters.safetensors"
+    tensors = load_file(path)
+    save_file({name: np.multiply(each, factor) if "lora_b" in name else each for name, each in tensors.items()}, path)
 
 
 @TRAINING.fault(
@@ -209,6 +205,10 @@ def _an_adapter_of_another_base(folder: Path) -> None:
     path = run_folder_in(folder) / "adapters" / "adapter_config.json"
     write_json(path, read_json(path) | {"base": "c3d4" * 16})
 
+# %% ../../nbs/faults/05_training_faults.ipynb #54da6421
+def _model(folder: Path) -> Path:
+    return run_folder_in(folder) / "model_5bit"
+
 
 @TRAINING.fault("Rounding can erase what a small change of the weights learned.", "adapter survival")
 def _rounding_that_erases_the_tuning(folder: Path) -> None:
@@ -225,7 +225,7 @@ def _a_fused_model_that_is_the_base(folder: Path) -> None:
     """Quantize the base in place of the fused model."""
     quantize(data_path("models/tiny"), _model(folder), 5, 64, replace=True)
 
-
+# %% ../../nbs/faults/05_training_faults.ipynb #2067feff
 @TRAINING.fault("Two exports of 9.9 and 5.0 GB were parts of a model of 20 GB.", "quantized model")
 def _a_model_cut_short(folder: Path) -> None:
     """Cut the file of the weights in half."""

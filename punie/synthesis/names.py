@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ONSETS', 'CLUSTERS', 'VOWELS', 'CODAS', 'LETTERS', 'WordLists', 'load_word_lists', 'syllable', 'invented_word',
-           'Words', 'Paths', 'Values', 'Names']
+           'Words', 'Paths', 'Values', 'Commands', 'Contents', 'Names']
 
 # %% ../../nbs/synthesis/00_names.ipynb #6f2d228f
 import random
@@ -200,35 +200,14 @@ class Values(Paths):
         names = ", ".join(self.symbol() for _ in range(self.rng.choice((1, 1, 1, 2, 3))))
         return f"from {module} import {names}" + (f" as {self.word()}" if self.rng.random() < 0.05 else "")
 
-# %% ../../nbs/synthesis/00_names.ipynb #f41aa159
+# %% ../../nbs/synthesis/00_names.ipynb #911d5754
 @dataclass(frozen=True)
-class Names(Values):
-    """Draw every kind of value that a question mentions.
+class Commands(Values):
+    """Draw shell command lines.
 
-    >>> Names(random.Random(1)).content() == Names(random.Random(1)).content()
+    >>> Commands(random.Random(1)).command() == Commands(random.Random(1)).command()
     True
     """
-
-    def aside(self) -> str:
-        """A remark beside the request, with names and numbers that belong in no call."""
-        rng, word = self.rng, self.word
-        forms = (
-            f"{word().capitalize()} {self.verb()}s before {word()} for some reason;",
-            f"I get a {rng.randint(100, 599)} for /{word()}/{word()};",
-            f"{word().capitalize()} complained about the {word()}.",
-            f"This worked in {word()} {rng.randint(1, 9)}.{rng.randint(0, 20)}.",
-            f"Ticket {rng.randint(10, 9_999)}:",
-            f"The {word()} {word()} is {rng.choice(('slow', 'late', 'wrong', 'odd', 'new', 'gone'))};",
-            f"About the {word()}:",
-            f"{rng.randint(2, 90)} {word()}s failed last {rng.choice(('night', 'week', 'Friday'))}.",
-            f"My {word()} says {word()},",
-            f"I can't remember how the {word()} {self.verb()}s the {word()},",
-            f"We moved {word()} to {word()} {rng.choice(('today', 'yesterday'))};",
-            f"Is the {word()} a {word()} or a {word()}?",
-            f"Since the {word()} {word()}:",
-            f"{word().capitalize()} and {word()} don't agree,",
-        )
-        return rng.choice(forms)
 
     def command(self) -> str:
         """A shell command line."""
@@ -279,6 +258,15 @@ class Names(Values):
             f"cargo {self.word()} --{self.word()}",
         )
         return self.rng.choice(forms)
+
+# %% ../../nbs/synthesis/00_names.ipynb #bc72a662
+@dataclass(frozen=True)
+class Contents(Commands):
+    """Draw short lines that are written into files.
+
+    >>> Contents(random.Random(1)).content() == Contents(random.Random(1)).content()
+    True
+    """
 
     def content(self) -> str:
         """One short line of prose, code or configuration."""
@@ -340,5 +328,35 @@ class Names(Values):
             f"hello {word()}",
             f"The {word()} {rng.choice(('needs', 'has', 'uses', 'lost', 'keeps'))} a {word()} {word()}",
             f"DEBUG = {rng.choice((True, False))}",
+        )
+        return rng.choice(forms)
+
+# %% ../../nbs/synthesis/00_names.ipynb #f41aa159
+@dataclass(frozen=True)
+class Names(Contents):
+    """Draw every kind of value that a question mentions.
+
+    >>> Names(random.Random(1)).content() == Names(random.Random(1)).content()
+    True
+    """
+
+    def aside(self) -> str:
+        """A remark beside the request, with names and numbers that belong in no call."""
+        rng, word = self.rng, self.word
+        forms = (
+            f"{word().capitalize()} {self.verb()}s before {word()} for some reason;",
+            f"I get a {rng.randint(100, 599)} for /{word()}/{word()};",
+            f"{word().capitalize()} complained about the {word()}.",
+            f"This worked in {word()} {rng.randint(1, 9)}.{rng.randint(0, 20)}.",
+            f"Ticket {rng.randint(10, 9_999)}:",
+            f"The {word()} {word()} is {rng.choice(('slow', 'late', 'wrong', 'odd', 'new', 'gone'))};",
+            f"About the {word()}:",
+            f"{rng.randint(2, 90)} {word()}s failed last {rng.choice(('night', 'week', 'Friday'))}.",
+            f"My {word()} says {word()},",
+            f"I can't remember how the {word()} {self.verb()}s the {word()},",
+            f"We moved {word()} to {word()} {rng.choice(('today', 'yesterday'))};",
+            f"Is the {word()} a {word()} or a {word()}?",
+            f"Since the {word()} {word()}:",
+            f"{word().capitalize()} and {word()} don't agree,",
         )
         return rng.choice(forms)

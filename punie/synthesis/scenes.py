@@ -283,7 +283,7 @@ def invent(
         return _FINDERS[tool](arguments, names)
     return (_domain if TOOLS[tool].category == "domain" else _text)(tool, arguments, names)
 
-
+# %% ../../nbs/synthesis/02_scenes.ipynb #2c063916
 @dataclass(frozen=True)
 class Scene:
     """One call as a row needs it.

@@ -196,6 +196,8 @@ class Cycle:
 
 
 CYCLES = (Cycle(3_000), Cycle(1_600, peak=0.6, reworded=0.6))
+
+# %% ../../nbs/synthesis/08_tiny.ipynb #e614a429
 LONGEST = 360  # tokens, system prompt included; longer rows are few and would take much of the time
 
 

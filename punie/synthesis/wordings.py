@@ -80,7 +80,7 @@ COURTESIES = (
     "It's time to {}.",
 )
 
-
+# %% ../../nbs/synthesis/01_wordings.ipynb #ef0d6d1d
 OPENINGS = (
     "Morning!",
     "Quick one:",
@@ -104,7 +104,7 @@ OPENINGS = (
     "Thanks!",
 )
 
-
+# %% ../../nbs/synthesis/01_wordings.ipynb #17f8b4f7
 def phrase(
     template: str,
     rng: random.Random,

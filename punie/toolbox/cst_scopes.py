@@ -11,6 +11,62 @@ from libcst.metadata import BuiltinAssignment, ClassScope, GlobalScope, Scope
 
 from .cst_source import Source, SourceError, dotted, parse_source
 
+# %% ../../nbs/toolbox/07_cst_scopes.ipynb #1674e133
+def _is_free(source: Source, node: cst.CSTNode) -> bool:
+    """Whether a node stands outside import statements."""
+    return not any(isinstance(each, (cst.Import, cst.ImportFrom)) for each in source.around(node))
+
+
+def _is_plain(source: Source, name: cst.Name) -> bool:
+    """Whether a name is looked up or bound in a scope, unlike an attribute or the keyword of a call."""
+    parent = source.parents[name]
+    if isinstance(parent, cst.AsName):
+        return True
+    if isinstance(parent, cst.ImportAlias):
+        return parent.asname is None
+    other = (
+        (isinstance(parent, cst.Attribute) and name is parent.attr)
+        or (isinstance(parent, cst.Arg) and name is parent.keyword)
+        or (isinstance(parent, cst.MatchKeywordElement) and name is parent.key)
+    )
+    if isinstance(parent, cst.Attribute) and not other and not _is_free(source, name):  # `a` of `import a.b`
+        alias = next((each for each in source.around(name) if isinstance(each, cst.ImportAlias)), None)
+        return alias is not None and alias.asname is None
+    return not other and (not isinstance(parent, cst.ImportFrom))
+
+
+def _is_captured(source: Source, name: cst.Name) -> bool:
+    """Whether a pattern of `match` binds a name, which libcst does not count as an assignment."""
+    return isinstance(source.parents[name], (cst.MatchAs, cst.MatchStar, cst.MatchMapping))
+
+# %% ../../nbs/toolbox/07_cst_scopes.ipynb #3ef3e162
+def _scope(source: Source, name: cst.CSTNode) -> Scope:
+    """The scope in which a name is looked up."""
+    for each in (name, *source.around(name), source.module):
+        if scope := source.scopes.get(each):
+            return scope
+    raise SourceError("line 1: the module has no scope")
+
+
+def _found(scope: Scope, name: str) -> list[Scope]:
+    """The scopes of this file in which a name that is read here is bound."""
+    return [each.scope for each in scope[name] if not isinstance(each, BuiltinAssignment)]
+
+
+def _chain(scope: Scope) -> list[Scope]:
+    """A scope and those around it."""
+    chain = [scope]
+    while not isinstance(scope, GlobalScope):
+        chain.append(scope := scope.parent)
+    return chain
+
+
+def _is_set(source: Source, name: cst.Name) -> bool:
+    """Whether an attribute is set on `self`."""
+    node = source.parents[name]
+    isset = isinstance(source.parents[node], (cst.AssignTarget, cst.AnnAssign))
+    return isset and isinstance(node, cst.Attribute) and dotted(node.value) == "self"
+
 # %% ../../nbs/toolbox/07_cst_scopes.ipynb #7c0b1df9
 class Renaming:
     """Find where a file binds a name, and which places follow when it is renamed.
@@ -22,62 +78,30 @@ class Renaming:
 
     def __init__(self, source: Source, old: str) -> None:
         self.source, self.old = source, old
-        self.plain = [name for name in source.of(cst.Name) if self._is_plain(name)]
-        self.captured = {(self.scope(name), name.value) for name in self.plain if self._is_captured(name)}
-        self.members = [node.attr for node in source.of(cst.Attribute) if node.attr.value == old and self.is_free(node)]
+        self.plain = [name for name in source.of(cst.Name) if _is_plain(source, name)]
+        self.captured = {(_scope(source, name), name.value) for name in self.plain if _is_captured(source, name)}
+        self.members = [
+            node.attr for node in source.of(cst.Attribute) if node.attr.value == old and _is_free(source, node)
+        ]
         homes = [home for name in self.plain if name.value == old and (home := self._home(name))]
         self.homes = [home for home in homes if isinstance(home, GlobalScope)]
         self.is_member = False
         if not self.homes:
             self.homes = [home for home in homes if isinstance(home, ClassScope)]
-            self.is_member = bool(self.homes) or any(self._is_set(name) for name in self.members)
+            self.is_member = bool(self.homes) or any(_is_set(source, name) for name in self.members)
         if not self.is_member:
             self.homes = self.homes or homes
 
-    def _is_captured(self, name: cst.Name) -> bool:
-        """Whether a pattern of `match` binds a name, which libcst does not count as an assignment."""
-        return isinstance(self.source.parents[name], (cst.MatchAs, cst.MatchStar, cst.MatchMapping))
-
     def is_free(self, node: cst.CSTNode) -> bool:
         """Whether a node stands outside import statements."""
-        return not any(isinstance(each, (cst.Import, cst.ImportFrom)) for each in self.source.around(node))
-
-    def _is_plain(self, name: cst.Name) -> bool:
-        """Whether a name is looked up or bound in a scope, unlike an attribute or the keyword of a call."""
-        parent = self.source.parents[name]
-        if isinstance(parent, cst.AsName):
-            return True
-        if isinstance(parent, cst.ImportAlias):
-            return parent.asname is None
-        other = (
-            (isinstance(parent, cst.Attribute) and name is parent.attr)
-            or (isinstance(parent, cst.Arg) and name is parent.keyword)
-            or (isinstance(parent, cst.MatchKeywordElement) and name is parent.key)
-        )
-        if isinstance(parent, cst.Attribute) and not other and not self.is_free(name):  # `a` of `import a.b`
-            alias = next((each for each in self.source.around(name) if isinstance(each, cst.ImportAlias)), None)
-            return alias is not None and alias.asname is None
-        return not other and (not isinstance(parent, cst.ImportFrom))
-
-    def scope(self, name: cst.CSTNode) -> Scope:
-        """The scope in which a name is looked up."""
-        for each in (name, *self.source.around(name), self.source.module):
-            if scope := self.source.scopes.get(each):
-                return scope
-        raise SourceError("line 1: the module has no scope")
+        return _is_free(self.source, node)
 
     def _home(self, name: cst.Name) -> Scope | None:
         """The scope in which this file binds a name; None for a builtin and for an unknown name."""
-        scope = self.scope(name)
+        scope = _scope(self.source, name)
         if found := _found(scope, name.value):
             return found[0]
         return next((each for each in _chain(scope) if (each, name.value) in self.captured), None)
-
-    def _is_set(self, name: cst.Name) -> bool:
-        """Whether an attribute is set on `self`."""
-        node = self.source.parents[name]
-        isset = isinstance(self.source.parents[node], (cst.AssignTarget, cst.AnnAssign))
-        return isset and isinstance(node, cst.Attribute) and dotted(node.value) == "self"
 
     def renamed(self) -> list[cst.Name]:
         """The names that are renamed."""
@@ -110,25 +134,12 @@ class Renaming:
             fresh = Renaming(self.source, new)
             return bool(fresh.is_member and (set(fresh.homes) & set(self.homes) or not self.homes or not fresh.homes))
         for name in names:
-            if any(home in _chain(other) for other in _found(self.scope(name), new) for home in self.homes):
+            if any(home in _chain(other) for other in _found(_scope(self.source, name), new) for home in self.homes):
                 return True
         inside = [name for name in self.plain if name.value == new]
         return any(
-            home in _chain(self.scope(name)) and (found is None or found in _chain(home))
+            home in _chain(_scope(self.source, name)) and (found is None or found in _chain(home))
             for name in inside
             for found in [self._home(name)]
             for home in self.homes
         )
-
-
-def _found(scope: Scope, name: str) -> list[Scope]:
-    """The scopes of this file in which a name that is read here is bound."""
-    return [each.scope for each in scope[name] if not isinstance(each, BuiltinAssignment)]
-
-
-def _chain(scope: Scope) -> list[Scope]:
-    """A scope and those around it."""
-    chain = [scope]
-    while not isinstance(scope, GlobalScope):
-        chain.append(scope := scope.parent)
-    return chain

@@ -67,7 +67,7 @@ def _local(source: Source, registration: Registration) -> cst.FunctionDef | cst.
     name = dotted(registration.maker) if isinstance(registration.maker, cst.Name) else ""
     return next((node for node in source.of(cst.FunctionDef) if node.name.value == name), None)
 
-
+# %% ../../nbs/toolbox/13_svcs_rules.ipynb #59ddeb90
 @rule(
     REGISTRATION_RULES,
     "svcs/no-registration",
@@ -103,7 +103,7 @@ def _missing_argument(source: Source) -> Iterator[Found]:
 def _type_is_text(source: Source) -> Iterator[Found]:
     yield from ((each.line, text) for each in registrations(source) if (text := literal(each.kind)) is not None)
 
-
+# %% ../../nbs/toolbox/13_svcs_rules.ipynb #48ea8021
 @rule(
     REGISTRATION_RULES,
     "svcs/duplicate-registration",
@@ -123,7 +123,7 @@ def _duplicate(source: Source) -> Iterator[Found]:
             yield each.line, each.type_name
         seen.add(key)
 
-
+# %% ../../nbs/toolbox/13_svcs_rules.ipynb #2714e66f
 @rule(
     REGISTRATION_RULES,
     "svcs/instance-as-factory",

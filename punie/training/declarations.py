@@ -42,7 +42,7 @@ def _mended(value: Any, names: bool = False) -> Any:
     drop = nulls if names or not nulls <= _MAY_BE_NULL else set()
     return {key: _mended(held, key in ("properties", "$defs")) for key, held in value.items() if key not in drop}
 
-
+# %% ../../nbs/training/26_declarations.ipynb #50150732
 def _declaration(value: Any) -> dict[str, Any]:
     """Write one declaration in OpenAI's form. Raises `PunieError` for what is none."""
     value = decoded(value)
@@ -58,7 +58,7 @@ def _declaration(value: Any) -> dict[str, Any]:
         return {"type": "function", "function": function}
     return value
 
-
+# %% ../../nbs/training/26_declarations.ipynb #b4e8c6ba
 def read_declarations(
     value: object,  # a list, or a text that holds one
 ) -> tuple[dict[str, Any], ...]:
@@ -86,7 +86,7 @@ def _declarations_in_json(text: str) -> tuple[dict[str, Any], ...]:
     value = value.get("tools", [value]) if isinstance(value, dict) else value
     return tuple([_declaration(each) for each in value])
 
-
+# %% ../../nbs/training/26_declarations.ipynb #6997e30e
 def properties(schema: object) -> dict[str, Any]:
     """List the parameters that a schema declares, none where it is no schema of an object.
 
@@ -96,26 +96,7 @@ def properties(schema: object) -> dict[str, Any]:
     declared = schema.get("properties") if isinstance(schema, dict) else None
     return declared if isinstance(declared, dict) else {}
 
-
-_IN_TAGS, _IN_PROSE = re.compile(r"<tools>(.*?)</tools>", re.DOTALL), re.compile(r"(?:\A|[\n:-])\s*(?=\{\s*\"|\[\s*\{)")
-
-
-@lru_cache(maxsize=64)
-def declarations_in_prompt(text: str) -> tuple[dict[str, Any], ...]:
-    """Find the declarations in a system prompt, none where it holds none that can be read.
-
-    >>> declarations_in_prompt('Use these:\\n{"name": "hover", "parameters": {}}')[0]["function"]["name"]
-    'hover'
-    """
-    tags = [found for found in _IN_TAGS.findall(text) if found.strip()]
-    start = None if tags else _IN_PROSE.search(text)
-    values = _values(tags[-1]) if tags else _values(text[start.end() :]) if start else []
-    try:
-        return tuple([_declaration(value) for value in values])
-    except PunieError:
-        return ()
-
-
+# %% ../../nbs/training/26_declarations.ipynb #488aa0df
 def _values(text: str) -> list[Any]:
     """Read the JSON values at the beginning of a text, or a list as Python prints it."""
     values, text = [], text.strip()
@@ -133,3 +114,22 @@ def _values(text: str) -> list[Any]:
             return []
         values = value if isinstance(value, list) else [value]
     return values
+
+# %% ../../nbs/training/26_declarations.ipynb #3ec02860
+_IN_TAGS, _IN_PROSE = re.compile(r"<tools>(.*?)</tools>", re.DOTALL), re.compile(r"(?:\A|[\n:-])\s*(?=\{\s*\"|\[\s*\{)")
+
+
+@lru_cache(maxsize=64)
+def declarations_in_prompt(text: str) -> tuple[dict[str, Any], ...]:
+    """Find the declarations in a system prompt, none where it holds none that can be read.
+
+    >>> declarations_in_prompt('Use these:\\n{"name": "hover", "parameters": {}}')[0]["function"]["name"]
+    'hover'
+    """
+    tags = [found for found in _IN_TAGS.findall(text) if found.strip()]
+    start = None if tags else _IN_PROSE.search(text)
+    values = _values(tags[-1]) if tags else _values(text[start.end() :]) if start else []
+    try:
+        return tuple([_declaration(value) for value in values])
+    except PunieError:
+        return ()

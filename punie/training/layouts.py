@@ -7,7 +7,7 @@ __all__ = ['Read', 'RowReader']
 
 # %% ../../nbs/training/30_layouts.ipynb #6d87ab3e
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -56,6 +56,17 @@ def _part(part: str | dict[str, Any]) -> str:
         return text
     raise PunieError(f"holds a part of type {str(part['type'])[:40]!r}, and only texts can be kept")
 
+# %% ../../nbs/training/30_layouts.ipynb #f043e26b
+def _role(turn: Any) -> tuple[str, Speaker]:
+    """Read the name of a turn's role, and the role. Raises `PunieError` where the turn is none."""
+    if not isinstance(turn, dict):
+        raise PunieError(f"is no object: {str(turn)[:60]!r}")
+    name = turn.get("role") or turn.get("from")
+    role = _ROLES.get(name.lower()) if isinstance(name, str) else None
+    if not isinstance(name, str) or role is None:
+        raise PunieError(f"has the unknown role {name!r:.60}; roles are system, user, assistant and tool")
+    return name.lower(), role
+
 # %% ../../nbs/training/30_layouts.ipynb #9673f0ca
 def _without_nulls(value: Any, schema: object) -> Any:
     """Take out the nulls of an object, unless its schema permits them: Arrow has put them there."""
@@ -96,7 +107,29 @@ def _nulls(value: object) -> int:
         return sum(held is None or _nulls(held) for held in value.values())
     return sum(map(_nulls, value)) if isinstance(value, list) else 0
 
-# %% ../../nbs/training/30_layouts.ipynb #7bf8d8f0
+# %% ../../nbs/training/30_layouts.ipynb #47b75daf
+def _field_calls(
+    value: Any,
+    schemas: Callable[[], Mapping[str, dict]],  # of parameters by tool, asked for only where there are nulls
+    ignored: list[str],  # receives the keys that have no place
+) -> tuple[tuple[Call, ...], int]:  # the calls, and how many nulls were taken out
+    """Read calls of a field, without the nulls that Arrow has put into their arguments."""
+    calls = read_calls(decoded(value), ignored)
+    before = sum([_nulls(call.arguments) for call in calls])
+    if not before or isinstance(value, str):
+        return calls, 0
+    objects = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+    bodies = [*objects, *(each["function"] for each in objects if isinstance(each.get("function"), dict))]
+    filled = {id(held) for body in bodies for held in body.values()}  # not those that were texts of JSON
+    calls = tuple(
+        replace(call, arguments=_without_nulls(call.arguments, schemas().get(call.name)))
+        if id(call.arguments) in filled
+        else call
+        for call in calls
+    )
+    return calls, before - sum([_nulls(call.arguments) for call in calls])
+
+# %% ../../nbs/training/30_layouts.ipynb #67d22804
 def _known(code: str, tools: Registry) -> tuple[Call, ...]:
     """List the calls of a program; none where they depend on what is returned, or where it does not run."""
     try:
@@ -104,7 +137,7 @@ def _known(code: str, tools: Registry) -> tuple[Call, ...]:
     except NoForm:
         return ()
 
-
+# %% ../../nbs/training/30_layouts.ipynb #7bf8d8f0
 class _Reading:
     """Read one row, and note what is found on the way."""
 
@@ -129,17 +162,12 @@ class _Reading:
                 raise PunieError(f"message {number} {error}") from error
 
     def _turn(self, turn: Any) -> Iterator[Turn]:
-        if not isinstance(turn, dict):
-            raise PunieError(f"is no object: {str(turn)[:60]!r}")
-        name = turn.get("role") or turn.get("from")
-        role = _ROLES.get(name.lower()) if isinstance(name, str) else None
-        if role is None:
-            raise PunieError(f"has the unknown role {name!r:.60}; roles are system, user, assistant and tool")
+        name, role = _role(turn)
         if not turn.keys() <= _TURN_KEYS:
             self.ignored += [f"messages.{key}" for key, held in turn.items() if key not in _TURN_KEYS and says(held)]
         text = _text(turn["content"] if turn.get("content") is not None else turn.get("value"), role)
         if role == "assistant":
-            yield self._assistant(turn, text, str(name).lower() in _CALLERS)
+            yield self._assistant(turn, text, name in _CALLERS)
         elif role == "tool":
             yield from self._tool(turn, text)
         else:
@@ -155,12 +183,14 @@ class _Reading:
                 yield Turn(role, rest)
 
     def _tool(self, turn: dict[str, Any], text: str) -> Iterator[Turn]:
+        """Read a turn of answers: several may stand in one."""
         id, name = turn.get("tool_call_id") or None, turn.get("name") or None
         answers, rest = take_answers(text) if text.lstrip()[:1] in ("<", "[") else ([], text)
         for answer in answers if answers and not rest.strip() else [text]:
             yield Turn("tool", answer, answers=self.links.answer(id and str(id), name and str(name), answer))
 
     def _assistant(self, turn: dict[str, Any], text: str, caller: bool) -> Turn:
+        """Read an assistant's turn: its calls stand in a field, are all of a caller's turn, or stand in the text."""
         if turn.get("name"):
             self.ignored.append("messages.name")
         code, form = turn.get("code"), ""
@@ -169,7 +199,8 @@ class _Reading:
         given = [key for key in ("tool_calls", "function_call") if turn.get(key)]
         if given:
             form = given[0]
-            calls = self._data(turn[form])
+            calls, nulls = _field_calls(turn[form], self._schemas, self.ignored)
+            self.nulls += nulls
         elif caller and isinstance(value := decoded(text), (dict, list)):
             form, text, calls = "turns", "", read_calls(value, self.ignored)
         elif self.fields:
@@ -185,25 +216,8 @@ class _Reading:
         calls = self.links.calls(calls, code is not None)
         return Turn("assistant", text, calls, code)
 
-    def _data(self, value: Any) -> tuple[Call, ...]:
-        """Read calls of a field, without the nulls that Arrow has put into their arguments."""
-        calls = read_calls(decoded(value), self.ignored)
-        before = sum([_nulls(call.arguments) for call in calls])
-        if not before or isinstance(value, str):
-            return calls
-        objects = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
-        bodies = [*objects, *(each["function"] for each in objects if isinstance(each.get("function"), dict))]
-        filled = {id(held) for body in bodies for held in body.values()}  # not those that were texts of JSON
-        calls = tuple(
-            replace(call, arguments=_without_nulls(call.arguments, self._schemas().get(call.name)))
-            if id(call.arguments) in filled
-            else call
-            for call in calls
-        )
-        self.nulls += before - sum([_nulls(call.arguments) for call in calls])
-        return calls
-
     def _schemas(self) -> dict[str, dict]:
+        """The parameters that the row declares, by tool."""
         if self.schemas is None:
             functions = [tool["function"] for tool in self.tools]
             self.schemas = {function["name"]: function.get("parameters") or {} for function in functions}
@@ -229,6 +243,21 @@ class Read(NamedTuple):
     conversation: Conversation
     layout: str  # where its turns stand, and how its calls are written
     nulls: int = 0  # arguments that were null and are left out
+
+# %% ../../nbs/training/30_layouts.ipynb #6147ec4d
+def _check_calls(turns: tuple[Turn, ...], registry: Registry) -> None:
+    """Raise a `PunieError` that names the first message whose call does not fit a registry."""
+    for number, turn in enumerate(turns, 1):
+        for call in turn.calls:
+            tool = registry.outside(call.name)
+            if tool is None:
+                raise PunieError(
+                    f"message {number} calls {call.name:.60}, which is no tool of {registry.name or 'them'}"
+                )
+            try:
+                tool.from_json(call.arguments)
+            except Misfit as error:
+                raise PunieError(f"message {number} has a call that does not fit: {error}") from error
 
 
 class RowReader:
@@ -267,18 +296,3 @@ class RowReader:
         forms = [_FIELDS.get(form) or FORMS[form].title for form in sorted(reading.forms)]
         layout = f"{found.place} with {', '.join(forms)}" if forms else f"{found.place} without calls"
         return Read(Conversation(turns, reading.tools, tuple(ignored)), layout, reading.nulls)
-
-
-def _check_calls(turns: tuple[Turn, ...], registry: Registry) -> None:
-    """Raise a `PunieError` that names the first message whose call does not fit a registry."""
-    for number, turn in enumerate(turns, 1):
-        for call in turn.calls:
-            tool = registry.outside(call.name)
-            if tool is None:
-                raise PunieError(
-                    f"message {number} calls {call.name:.60}, which is no tool of {registry.name or 'them'}"
-                )
-            try:
-                tool.from_json(call.arguments)
-            except Misfit as error:
-                raise PunieError(f"message {number} has a call that does not fit: {error}") from error

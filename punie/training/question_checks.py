@@ -97,7 +97,7 @@ def written_call(tool: str, arguments: Mapping[str, object]) -> str:
 def _bare(value: object) -> object:
     return value.removesuffix("/").removeprefix("./") if isinstance(value, str) else value
 
-
+# %% ../../nbs/training/13_question_checks.ipynb #c6a96bd0
 MOST_WAYS = 100  # of one call, where accepted values are listed by parameter
 
 
@@ -131,7 +131,7 @@ class _Expected(BaseModel):
         stated = any(bound[name] not in (each.default, ".") for name, each in parameters.items())
         return bound if stated else {}
 
-
+# %% ../../nbs/training/13_question_checks.ipynb #fa8b884a
 class SuiteSample(NamedTuple):
     """Hold what training must not know of a sample: its questions, and the calls that are right."""
 
@@ -182,6 +182,31 @@ _RESPONSE, _SPLIT = "in a tool response", "split over two user turns"
 _NEARLY = ", but for a word"
 
 
+def _is_response(text: str) -> bool:
+    return text.lstrip().startswith("<tool_response>")
+
+
+def _shown(found: Found, role: str, asked: bool) -> str:
+    """Say what a row shows of a question; `asked` says whether the text is a user's, and no tool response."""
+    if found.how == "split":
+        return _SPLIT
+    if asked and found.how == "whole":
+        return EXACT
+    where = _WHERE.get(role, _RESPONSE) if asked or role != "user" else _RESPONSE
+    return where + _NEARLY if found.how == "nearly" else where
+
+# %% ../../nbs/training/13_question_checks.ipynb #aefd354e
+@lru_cache(maxsize=4)
+def _index(samples: tuple[SuiteSample, ...]) -> tuple[Passages, list[str], dict[str, list[SuiteSample]]]:
+    """Index samples: their questions, the place of each, and the samples by each call that may be their first."""
+    asked = [(each.place, question) for each in samples for question in each.questions if not _is_response(question)]
+    by_call: dict[str, list[SuiteSample]] = {}
+    for sample in samples:
+        for call in min(sample.calls, key=len, default=()):
+            by_call.setdefault(call, []).append(sample)
+    return Passages([question for _, question in asked]), [place for place, _ in asked], by_call
+
+# %% ../../nbs/training/13_question_checks.ipynb #cb2f9604
 class SuiteTraces(NamedTuple):
     """Look for samples of suites in rows; give it to `audit_folder`.
 
@@ -216,31 +241,6 @@ class SuiteTraces(NamedTuple):
             for sample in {sample for call in made & by_call.keys() for sample in by_call[call]}:
                 if all(accepted & made for accepted in sample.calls):
                     yield row, (sample.place, SAME_CALLS)
-
-
-def _shown(found: Found, role: str, asked: bool) -> str:
-    """Say what a row shows of a question; `asked` says whether the text is a user's, and no tool response."""
-    if found.how == "split":
-        return _SPLIT
-    if asked and found.how == "whole":
-        return EXACT
-    where = _WHERE.get(role, _RESPONSE) if asked or role != "user" else _RESPONSE
-    return where + _NEARLY if found.how == "nearly" else where
-
-
-def _is_response(text: str) -> bool:
-    return text.lstrip().startswith("<tool_response>")
-
-
-@lru_cache(maxsize=4)
-def _index(samples: tuple[SuiteSample, ...]) -> tuple[Passages, list[str], dict[str, list[SuiteSample]]]:
-    """Index samples: their questions, the place of each, and the samples by each call that may be their first."""
-    asked = [(each.place, question) for each in samples for question in each.questions if not _is_response(question)]
-    by_call: dict[str, list[SuiteSample]] = {}
-    for sample in samples:
-        for call in min(sample.calls, key=len, default=()):
-            by_call.setdefault(call, []).append(sample)
-    return Passages([question for _, question in asked]), [place for place, _ in asked], by_call
 
 
 def suite_traces(more: Sequence[Path] = ()) -> SuiteTraces:
@@ -306,6 +306,23 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
     ]
 
 # %% ../../nbs/training/13_question_checks.ipynb #7c11aa03
+def _traces(
+    name: str, what: str, audit: Audit, suites: Questions, counts: Callable[[str], bool], most: float, key: str = ""
+) -> CheckResult:
+    looked = {split: tally.traces for split, tally in audit.splits.items() if tally.traces is not None}
+    samples = {place for place, _ in suites}
+    if not looked or not samples:
+        return CheckResult(name, None, "no suite was looked for in the rows")
+    found = {}  # the first trace of each sample
+    for split, traces in looked.items():
+        for (place, how), row in traces.items():
+            if counts(how):
+                found.setdefault(place, f"{place} stands in {split}:{row}, {how}")
+    message = f"{len(found)} of {len(samples)} suite samples {what}"
+    allow = allowing("gates", key, at_most(len(found) / len(samples))) if key else ""
+    return CheckResult(name, len(found) <= most * len(samples), message, tuple(found.values())[:5], allow)
+
+
 def check_contained(audit: Audit, suites: Questions) -> CheckResult:
     """Check that no suite question stands within a text of a row, or in two pieces over two user turns.
 
@@ -325,20 +342,3 @@ def check_same_calls(audit: Audit, suites: Questions, most: float = 1.0) -> Chec
     """
     what = f"have a row that makes the same calls ({most:.0%} allowed by same_calls)"
     return _traces(SAME_CALLS, what, audit, suites, lambda how: how == SAME_CALLS, most, "same_calls")
-
-
-def _traces(
-    name: str, what: str, audit: Audit, suites: Questions, counts: Callable[[str], bool], most: float, key: str = ""
-) -> CheckResult:
-    looked = {split: tally.traces for split, tally in audit.splits.items() if tally.traces is not None}
-    samples = {place for place, _ in suites}
-    if not looked or not samples:
-        return CheckResult(name, None, "no suite was looked for in the rows")
-    found = {}  # the first trace of each sample
-    for split, traces in looked.items():
-        for (place, how), row in traces.items():
-            if counts(how):
-                found.setdefault(place, f"{place} stands in {split}:{row}, {how}")
-    message = f"{len(found)} of {len(samples)} suite samples {what}"
-    allow = allowing("gates", key, at_most(len(found) / len(samples))) if key else ""
-    return CheckResult(name, len(found) <= most * len(samples), message, tuple(found.values())[:5], allow)
