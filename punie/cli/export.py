@@ -132,11 +132,12 @@ def ladder(
     """
     from dataclasses import asdict
 
+    from punie.locks import alone
+
     from punie.agent.prompt_utils import load_tokenizer, render
     from punie.phases.finished import dialect_of
     from punie.phases.phase_suites import open_suite
     from punie.phases.registration import code_hash
-    from punie.phases.run import alone
     from punie.weights.ladder import climb, ladder_rows, plot_ladder
 
     widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)

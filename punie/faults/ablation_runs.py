@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..locks import alone
 from pydantic import BaseModel, ConfigDict
 
 from ..evals.engines import InProcessEngine
@@ -23,7 +24,6 @@ from ..evals.suites import Suite, load_suite
 from .ablations import ABLATIONS, Ablation, Rows
 from ..files import read_json, sha256_text, write_json
 from ..phases.phase_suites import SEALED
-from ..phases.run import alone
 from ..phases.spec import load_spec
 from ..settings import load_settings
 from ..synthesis.sealed import write_sealed

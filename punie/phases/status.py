@@ -9,11 +9,11 @@ __all__ = ['Checked', 'Status', 'read_status', 'list_runs']
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..locks import at_work, owner
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..files import read_json
 from .manifest import Entries, read_manifest
-from .run import at_work, owner
 from .verdict import Answer, read_verdict
 from ..settings import PunieError, load_settings
 

@@ -150,7 +150,7 @@ def climb(
     path, key = folder / "ladder.json", _key(base, adapter, prompts, group_size, judge)
     rungs = {rung.bits: rung for rung in read_ladder(path, key)}
     if missing := [bits for bits in widths if bits not in rungs]:
-        fused = folder / "fused_f16" if adapter else base
+        fused = folder / "fused" if adapter else base
         if adapter:
             widest = max((bits for bits in missing if bits < 16), default=4)
             require_export_room(read_json(base / "config.json"), folder, widest, group_size, math.inf)
