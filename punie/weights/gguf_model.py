@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'OUTTYPES', 'shape_fault', 'gguf_tensors', 'to_gguf']
 
-# %% ../../nbs/weights/09_gguf_model.ipynb #154d6e70
+# %% ../../nbs/weights/09_gguf_model.ipynb #29638a1f
 import math
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +32,7 @@ def _gguf() -> ModuleType:
         raise PunieError("gguf is not installed; install it with: uv sync --extra gguf") from error
     return gguf
 
-# %% ../../nbs/weights/09_gguf_model.ipynb #02b8a85c
+# %% ../../nbs/weights/09_gguf_model.ipynb #9b8b75ef
 ARCHITECTURES = {
     "llama": "LLAMA",
     "mixtral": "LLAMA",
@@ -69,7 +69,7 @@ def shape_fault(
             return "some of its layers have no experts"
     return _rope_fault(layers[0].self_attn.rope)
 
-# %% ../../nbs/weights/09_gguf_model.ipynb #b2df98fc
+# %% ../../nbs/weights/09_gguf_model.ipynb #fb30d991
 def _interleave(
     weight: "mx.array",  # matrix or bias of queries or keys, heads one below the other
     heads: int,
@@ -108,7 +108,7 @@ def gguf_tensors(
         tensors["rope_freqs.weight"] = rope._freqs / plain
     return tensors
 
-# %% ../../nbs/weights/09_gguf_model.ipynb #cec42cc5
+# %% ../../nbs/weights/09_gguf_model.ipynb #2aed67d6
 def _stored_type(name: str, shape: tuple[int, ...], outtype: str) -> str:
     """Say in which of llama.cpp's types a tensor is stored."""
     if len(shape) == 1 or "ffn_gate_inp" in name:
@@ -128,7 +128,7 @@ def _pack(name: str, value: "mx.array", kind: str) -> "np.ndarray":
         raise GateFailed(f"{name} holds values that are not finite in {kind}; export with --outtype bf16, or q8_0")
     return half if kind in ("F16", "F32") else gguf.quants.quantize(plain, gguf.GGMLQuantizationType[kind])
 
-# %% ../../nbs/weights/09_gguf_model.ipynb #3ac4fae7
+# %% ../../nbs/weights/09_gguf_model.ipynb #a8ef8213
 def _add_sizes(writer: "GGUFWriter", model: "nn.Module", config: dict) -> None:
     """Write the sizes of a model, and its rotary embedding."""
     args: Any = model.args
@@ -189,7 +189,7 @@ def _stop_ids(folder: Path, config: dict) -> tuple[int, ...]:
     stated = [config.get("eos_token_id"), read_json(generation).get("eos_token_id") if generation.exists() else None]
     return tuple(number for ids in stated for number in (ids if isinstance(ids, list) else [ids]) if number is not None)
 
-# %% ../../nbs/weights/09_gguf_model.ipynb #dd28f762
+# %% ../../nbs/weights/09_gguf_model.ipynb #97f4f823
 def to_gguf(
     folder: Path,  # a model of MLX: the judged artifact
     out: Path,  # the file, which must not exist
@@ -197,8 +197,8 @@ def to_gguf(
 ) -> Path:  # the file
     """Write a model as one GGUF file for llama.cpp, its weights dequantized.
 
-    Raises `PunieError` for a model or a tokenizer that llama.cpp has no form for, or where the file exists; `GateFailed`
-    for values that are not finite in the type.
+    Raises `PunieError` for a model or a tokenizer that llama.cpp has no form for, or where the file exists;
+    `GateFailed` for values that are not finite in the type.
 
     >>> to_gguf(Path("data/models/tiny"), Path("tiny.gguf"), "q2")
     Traceback (most recent call last):
@@ -229,9 +229,7 @@ def to_gguf(
             del model
             _write_tensors(writer, tensors, outtype)
         except (OSError, RuntimeError) as error:
-            raise PunieError(
-                f"cannot write {out}: {error}; free disk space, then run the same command again"
-            ) from error
+            raise PunieError(f"cannot write {out}: {error}; free disk space, then run it again") from error
         finally:
             writer.close()
         publish(scratch / out.name, out)
