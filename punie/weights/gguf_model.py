@@ -12,10 +12,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..blas import mlx_core
-from ..files import read_json
 from ..settings import GateFailed, PunieError
 from .artifacts import artifact_id, load_weights, publish, scratch_beside
-from .gguf_tokens import Vocabulary, read_vocabulary
+from .gguf_tokens import Vocabulary, read_stops, read_vocabulary
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -182,13 +181,6 @@ def _add_tokens(writer: "GGUFWriter", words: Vocabulary) -> None:
     if words.template:
         writer.add_chat_template(words.template)
 
-
-def _stop_ids(folder: Path, config: dict) -> tuple[int, ...]:
-    """List the ids that end a reply, as the model's files state them."""
-    generation = folder / "generation_config.json"
-    stated = [config.get("eos_token_id"), read_json(generation).get("eos_token_id") if generation.exists() else None]
-    return tuple(number for ids in stated for number in (ids if isinstance(ids, list) else [ids]) if number is not None)
-
 # %% ../../nbs/weights/09_gguf_model.ipynb #97f4f823
 def to_gguf(
     folder: Path,  # a model of MLX: the judged artifact
@@ -214,7 +206,7 @@ def to_gguf(
     if fault := shape_fault(model):
         raise PunieError(f"llama.cpp would not compute what the model in {folder} does: {fault}")
     rows = model.model.embed_tokens.weight.shape[0]
-    words = read_vocabulary(folder, rows, _stop_ids(folder, config))
+    words = read_vocabulary(folder, rows, read_stops(folder, config))
     architecture = gguf.MODEL_ARCH[ARCHITECTURES[model.args.model_type]]
     with scratch_beside(out) as scratch:
         writer = gguf.GGUFWriter(scratch / out.name, gguf.MODEL_ARCH_NAMES[architecture])
