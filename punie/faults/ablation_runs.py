@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..locks import alone
 from pydantic import BaseModel, ConfigDict
 
 from ..evals.engines import InProcessEngine
@@ -23,6 +22,7 @@ from ..evals.records import Record, read_records
 from ..evals.suites import Suite, load_suite
 from .ablations import ABLATIONS, Ablation, Rows
 from ..files import read_json, sha256_text, write_json
+from ..locks import alone
 from ..phases.phase_suites import SEALED
 from ..phases.spec import load_spec
 from ..settings import load_settings

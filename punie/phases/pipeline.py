@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from ..locks import alone
-
 from ..files import sha256_text, write_json
+from ..locks import alone
 from .manifest import is_done, read_manifest, write_manifest
 from .registration import Inputs, code_hash
 from .run import Run, require_room

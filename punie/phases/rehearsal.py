@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tomlkit
-from ..locks import alone
 
 from ..files import read_json, write_json, write_text
+from ..locks import alone
 from .manifest import read_manifest
 from .miniature import inside, write_miniature
 from .needs import Needs, estimate_needs

@@ -9,10 +9,10 @@ __all__ = ['Checked', 'Status', 'read_status', 'list_runs']
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..locks import at_work, owner
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..files import read_json
+from ..locks import at_work, owner
 from .manifest import Entries, read_manifest
 from .verdict import Answer, read_verdict
 from ..settings import PunieError, load_settings

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..blas import mlx_core
 from ..settings import GateFailed, PunieError
 from .artifacts import artifact_id, load_weights, publish, scratch_beside
+from .fusion import require_whole
 from .gguf_tokens import Vocabulary, read_stops, read_vocabulary
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def to_gguf(
     if out.exists():
         raise PunieError(f"{out} exists already; name another folder, or remove it first")
     gguf = _gguf()
+    require_whole(folder)
     model, config = load_weights(folder, expanded=True)
     if fault := shape_fault(model):
         raise PunieError(f"llama.cpp would not compute what the model in {folder} does: {fault}")
