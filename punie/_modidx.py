@@ -4207,6 +4207,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'punie.tuning.forecast.weights_bytes': ( 'tuning/forecast.html#weights_bytes',
                                                                                 'punie/tuning/forecast.py')},
             'punie.tuning.lora': { 'punie.tuning.lora._begin': ('tuning/lora.html#_begin', 'punie/tuning/lora.py'),
+                                   'punie.tuning.lora._end': ('tuning/lora.html#_end', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._finish': ('tuning/lora.html#_finish', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._one_line_errors': ('tuning/lora.html#_one_line_errors', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._plan': ('tuning/lora.html#_plan', 'punie/tuning/lora.py'),
