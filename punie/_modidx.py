@@ -4407,6 +4407,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'punie/weights/gguf_tokens.py'),
                                            'punie.weights.gguf_tokens._bpe_refusal': ( 'weights/gguf_tokens.html#_bpe_refusal',
                                                                                        'punie/weights/gguf_tokens.py'),
+                                           'punie.weights.gguf_tokens._load': ( 'weights/gguf_tokens.html#_load',
+                                                                                'punie/weights/gguf_tokens.py'),
                                            'punie.weights.gguf_tokens._pattern': ( 'weights/gguf_tokens.html#_pattern',
                                                                                    'punie/weights/gguf_tokens.py'),
                                            'punie.weights.gguf_tokens._refusal': ( 'weights/gguf_tokens.html#_refusal',

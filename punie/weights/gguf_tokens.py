@@ -9,7 +9,7 @@ __all__ = ['SPLITS', 'Kind', 'split_name', 'Vocabulary', 'read_vocabulary', 'rea
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
 
@@ -17,6 +17,9 @@ from ..agent.prompt_utils import load_tokenizer
 from ..files import read_json, write_json, write_text
 from ..settings import PunieError
 from .model_files import read_as
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # %% ../../nbs/weights/08_gguf_tokens.ipynb #4b12746d
 _WORDS = (
@@ -131,15 +134,25 @@ def _bpe_refusal(model: _BPE, split: str) -> str | None:
     return None
 
 # %% ../../nbs/weights/08_gguf_tokens.ipynb #cbfc7dda
-def _begins_with_bos(folder: Path, bos: int | None) -> bool:
-    """Say whether the tokenizer puts bos before a text. Raises `PunieError` where it adds anything else."""
-    from tokenizers import Tokenizer
+def _begins_with_bos(words: "PreTrainedTokenizerBase") -> bool:
+    """Say whether a tokenizer puts bos before a text. Raises `PunieError` where it adds anything else."""
+    whole, plain = words.encode("a"), words.encode("a", add_special_tokens=False)
+    if whole not in (plain, [words.bos_token_id, *plain]):
+        raise PunieError(f"the tokenizer in {words.name_or_path} puts tokens around a text that are not bos")
+    return whole != plain
 
-    raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    with_special, plain = raw.encode("a").ids, raw.encode("a", add_special_tokens=False).ids
-    if with_special not in (plain, [bos, *plain]):
-        raise PunieError(f"the tokenizer in {folder} puts tokens around a text that are not bos; it is not exported")
-    return with_special != plain
+
+def _load(folder: Path) -> "PreTrainedTokenizerBase":
+    """Load a tokenizer. Raises `PunieError` for one that has no tokenizer.json, or a broken one."""
+    try:
+        words = load_tokenizer(str(folder))
+    except PunieError:
+        raise
+    except Exception as error:  # the class that the tokenizers package raises
+        raise PunieError(f"the tokenizer in {folder} cannot be read: {error}; fetch it again") from error
+    if not hasattr(words, "backend_tokenizer"):
+        raise PunieError(f"the tokenizer in {folder} has no form in llama.cpp: it is written in Python")
+    return words
 
 
 def read_vocabulary(
@@ -154,10 +167,13 @@ def read_vocabulary(
         ...
     punie.settings.PunieError: the tokenizer in data/models/tiny has no form in llama.cpp: its text is split in a way...
     """
-    stated = read_as(_Tokenizer, folder / "tokenizer.json")
+    read_as(_Tokenizer, folder / "tokenizer.json")  # one line for a file that is broken
+    words = _load(folder)
+    loaded = words.backend_tokenizer.to_str()
+    stated = _Tokenizer.model_validate_json(loaded)
     if reason := _refusal(stated):
         raise PunieError(f"the tokenizer in {folder} has no form in llama.cpp: {reason}")
-    model, split = read_as(_BPETokenizer, folder / "tokenizer.json").model, split_name(stated.pre_tokenizer)
+    model, split = _BPETokenizer.model_validate_json(loaded).model, split_name(stated.pre_tokenizer)
     assert split is not None
     if reason := _bpe_refusal(model, split):
         raise PunieError(f"the tokenizer in {folder} has no form in llama.cpp: {reason}")
@@ -169,7 +185,6 @@ def read_vocabulary(
         raise PunieError(
             f"the tokenizer in {folder} has the id {max(names)}, the embedding {rows} rows; fetch it again"
         )
-    words = load_tokenizer(str(folder))
     roles = {"bos": words.bos_token_id, "eos": words.eos_token_id, "pad": words.pad_token_id, "unk": words.unk_token_id}
     special = {role: number for role, number in roles.items() if isinstance(number, int)}
     template = words.chat_template
@@ -179,7 +194,7 @@ def read_vocabulary(
         kinds=tuple(kinds.get(number, "unused") for number in range(rows)),
         merges=tuple(pair if isinstance(pair, str) else " ".join(pair) for pair in model.merges),
         special=special,
-        add_bos=_begins_with_bos(folder, special.get("bos")),
+        add_bos=_begins_with_bos(words),
         stops=tuple(dict.fromkeys([*([special["eos"]] if "eos" in special else []), *stops])),
         template=template if isinstance(template, str) else None,
     )
