@@ -88,11 +88,13 @@ def gguf_tensors(
     """
     from mlx.utils import tree_flatten
 
-    gguf, args = _gguf(), model.args
+    gguf = _gguf()
+    args: Any = model.args
+    weights: Any = tree_flatten(model.parameters())
     architecture = getattr(gguf.MODEL_ARCH, ARCHITECTURES[args.model_type])
     names, tensors = gguf.get_tensor_name_map(architecture, args.num_hidden_layers), {}
     heads = {"q_proj": args.num_attention_heads, "k_proj": args.num_key_value_heads}
-    for name, value in tree_flatten(model.parameters()):
+    for name, value in weights:
         known = name.replace("block_sparse_moe.switch_mlp", "mlp.experts").replace("mlp.switch_mlp", "mlp.experts")
         target = names.get_name(known, try_suffixes=(".weight", ".bias"))
         if target is None:

@@ -108,7 +108,7 @@ class _Tokenizer(BaseModel):
     added_tokens: list[_Added] = []
 
 
-class _BPETokenizer(_Tokenizer):
+class _BPETokenizer(BaseModel):
     model: _BPE
 
 
