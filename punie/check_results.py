@@ -31,6 +31,22 @@ class CheckResult:
         default="", repr=False
     )  # of a failure: what a phase file says to allow it; empty where nothing can
 
+    @classmethod
+    def of(
+        cls,
+        check_name: str,
+        faults: Sequence[str],  # the worst first
+        fine: str,  # the message where there is none
+    ) -> "CheckResult":
+        """Pass if there are no faults; otherwise count them and keep the first five.
+
+        >>> CheckResult.of("format", ["row 3", "row 9"], "2 rows").message
+        '2 faults'
+        """
+        if not faults:
+            return cls(check_name, True, fine)
+        return cls(check_name, False, f"{len(faults)} fault{'s' if len(faults) > 1 else ''}", tuple(faults[:5]))
+
     @property
     def failed(self) -> bool:
         """Whether the check found a fault."""

@@ -6,7 +6,7 @@
 __all__ = ['open_engine', 'read_temperatures', 'overview', 'categories', 'eval_model', 'compare_runs', 'export_outcomes']
 
 # %% ../../nbs/cli/03_eval.ipynb #2be51f84
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -365,31 +365,18 @@ def compare_runs(
 
 # %% ../../nbs/cli/03_eval.ipynb #fd4770ac
 def export_outcomes(
-    run: Annotated[
-        str,
-        typer.Argument(
-            help="A run, an evaluation, a folder with outcomes.jsonl, or the file.",
-            autocompletion=completing("outcomes"),
-        ),
-    ],
-    to: Annotated[str, typer.Option(help="parquet, inspect, mlflow, trackio; several with commas.")] = "parquet",
-    folder: Annotated[
-        Path | None, typer.Option(help="Folder to write; exports/ beside the outcomes by default.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Write outcomes for other tools.
-
-    Examples: `punie export tiny/seed0`,
-    `punie export runs/evals/models-tiny-2e172f360e1e/phase33_27 --to parquet,inspect`,
-    then `inspect view --log-dir FOLDER`
-    """
+    run: str,  # a run, an evaluation, a folder with outcomes.jsonl, or the file
+    kinds: Sequence[str],  # parquet, inspect, mlflow, trackio
+    folder: Path | None,  # to write; by default exports/ beside the outcomes
+) -> dict[str, Path]:  # what was written, by kind
+    """Write outcomes for other tools. Raises `PunieError` where there are none."""
     from punie.evals.export import export
 
-    found = find_outcomes(run)
+    if not kinds:
+        return {}
+    found, written = find_outcomes(run), {}
     outcomes = found / "outcomes.jsonl" if found.is_dir() else found
-    written = {}
-    for kind in map(str.strip, to.split(",")):
+    for kind in kinds:
         with working(f"writing {kind}"):
             written[kind] = export(outcomes, kind, folder or outcomes.parent / "exports")
-    show(as_json, written, *(f"Written: {place}" for place in written.values()))
+    return written

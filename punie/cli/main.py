@@ -18,8 +18,8 @@ from rich.text import Text
 from .. import __version__
 from .ask import ask_model
 from .data import data_app
-from .eval import compare_runs, eval_model, export_outcomes
-from .export import fuse_adapter, ladder
+from .eval import compare_runs, eval_model
+from .export import export_run, fuse_adapter, ladder
 from .faults import faults_app
 from .gates import check, preflight
 from .phases import phases_app, rehearse, status
@@ -250,7 +250,7 @@ _COMMANDS = {
     "Phases": {"run": run, "rehearse": rehearse, "status": status, "sweep": sweep},
     "Before a run": {"init": init, "doctor": doctor, "check": check, "preflight": preflight},
     "Tune and export": {"train": train, "fuse": fuse_adapter, "ladder": ladder},
-    "Judge": {"ask": ask_model, "eval": eval_model, "compare": compare_runs, "export": export_outcomes},
+    "Judge": {"ask": ask_model, "eval": eval_model, "compare": compare_runs, "export": export_run},
     "Read": {"report": report, "results": results, "pages": pages, "verify": verify},
 }
 for panel, commands in _COMMANDS.items():

@@ -20,6 +20,7 @@ from ..phases.names import completing
 from ..settings import PunieError
 
 if TYPE_CHECKING:
+    from punie.training.data_checks import Thresholds
     from punie.training.lora_config import LoRAConfig
 
 # %% ../../nbs/cli/02_train.ipynb #802f336c
@@ -89,12 +90,13 @@ def _shown(updates: int, visible: bool) -> Generator[Callable[[dict], None]]:
         yield tell
 
 # %% ../../nbs/cli/02_train.ipynb #7f504970
-def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | None, int]:
-    """Take base, data, knobs, the probe's suite and the limit of a reply from a phase."""
+def _from_phase(phase: str | None) -> "tuple[str | None, str | None, dict, str | None, int, Thresholds]":
+    """Take base, data, knobs, the probe's suite, the limit of a reply and the gates from a phase."""
     from punie.phases.spec import load_spec
+    from punie.training.data_checks import Thresholds
 
     if phase is None:
-        return None, None, {}, None, 256
+        return None, None, {}, None, 256, Thresholds(min_fall=0, max_loss=1e9)  # no worse than the base
     spec = load_spec(phase)
     if spec.base.remedy.needed or spec.base.remedy.one_sample_per_turn:
         raise PunieError(
@@ -107,6 +109,7 @@ def _from_phase(phase: str | None) -> tuple[str | None, str | None, dict, str | 
         spec.lora.model_dump(exclude_unset=True),
         spec.evaluation.probe and spec.evaluation.place(spec.evaluation.probe),
         spec.evaluation.max_tokens,
+        spec.gates,
     )
 
 
@@ -165,13 +168,14 @@ def train(
     from punie.evals.probe import named_probe
     from punie.evals.suites import load_suite
     from punie.phases.spec import load_spec
+    from punie.training.checks import require_checks, run_post_training_checks
     from punie.training.dataset_io import read_dataset
     from punie.tuning.forecast import require_memory
     from punie.tuning.lora import prepare_rows, tune
     from punie.tuning.ranks import launched_ranks, share_cores
     from punie.weights.artifacts import artifact_id, find_model, load_model
 
-    name, source, knobs, asked, max_tokens = _from_phase(phase)
+    name, source, knobs, asked, max_tokens, gates = _from_phase(phase)
     name, source, chosen = base or name, data or source, probe or asked
     spec = load_spec(phase) if phase else None
     dialect = phase_dialect(spec)
@@ -194,10 +198,10 @@ def train(
         for examples in (dataset.train, dataset.valid)
     )
     first, look = _is_first(), named_probe(suite, model_folder, tokenizer, max_tokens)
+    own = artifact_id(model_folder)
     with _shown(config.count_updates(len(rows)), visible=first) as tell:
-        events = tune(
-            model, rows, valid, config, seed, folder, tell, artifact_id(model_folder), *look, patience=patience
-        )
+        events = tune(model, rows, valid, config, seed, folder, tell, own, *look, patience=patience)
     if first:
+        require_checks(run_post_training_checks(events, folder, gates))
         adapter = folder / "adapters.safetensors"
         show(as_json, {"adapter": adapter, "plan": events[0], "last": events[-1]}, f"Adapter: {adapter}")

@@ -22,8 +22,8 @@ from ..evals.records import Record, read_records
 from ..evals.suites import Suite, load_suite
 from .ablations import ABLATIONS, Ablation, Rows
 from ..files import read_json, sha256_text, write_json
+from ..locks import alone
 from ..phases.phase_suites import SEALED, write_draw
-from ..phases.run import alone
 from ..phases.spec import load_spec
 from ..settings import data_path, load_settings
 from ..training.dataset_io import read_dataset

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from ..files import sha256_text, write_json
+from ..locks import alone
 from .manifest import is_done, read_manifest, write_manifest
 from .registration import Inputs, code_hash
-from .run import Run, alone, require_room
+from .run import Run, require_room
 from .stage_functions import STAGES
 from .worker import Notify, StageProcess
 from ..settings import PunieError

@@ -16,11 +16,12 @@ from pathlib import Path
 import tomlkit
 
 from ..files import read_json, write_json, write_text
+from ..locks import alone
 from .manifest import read_manifest
 from .miniature import inside, write_miniature
 from .needs import Needs, estimate_needs
 from .pipeline import advance
-from .run import Run, alone, open_run
+from .run import Run, open_run
 from .spec import Spec, load_spec
 from .worker import Notify
 from ..settings import GateFailed, PunieError, data_path, load_settings

@@ -12,8 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..files import read_json
+from ..locks import at_work, owner
 from .manifest import Entries, read_manifest
-from .run import at_work, owner
 from .verdict import Answer, read_verdict
 from ..settings import PunieError, load_settings
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from ..agent.dialects import PUNIE, Dialect
 from ..check_results import CheckResult, require_checks, summarize_checks
 from punie.training.artifact_checks import (
-    check_adapter_files,
     check_eval_parser_matches_training_format,
     check_fused_model_config,
     check_quantized_model_config,
@@ -54,6 +53,7 @@ from punie.training.question_checks import (
 )
 from .reference import check_same_as_base
 from .supervision import Mask
+from ..weights.fusion import check_adapter_files
 
 _all_ = [
     "CheckResult",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..blas import mlx_core
 from ..files import write_json
+from ..locks import alone
 from ..settings import GateFailed, PunieError
 from ..training.lora_config import LoRAConfig
 from ..training.prepare import prepare_rows
@@ -124,6 +125,9 @@ def describe_event(event: dict) -> str:
         )
     if kind == "stop":
         return f"stopped: {event['reason']}"
+    if kind == "end":
+        worse = "ended worse than it began: " if event["loss"] > event["base_loss"] else ""
+        return f"{worse}valid loss {event['loss']:.3f}, the base's is {event['base_loss']:.3f}"
     return f"probe {event['share']:.1%}" if kind == "probe" else f"{kind} loss {event['loss']:.3f}"
 
 # %% ../../nbs/tuning/10_lora.ipynb #83667589
@@ -142,6 +146,15 @@ def _begin(
         pause(run, 0)
 
 
+def _end(run: Run, events: Sequence[dict]) -> None:
+    """Say what the weights that are kept lose on the held-out rows, and what the base did; once."""
+    valid = {event["update"]: event["loss"] for event in events if event["kind"] == "valid"}
+    if len(valid) > 1 and events[-1]["kind"] != "end":
+        best = run.progress.best if run.config.keep == "best" else None
+        kept = best.update if best else max(valid)
+        run.emit("end", run.progress.update, kept=kept, loss=valid[kept], base_loss=valid[min(valid)])
+
+
 def _finish(run: Run, path: Path) -> None:
     """Write the adapter that the run leaves, and leave it in the model too."""
     from mlx.utils import tree_flatten, tree_unflatten
@@ -152,6 +165,8 @@ def _finish(run: Run, path: Path) -> None:
     run.model.eval()
     if run.group.rank() == 0:
         save_tensors(path, dict(tree_flatten(run.model.trainable_parameters())))
+    if run.log:
+        _end(run, run.log.events)
 
 
 @contextlib.contextmanager
@@ -181,8 +196,8 @@ def tune(
 ) -> list[dict]:  # the events, in order
     """Tune with LoRA, or go on with a stopped run.
 
-    Raises `PunieError` where the base, the rows or the disk do not allow it, and `GateFailed` where a loss is not
-    finite or the folder belongs to another run.
+    Raises `PunieError` where the base, the rows or the disk do not allow it or another process is at work in the
+    folder, and `GateFailed` where a loss is not finite or the folder belongs to another run.
     """
     _require_rows(train, valid)
     updates = config.count_updates(len(train))
@@ -200,8 +215,12 @@ def tune(
         checkpointed_layers(model, config.grad_checkpoint),
         numpy_exp(),
         _one_line_errors(),
+        contextlib.ExitStack() as locks,
     ):
-        group, found = join_ranks(), checkpoints.load()
+        group = join_ranks()
+        if group.rank() == 0:
+            locks.enter_context(alone(folder))
+        found = checkpoints.load()
         if found is None and (folder / "adapters.safetensors").exists():
             raise GateFailed(
                 f"{folder} holds an adapter that this run did not make; give another folder, or move that one away"

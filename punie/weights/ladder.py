@@ -81,18 +81,20 @@ class Rung(BaseModel):
 class _Ladder:
     """Hold what all rungs share."""
 
-    fused: Path  # the float16 model
+    fused: Path  # the model that is not quantized
     source: tuple[Path, Path] | None  # base and adapter, where there is one
     folder: Path  # where models are while they are measured
     prompts: Sequence[Sequence[int]]
     score: Callable[[Path], Scores]
     group_size: int
+    check: Callable[[Path, int], None]  # raises where a rung's model is not sound
 
     def climb(self, bits: int, reference: "mx.array") -> Rung:
         """Make one width, measure it, remove it."""
         model = self.fused if bits == 16 else self.folder / f"model_{bits}bit"
         if bits < 16:
             quantize(self.fused, model, bits, self.group_size, replace=True)
+        self.check(model, bits)
         kept = [layer.kept for layer in measure_survival(*self.source, model).layers] if self.source else None
         rung = Rung(
             bits=bits,
@@ -140,24 +142,25 @@ def climb(
     widths: Sequence[int] = WIDTHS,
     group_size: int = 64,
     report: Callable[[str, int], None] | None = None,  # called with what begins and the number of finished rungs
+    check: Callable[[Path, int], None] = lambda model, bits: None,  # raises where a rung's model is not sound
 ) -> list[Rung]:
     """Make and measure every width that is not measured yet.
 
-    Raises `PunieError` where the disk is too small or a file is broken.
+    Raises `PunieError` where the disk is too small or a file is broken, and what `check` raises.
     """
     if short := [len(ids) for ids in prompts if len(ids) < POSITIONS]:
         raise PunieError(f"a prompt has {min(short)} tokens; the divergence is measured at the last {POSITIONS}")
     path, key = folder / "ladder.json", _key(base, adapter, prompts, group_size, judge)
     rungs = {rung.bits: rung for rung in read_ladder(path, key)}
     if missing := [bits for bits in widths if bits not in rungs]:
-        fused = folder / "fused_f16" if adapter else base
+        fused = folder / "fused" if adapter else base
         if adapter:
             widest = max((bits for bits in missing if bits < 16), default=4)
             require_export_room(read_json(base / "config.json"), folder, widest, group_size, math.inf)
             if report:
                 report("fusing", len(rungs))
             fuse(base, adapter, fused, replace=True)
-        ladder = _Ladder(fused, (base, adapter) if adapter else None, folder, prompts, score, group_size)
+        ladder = _Ladder(fused, (base, adapter) if adapter else None, folder, prompts, score, group_size, check)
         reference = next_tokens(fused, prompts)
         for bits in missing:
             if report:

@@ -16,7 +16,7 @@ from ..blas import mlx_core
 from ..check_results import CheckResult, allowing, at_least
 from ..settings import PunieError
 from .artifacts import artifact_id, load_weights
-from .model_files import Packing, read_model_files
+from .model_files import DTYPES, Packing, read_model_files
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -45,11 +45,12 @@ class LayerSurvival(BaseModel):
 
 def round_weights(
     weight: "mx.array",  # float32, of any shape
-    packing: Packing | None,  # None for weights that stay float16
+    packing: Packing | None,  # None for weights that are not packed
+    dtype: str = "float16",  # of the weights, or of their scales
 ) -> "mx.array":  # float32
-    """Round weights as a quantized float16 model stores them."""
+    """Round weights as a model stores them."""
     mx = mlx_core()
-    half = weight.astype(mx.float16)
+    half = weight.astype(getattr(mx, dtype))
     if packing is None:
         return half.astype(mx.float32)
     packed, *scales = mx.quantize(half, packing.group_size, packing.bits)
@@ -62,10 +63,11 @@ def compare_weights(
     change: "mx.array",  # by the adapter
     stored: "mx.array",  # what the artifact holds of their sum
     packing: Packing | None,
+    dtype: str = "float16",  # of the weights, or of their scales
 ) -> LayerSurvival:
     """Measure what a stored matrix keeps of a change."""
     mx = mlx_core()
-    size, moved = mx.sqrt((change * change).sum()), stored - round_weights(weight, packing)
+    size, moved = mx.sqrt((change * change).sum()), stored - round_weights(weight, packing, dtype)
     error = stored - weight - change
     return LayerSurvival(
         module=module,
@@ -117,7 +119,9 @@ def measure_survival(
         if hasattr(layer, "fuse") and bool(layer.lora_b.any()):
             weight = layer.linear.weight
             packing = own.of(name) if own and f"{name}.scales" in files.tensors else None
-            layers.append(compare_weights(name, weight, layer.fuse().weight - weight, modules[name].weight, packing))
+            dtype = DTYPES[files.tensors[f"{name}.{'scales' if packing else 'weight'}"].dtype]
+            change = layer.fuse().weight - weight
+            layers.append(compare_weights(name, weight, change, modules[name].weight, packing, dtype))
     if not layers:
         raise PunieError(f"the adapter in {adapter} changes nothing; train it first")
     return Survival(
