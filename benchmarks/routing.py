@@ -4,8 +4,8 @@
 value of each knob by itself, every seed of them, through the lab's own stages. The suites that judge the phase are left
 out: what is chosen here was never tried on them. Finished runs are kept under `runs/routing`, and not done again.
 
-A run is asked for its replies to dev_208 once, at its end. How soon it learned is the loss at the tools' names, measured
-on the validation split on the way. The table gives the mean over the seeds, and the lowest and the highest seed.
+A run is asked for its replies to dev_208 once, at its end. How soon it learned is the loss at the tools' names, which is
+measured on the validation split on the way. The table gives the mean over the seeds, and the range over them.
 
     python benchmarks/routing.py tiny lora.weights.name=4,16
     python benchmarks/routing.py smollm2_135m lora.learning_rate=5e-4 lora.num_layers=30 lora.weights.name=8
@@ -42,7 +42,7 @@ def write_study(phase: str, folder: Path) -> None:
 
 def figures(cell: Cell) -> dict[str, float]:
     """Read what a finished run learned, by the update at which it was measured."""
-    records = [each for each in read_records(cell.folder / "outcomes.jsonl")]
+    records = read_records(cell.folder / "outcomes.jsonl")
     tuned = records[len(records) // 2 :]  # the base was asked first
     chosen = [each.code_mode and each.names_tools for each in tuned]
     events = [event for _, event in read_jsonl(cell.folder / "events.jsonl") if event["kind"] == "valid"]
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("phase")
     parser.add_argument("knobs", nargs="*", help="KEY=VALUE,VALUE, each tried by itself")
     parser.add_argument("--seeds", default="0-2")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     folder = load_settings().runs / "routing" / given.phase
     write_study(given.phase, folder)
     with inside(folder):
