@@ -1,11 +1,10 @@
 """Which knob teaches a model to choose its tool soonest, on the prompts of dev_208 alone.
 
-`python benchmarks/routing.py PHASE [--seeds 0-2] [KEY=VALUE,VALUE ...]` runs the phase as its file says and with each
-value of each knob by itself, every seed of them, through the lab's own stages. The suites that judge the phase are left
-out: what is chosen here was never tried on them. Finished runs are kept under `runs/routing`, and not done again.
-
-A run is asked for its replies to dev_208 once, at its end. How soon it learned is the loss at the tools' names, which is
-measured on the validation split on the way. The table gives the mean over the seeds, and the range over them.
+`python benchmarks/routing.py PHASE [--seeds 0-2] [--every 50] [KEY=VALUE,VALUE ...]` tunes the base of a phase as its
+file says, and with each value of each knob by itself, with every seed. Every so many updates the live model answers
+dev_208, and the share of prompts is counted to which its reply is a sound call that names the right tools. The loss at
+the tools' names is measured on the validation split at the same updates. The suites that judge the phase are never
+asked. A table gives the mean over the seeds and the range over them; finished runs are kept under `runs/routing`.
 
     python benchmarks/routing.py tiny lora.weights.name=4,16
     python benchmarks/routing.py smollm2_135m lora.learning_rate=5e-4 lora.num_layers=30 lora.weights.name=8
@@ -15,58 +14,63 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-import tomlkit
-
-from punie.evals.records import read_records
-from punie.files import read_jsonl, write_text
-from punie.phases.miniature import inside
-from punie.phases.spec import load_spec
-from punie.phases.sweep import Cell, grid, parse_axis, parse_seeds, sweep_here
+from punie.evals.engines import Sampling
+from punie.evals.probe import LiveEngine
+from punie.evals.runner import evaluate
+from punie.evals.suites import load_suite
+from punie.phases.needs import find_base
+from punie.phases.run import folder_name
+from punie.phases.spec import Spec, load_spec
+from punie.phases.sweep import parse_axis, parse_seeds
 from punie.settings import load_settings
+from punie.training.dataset_io import read_dataset
+from punie.training.prepare import prepare_rows
+from punie.tuning.lora import tune
+from punie.weights.artifacts import artifact_id, load_model
+
+if TYPE_CHECKING:
+    import mlx.nn as nn
 
 SUITE = "dev_208"
+Curves = dict[str, list[float]]  # by what was measured: a value for each update at which it was
 
 
-def write_study(phase: str, folder: Path) -> None:
-    """Write the phase into a folder of its own, to be judged on the development prompts alone."""
-    tables = load_spec(phase).model_dump(mode="json", exclude={"name"}, exclude_none=True)
-    tables["evaluation"] |= {"suites": [SUITE], "files": {}}
-    tables |= {"criteria": {SUITE: {"overall": 0.5}}, "baseline": {}}
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    for path in load_settings().data.iterdir():
-        if path.name != "phases" and not (folder / "data" / path.name).exists():
-            (folder / "data" / path.name).symlink_to(path)
-    write_text(folder / "data" / "phases" / f"{phase}.toml", tomlkit.dumps(tables))
+def learn(spec: Spec, seed: int, folder: Path) -> Curves:
+    """Tune once, or read what a finished run measured."""
+    base = find_base(spec)
+    model, tokenizer = load_model(base)
+    suite = load_suite(SUITE).asked_in(spec.dialect(base))
+    plain: Any = tokenizer  # the wrapper of mlx-lm passes everything on to the tokenizer
+    dataset, lora = read_dataset(load_settings().data / spec.data.name, spec.dialect(base), leave_out=True), spec.lora
+    train, valid = (
+        prepare_rows(rows, plain, lora.max_tokens, lora.mask, lora.long_rows) for rows in (dataset.train, dataset.valid)
+    )
+
+    def routed(live: "nn.Module") -> float:
+        engine = LiveEngine(live, tokenizer, base)
+        records = list(evaluate(engine, suite, Sampling(max_tokens=spec.evaluation.max_tokens)))
+        return fmean(each.code_mode and each.names_tools for each in records)
+
+    events = tune(model, train, valid, lora, seed, folder, base=artifact_id(base), probe=routed, probe_id=suite.sha256)
+    curves: Curves = {}
+    for event in events:
+        if event["kind"] in ("probe", "valid"):
+            shown = {"right tool": "share"} if event["kind"] == "probe" else {"name loss": "name_loss", "loss": "loss"}
+            for name, key in shown.items():
+                curves.setdefault(f"{name} at {event['update']}", []).append(event[key])
+    return curves
 
 
-def figures(cell: Cell) -> dict[str, float]:
-    """Read what a finished run learned, by the update at which it was measured."""
-    records = read_records(cell.folder / "outcomes.jsonl")
-    tuned = records[len(records) // 2 :]  # the base was asked first
-    chosen = [each.code_mode and each.names_tools for each in tuned]
-    events = [event for _, event in read_jsonl(cell.folder / "events.jsonl") if event["kind"] == "valid"]
-    return {
-        "tool": fmean(chosen),
-        "right": fmean(each.outcome == "correct" for each in tuned),
-        **{f"name loss at {event['update']}": event["name_loss"] for event in events},
-        "value loss": events[-1]["value_loss"],
-        "loss": events[-1]["loss"],
-    }
-
-
-def spread(values: Sequence[float]) -> str:
-    """Write a mean with its range over seeds."""
-    return f"{fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-
-
-def report(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Write the table, the knobs with the best choice of tools first."""
-    order = sorted(found, key=lambda knobs: -fmean(each["tool"] for each in found[knobs]))
+def report(found: Mapping[str, Sequence[Curves]]) -> str:
+    """Write the table: every figure as its mean over the seeds, and the range over them."""
     lines = []
-    for knobs in order:
-        shown = {name: spread([each[name] for each in found[knobs]]) for name in found[knobs][0]}
-        lines += [f"{knobs}, {len(found[knobs])} seeds", *(f"  {name:20} {value}" for name, value in shown.items())]
+    for knobs, runs in found.items():
+        lines.append(f"{knobs}, {len(runs)} seeds")
+        for name in runs[0]:
+            values = [run[name][0] for run in runs]
+            lines.append(f"  {name:20} {fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
     return "\n".join(lines)
 
 
@@ -75,19 +79,19 @@ def main() -> None:
     parser.add_argument("phase")
     parser.add_argument("knobs", nargs="*", help="KEY=VALUE,VALUE, each tried by itself")
     parser.add_argument("--seeds", default="0-2")
+    parser.add_argument("--every", type=int, default=50, help="updates between measurements")
     given = parser.parse_intermixed_args()
-    folder = load_settings().runs / "routing" / given.phase
-    write_study(given.phase, folder)
-    with inside(folder):
-        seeds, cells = parse_seeds(given.seeds), list(grid(given.phase, parse_seeds(given.seeds)))
-        for knob in given.knobs:
-            cells += [cell for cell in grid(given.phase, seeds, [parse_axis(knob)]) if cell not in cells]
-        sweep_here(cells, lambda ended, total, cell: print(f"{ended}/{total} {cell.name}: {cell.state[1]}", flush=True))
-        found: dict[str, list[dict[str, float]]] = {}
-        for cell in cells:
-            if cell.state[0] == "done":
-                found.setdefault(cell.knobs, []).append(figures(cell))
-    print(report(found))
+    measured = {"lora.eval_every": given.every, "lora.probe_every": given.every}
+    tried: list[dict[str, Any]] = [{}, *(value for knob in given.knobs for value in parse_axis(knob))]
+    found: dict[str, list[Curves]] = {}
+    for knobs in tried:
+        spec = load_spec(given.phase, {**measured, **knobs})
+        name = ", ".join(f"{key} = {value}" for key, value in knobs.items()) or "as the phase file says"
+        for seed in parse_seeds(given.seeds):
+            place = load_settings().runs / "routing" / given.phase / folder_name(seed, {**measured, **knobs})
+            found.setdefault(name, []).append(learn(spec, seed, place))
+            print(report({f"{name}, seed {seed} of": found[name][-1:]}), flush=True)
+    print("\n" + report(found))
 
 
 if __name__ == "__main__":
