@@ -1,12 +1,12 @@
 """Which knob teaches a model to choose its tool soonest, on the prompts of dev_208 alone.
 
-`python benchmarks/routing.py PHASE [--seeds 0-2] [--every 50] [KEY=VALUE,VALUE ...]` tunes the base of a phase as its
-file says, and with each value of each knob by itself, with every seed. Every so many updates the live model answers
+`python benchmarks/routing.py PHASE [KEY=VALUE,VALUE ...]` tunes the base of a phase as its file says, and with each
+value of each knob by itself, with every seed; `--set` changes a knob for all of them. Every so many updates the live model answers
 dev_208, and the share of prompts is counted to which its reply is a sound call that names the right tools. The loss at
 the tools' names is measured on the validation split at the same updates. The suites that judge the phase are never
 asked. A table gives the mean over the seeds and the range over them; finished runs are kept under `runs/routing`.
 
-    python benchmarks/routing.py tiny lora.weights.name=4,16
+    python benchmarks/routing.py tiny --set lora.updates=40 --every 10 lora.weights.name=8
     python benchmarks/routing.py smollm2_135m lora.learning_rate=5e-4 lora.num_layers=30 lora.weights.name=8
 """
 
@@ -24,6 +24,7 @@ from punie.phases.needs import find_base
 from punie.phases.run import folder_name
 from punie.phases.spec import Spec, load_spec
 from punie.phases.sweep import parse_axis, parse_seeds
+from punie.phases.toml_keys import parse_overrides
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
 from punie.training.prepare import prepare_rows
@@ -80,8 +81,9 @@ def main() -> None:
     parser.add_argument("knobs", nargs="*", help="KEY=VALUE,VALUE, each tried by itself")
     parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--every", type=int, default=50, help="updates between measurements")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, for all runs")
     given = parser.parse_intermixed_args()
-    measured = {"lora.eval_every": given.every, "lora.probe_every": given.every}
+    measured = {"lora.eval_every": given.every, "lora.probe_every": given.every, **parse_overrides(given.set)}
     tried: list[dict[str, Any]] = [{}, *(value for knob in given.knobs for value in parse_axis(knob))]
     found: dict[str, list[Curves]] = {}
     for knobs in tried:
