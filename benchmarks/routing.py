@@ -1,7 +1,7 @@
 """Which knob teaches a model to choose its tool soonest, on the prompts of dev_208 alone.
 
 `python benchmarks/routing.py PHASE [KEY=VALUE,VALUE ...]` tunes the base of a phase as its file says, and with each
-value of each knob by itself, with every seed; `--set` changes a knob for all of them. Every so many updates the live model answers
+value of each knob by itself, with every seed; `--set` changes a knob for all. Every so many updates the model answers
 dev_208, and the share of prompts is counted to which its reply is a sound call that names the right tools. The loss at
 the tools' names is measured on the validation split at the same updates. The suites that judge the phase are never
 asked. A table gives the mean over the seeds and the range over them; finished runs are kept under `runs/routing`.

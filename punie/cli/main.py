@@ -106,8 +106,9 @@ def _shares_table(results: "Results", suite: str) -> Table:
         criterion = ""
         if judged:
             word = results.verdict.word(judged)
-            criterion = f"{judged.least:.0%} [{COLOURS[word]}]{word}[/], {judged.bound}"
-        grid.add_row(category, str(share), share.interval, criterion, str(base.get(category, "")))
+            criterion = f"{judged.wanted} [{COLOURS[word]}]{word}[/], {judged.bound}"
+        shown = (judged.shown, "") if judged and judged.drop else (str(share), share.interval)
+        grid.add_row(category, *shown, criterion, str(base.get(category, "")))
     return grid
 
 

@@ -79,9 +79,9 @@ def criteria_table(verdict: Verdict) -> Html:
         [
             each.suite,
             each.category,
-            f"{each.least:.0%}",
-            each.measured,
-            each.measured.interval,
+            each.wanted,
+            each.shown,
+            "" if each.drop else each.measured.interval,
             each.bound,
             mark(verdict.word(each)),
             *([] if verdict.rule.rule == "exact" else [mark(each.state)]),
