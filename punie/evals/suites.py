@@ -212,6 +212,11 @@ class Suite(BaseModel):
         present = {sample.category for sample in self.samples}
         return tuple(category for category in known if category in present)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its samples are asked without a system prompt."""
+        return all(sample.is_plain for sample in self.samples)
+
     def asked_in(self, dialect: Dialect) -> "Suite":
         """Make the same suite for another dialect; its tools stay.
 
