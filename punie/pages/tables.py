@@ -201,7 +201,7 @@ def forgetting_part(results: Results) -> Html:
         ]
         if lost:
             header = ["prompt", "question", "untrained base", "tuned"]
-            folded.append(fold(f"{name}: {len(lost)} questions that only the base has right", table(header, lost)))
+            folded.append(fold(f"{name}, questions that only the base has right: {len(lost)}", table(header, lost)))
     if not rows:
         return Html("")
     head = ["suite", "untrained base", "tuned", "drop", "true drop, one-sided 95% bounds"]
