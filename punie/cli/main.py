@@ -96,8 +96,9 @@ def _shares_table(results: "Results", suite: str) -> Grid:
         criterion = Text("")
         if judged:
             word = results.verdict.word(judged)
-            criterion = Text.assemble(f"{judged.least:.0%} ", (word, COLOURS[word]), f", {judged.bound}")
-        grid.add_row(category, share, share.interval, criterion, base.get(category))
+            criterion = Text.assemble(f"{judged.wanted} ", (word, COLOURS[word]), f", {judged.bound}")
+        shown = (judged.shown, "") if judged and judged.drop else (share, share.interval)
+        grid.add_row(category, *shown, criterion, base.get(category))
     return grid
 
 

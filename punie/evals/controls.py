@@ -141,6 +141,7 @@ def headroom_faults(
     suite: str,
     base: Share,  # of the suite's prompts that the untrained base has right
     idle: float,  # share of its prompts on which doing nothing is right
+    plain: bool = False,  # asked to see what is lost, not what is gained
 ) -> list[str]:
     """Say why a suite cannot show that tuning helped; empty where it can.
 
@@ -150,6 +151,8 @@ def headroom_faults(
     >>> headroom_faults("dev", share(27, 27), idle=0.0)
     ['The untrained base has 100.0% (27/27) of dev, which cannot be told from all.']
     """
+    if plain:
+        return []
     faults = []
     if base.high >= NO_ROOM:
         faults.append(f"The untrained base has {base} of {suite}, which cannot be told from all.")

@@ -58,12 +58,14 @@ def one_turn(question: str) -> tuple[ChatMessage]:
 
 
 def with_system_prompt(conversation: Conversation) -> list[dict[str, str]]:  # role and content of each turn
-    """Put punie's system prompt before a conversation that has none.
+    """Put punie's system prompt before a conversation that has none; an empty one is left out, as a plain chat has it.
 
     >>> [turn["role"] for turn in with_system_prompt(one_turn("What changed?"))]
     ['system', 'user']
     """
     turns = [asdict(message) for message in conversation]
+    if turns[0] == {"role": "system", "content": ""}:
+        return turns[1:]
     return turns if turns[0]["role"] == "system" else [{"role": "system", "content": PUNIE.system_prompt}, *turns]
 
 
@@ -230,6 +232,8 @@ class InProcessEngine(Engine):
     def _prepare(self, turns: list[dict[str, str]]) -> tuple[list[int], list | None]:
         """Give the tokens that are still to be computed, and a copy of the cache of the tokens before them."""
         system, whole = turns[0], self._encode(turns)
+        if system["role"] != "system":
+            return whole, None
         if self._prefix is None or self._prefix.system != system["content"]:
             probes = [tuple(self._encode([system, {"role": "user", "content": each}])) for each in ("a", "Z")]
             shared = list(probes[0][: common_prefix(probes)])

@@ -196,7 +196,7 @@ def judge(
         engine=engine,
         system=suite.system,
         calls=sample.dialect.calls,
-        agent=sample.dialect.agent,
+        agent="" if sample.is_plain else sample.dialect.agent,
         own_prompt=bool(sample.dialect.template),
         scorer=scorer_version(),
         suite=suite.name,

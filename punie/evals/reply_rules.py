@@ -146,7 +146,7 @@ def says_something(sample: Sample, answer: Answer) -> Score | None:
 
 
 def _says(text: str, phrases: Iterable[str]) -> str | None:
-    """Find the first phrase that a text holds, from the beginning of a word on."""
+    """Find the first phrase that a text holds, from the beginning of a word on, and a number to its end."""
     plain = f" {' '.join(text.replace('’', chr(39)).split())} "
     found = _any_of(tuple(phrases)).search(plain)
     return found[0] if found else None
@@ -154,7 +154,10 @@ def _says(text: str, phrases: Iterable[str]) -> str | None:
 
 @cache
 def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    patterns = ((r"\b" if each[:1].isalnum() else "") + re.escape(each) for each in phrases)
+    ends = (
+        (r"\b" if each[:1].isalnum() else "", r"(?![\d]|[.,]\d)" if each[-1:].isdigit() else "") for each in phrases
+    )
+    patterns = (before + re.escape(each) + after for each, (before, after) in zip(phrases, ends))
     return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
 

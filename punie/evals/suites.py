@@ -82,6 +82,7 @@ class Sample(Strict):
     says_not: list[str] = []
     gold: list[str] = []  # a right answer, step by step: programs, or prose where nothing is called
     _dialect: Dialect = PrivateAttr(default_factory=lambda: PUNIE)
+    _plain: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Sample":
@@ -115,8 +116,18 @@ class Sample(Strict):
 
     @property
     def prompt(self) -> list[ChatMessage]:
-        """All that a model is given: the system prompt of the dialect, and the conversation."""
-        return [ChatMessage("system", self.dialect.system_prompt), *self.conversation]
+        """All that a model is given: the system prompt, and the conversation. An empty system prompt means none."""
+        return [ChatMessage("system", self.system), *self.conversation]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a model is asked without a system prompt, and so knows of no tool."""
+        return self._plain
+
+    @property
+    def system(self) -> str:
+        """The system prompt: the dialect's, or none where the suite is plain."""
+        return "" if self._plain else self.dialect.system_prompt
 
     @property
     def tools(self) -> Registry:
@@ -159,6 +170,7 @@ class Header(Strict):
     categories: list[str] = []  # the suite's own, in the order of a report
     tools: str | None = None  # a registry: its name, or the path of its file from the suite's folder
     says_not: dict[str, list[str]] = {}  # what no answer of a category says, unless its sample asks for it
+    plain: bool = False  # asked as a user asks a chat model: without a system prompt, so that no tool is stated
 
 
 def _category_fault(sample: Sample, header: Header, tools: Registry) -> str | None:
@@ -197,7 +209,7 @@ class Suite(BaseModel):
     @cached_property
     def system(self) -> str:
         """The hash of what its samples say of their tools in the system prompt."""
-        prompts = [sample.dialect.system_prompt for sample in self.samples]
+        prompts = [sample.system for sample in self.samples]
         own = any(sample.functions for sample in self.samples)
         return sha256_text("\n".join(prompts if own else prompts[:1]))
 
@@ -207,6 +219,11 @@ class Suite(BaseModel):
         known = self.declared or (*self.tools.categories, "multi_tool")
         present = {sample.category for sample in self.samples}
         return tuple(category for category in known if category in present)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its samples are asked without a system prompt."""
+        return all(sample.is_plain for sample in self.samples)
 
     def asked_in(self, dialect: Dialect) -> "Suite":
         """Make the same suite for another dialect; its tools stay.
@@ -242,6 +259,9 @@ def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
         raise ValueError(f"{place}: {message}".removeprefix(": ")) from error
     if fault := _category_fault(sample, header, tools):
         raise ValueError(fault)
+    if header.plain and sample.expected:
+        raise ValueError("a plain suite states no tools, so no sample of it expects a call")
+    sample._plain = header.plain
     return sample
 
 

@@ -86,6 +86,12 @@ def ledger_sentence(ledger: Mapping, lora: LoRAConfig) -> Html:
         f"{budget['epochs']:.2f} epochs; {budget['never_seen']:,} rows were never seen. "
         f"Rank {lora.rank}, {lora.num_layers} layers, learning rate {lora.learning_rate:g}."
     )
+    if decisions := budget.get("decisions"):  # runs of before did not count them
+        counted = [decisions.get(kind, 0) for kind in ("name", "value", "rest")]
+        said += " Of the supervised tokens {:,} chose a tool's name, {:,} were argument values, {:,} the rest".format(
+            *counted
+        )
+        said += f"; in the loss a token of the three weighs {lora.weights.name:g}, {lora.weights.value:g} and 1."
     return Html(f"<p>{cell(said)}</p>")
 
 

@@ -130,7 +130,9 @@ FIGURES: dict[str, Figure] = {
     "title": _title,
     "verdict": lambda run, results: tables.verdict_line(results.verdict),
     "scores": lambda run, results: tables.scores_table(results),
-    "criteria": lambda run, results: tables.criteria_table(results.verdict),
+    "criteria": lambda run, results: Html(
+        tables.criteria_table(results.verdict).data + tables.forgetting_part(results).data
+    ),
     "headroom": lambda run, results: tables.headroom_table(results, _controls(run)),
     "config": lambda run, results: tables.config_table(run.spec, run.dialect),
     "provenance": lambda run, results: tables.provenance_table(results),

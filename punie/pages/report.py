@@ -166,6 +166,8 @@ def loss_figure(
         ("valid", "loss"): ("validation, each with its checkpoint", "#D55E00", "-", "o"),
         ("valid", "call_loss"): ("of it calls", "#009E73", "--", "^"),
         ("valid", "prose_loss"): ("of it prose", "#CC79A7", ":", "s"),
+        ("valid", "name_loss"): ("where a tool's name is chosen", "black", "-", "v"),
+        ("valid", "value_loss"): ("at argument values", "#56B4E9", "--", "x"),
     }
     for (kind, key), (label, colour, line, marker) in styles.items():
         if points := curve(kind, key):
@@ -179,11 +181,13 @@ def loss_figure(
         right.set(ylabel="share of probe prompts", ylim=(0, 1.05))
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     valid = curve("valid")
+    chosen = curve("valid", "name_loss")
     told = (
         f"validation loss goes from {valid[0][1]:.3f} to {valid[-1][1]:.3f} nats a token"
         if valid
         else "no validation was taken"
     )
+    told += f", at tools' names from {chosen[0][1]:.3f} to {chosen[-1][1]:.3f}" if chosen else ""
     return show(figure, f"Loss curves over {events[-1]['update']} updates: {told}; {len(probes)} probes.")
 
 # %% ../../nbs/pages/02_report.ipynb #d1b8ba07

@@ -68,9 +68,10 @@ def _by_category(results: Results, suite: str) -> str:
     base, published = all_shares(results.summary("base", suite)), results.registration.spec.baseline.get(suite, {})
     rows = []
     for name, share, judged in judged_shares(results, suite):
-        criterion = [f"{judged.least:.0%}", judged.bound, results.verdict.word(judged)] if judged else ["", "", ""]
+        criterion = [judged.wanted, judged.bound, results.verdict.word(judged)] if judged else ["", "", ""]
         told = f"{published[name]:.1%}" if name in published else ""
-        rows.append([name, share, share.interval, *criterion, base.get(name), told])
+        measured = [judged.shown, ""] if judged and judged.drop else [share, share.interval]
+        rows.append([name, *measured, *criterion, base.get(name), told])
     header = ["category", "strictly right", "95% interval", "criterion", "true share, 95% bound", ""]
     return markdown_table([*header, "untrained base", "published (keyword score, other prompts)"], rows)
 

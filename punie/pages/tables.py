@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OVER', 'WORDS', 'COMPARED', 'config_table', 'provenance_table', 'stages_table', 'verdict_line', 'criteria_table',
            'scores_table', 'gates_table', 'runs_table', 'comparison_table', 'inside_table', 'controls_table',
-           'headroom_table', 'failures', 'disagreements']
+           'headroom_table', 'forgetting_part', 'failures', 'disagreements']
 
 # %% ../../nbs/pages/03_tables.ipynb #a0d4ac92
 import textwrap
@@ -18,11 +18,12 @@ from ..agent.dialects import Dialect
 from ..check_results import CheckResult, count_checks, failures_first
 from ..evals.comparison import COLUMNS, Comparisons
 from ..evals.controls import ControlReport, headroom_faults
+from ..evals.forgetting import paired_drop
 from ..evals.records import Record
 from ..markdown import slug
 from .page import Html, cell, fold, mark, note, table
 from ..phases.finished import Results
-from ..phases.spec import Spec
+from ..phases.spec import FORGETTING, Spec
 from ..phases.spec_changes import flatten
 from ..phases.stage_functions import STAGES
 from ..phases.verdict import Verdict
@@ -60,6 +61,7 @@ def provenance_table(results: Results) -> Html:
         ["code", r.commit],
         ["versions", ", ".join(f"{name} {version}" for name, version in r.versions.items())],
         ["machine", r.machine],
+        *(["note", each] for each in r.notes),
     ]
     return table(["", ""], rows)
 
@@ -93,9 +95,9 @@ def criteria_table(verdict: Verdict) -> Html:
         [
             each.suite,
             each.category,
-            f"{each.least:.0%}",
-            each.measured,
-            each.measured.interval,
+            each.wanted,
+            each.shown,
+            "" if each.drop else each.measured.interval,
             each.bound,
             mark(verdict.word(each)),
             *([] if verdict.rule.rule == "exact" else [mark(each.state)]),
@@ -211,10 +213,35 @@ def headroom_table(results: Results, reports: Sequence[ControlReport]) -> Html:
         base, best = results.summary("base", report.suite).overall, report.floor
         constant = [f"{best.share:.1%}", textwrap.shorten(best.reply, 120)] if best else ["", ""]
         idle, gold = (_control_share(report, control) for control in ("nothing", "gold"))
-        note = " ".join(headroom_faults(report.suite, base, idle))
+        note = " ".join(headroom_faults(report.suite, base, idle, results.judged.suites[report.suite].is_plain))
         rows.append([report.suite, f"{idle:.1%}", *constant, base, base.interval, f"{gold:.1%}", note])
     header = ["suite", "doing nothing", "best constant reply", "the reply", "untrained base", "95% interval", "gold"]
     return table([*header, ""], rows)
+
+# %% ../../nbs/pages/03_tables.ipynb #6a279099
+def forgetting_part(results: Results) -> Html:
+    """Show the drop on plain questions, its bounds, and the questions that were lost; nothing without such a suite."""
+    rows, folded = [], []
+    for name, suite in results.judged.suites.items():
+        if not suite.is_plain and FORGETTING not in results.registration.spec.criteria.get(name, {}):
+            continue
+        before, after = ([each for each in of if each.suite == name] for of in (results.base, results.tuned))
+        drop, was = paired_drop(before, after), {each.sample: each for each in before if each.outcome == "correct"}
+        shares = [results.summary(role, name).overall for role in ("base", "tuned")]
+        rows.append([name, *shares, drop, f"{100 * drop.low:.1f} to {100 * drop.high:.1f} points"])
+        lost = [
+            [r.sample, r.question, was[r.sample].reply, r.reply]
+            for r in after
+            if r.sample in was and r.outcome != "correct"
+        ]
+        if lost:
+            header = ["prompt", "question", "untrained base", "tuned"]
+            folded.append(fold(f"{name}, questions that only the base has right: {len(lost)}", table(header, lost)))
+    if not rows:
+        return Html("")
+    head = ["suite", "untrained base", "tuned", "drop", "true drop, one-sided 95% bounds"]
+    said = "<p>What was lost: the same questions before and after. A plain suite is asked without a system prompt.</p>"
+    return Html(said + table(head, rows).data + "".join(each.data for each in folded))
 
 # %% ../../nbs/pages/03_tables.ipynb #a1e2e8a0
 def failures(records: Sequence[Record], most: int = 12) -> Html:

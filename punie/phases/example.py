@@ -74,6 +74,7 @@ def write_example(
     seed: int = 0,
     right: int = 20,  # prompts of each suite that get a gold reply
     overrides: Mapping[str, object] = {},
+    known: int = 0,  # prompts of each suite to which the untrained base gives one
 ) -> Run:
     """Write the folder of a finished run with known replies under `runs/`, and open it."""
     run = open_run(phase, seed, overrides)
@@ -83,7 +84,7 @@ def write_example(
     _write_training(run, seed)
     artifact = sha256_text(f"{phase} {seed} {sorted(overrides.items())}")
     tuned = _records(run, artifact, right)
-    write_records([*_records(run, artifact_id(run.base), 0), *tuned], run.path("outcomes.jsonl"))
+    write_records([*_records(run, artifact_id(run.base), known), *tuned], run.path("outcomes.jsonl"))
     write_json(run.path("verdict.json"), judge_run(run, artifact).verdict.model_dump())
     entries: dict[str, dict] = {}
     for name in STAGES:

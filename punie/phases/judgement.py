@@ -74,5 +74,5 @@ def judge_run(
     for records in (base, tuned):
         for name, suite in suites.items():
             require_artifact([each for each in records if each.suite == name], records[0].artifact, suite)
-    verdict = decide(registration, tuned, artifact, suites)
+    verdict = decide(registration, tuned, artifact, suites, base)
     return Judgement(registration, suites, base, tuned, changed, all(redrawn), verdict)

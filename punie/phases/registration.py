@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERSIONS', 'Inputs', 'Registration', 'gather_inputs', 'git_commit', 'code_version', 'machine', 'code_hash', 'utc_now',
-           'register', 'registered_path', 'commit_registration', 'read_registration', 'require_registered']
+           'notes_on', 'register', 'registered_path', 'commit_registration', 'read_registration', 'require_registered']
 
 # %% ../../nbs/phases/05_registration.ipynb #63404722
 import datetime
@@ -23,14 +23,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import punie
 from ..agent.tool_files import registry_file
 from ..blas import mlx_core, on_cpu
+from ..evals.forgetting import power_words
 from ..files import read_json, read_text, sha256_files, sha256_text, write_json, write_text
 from .needs import find_base
-from .phase_suites import suite_hash
-from .spec import Spec
+from .phase_suites import plan_suite, suite_hash
+from .spec import FORGETTING, Spec
 from .spec_changes import list_changes
 from ..settings import GateFailed, PunieError, data_path, load_settings, shipped
 from ..training.dataset_io import dataset_hash
-from ..weights.artifacts import artifact_id, find_model, tokenizer_id
+from ..weights.artifacts import artifact_id, find_model, found_on_shelf, tokenizer_id
 
 # %% ../../nbs/phases/05_registration.ipynb #f1b7516c
 class Inputs(BaseModel):
@@ -74,6 +75,7 @@ class Registration(BaseModel):
     commit: str  # of the clone that the code is from, with "+changes" where it was dirty; else the installed package
     versions: dict[str, str]
     machine: str
+    notes: list[str] = []  # what a reader should know of the base and of the criteria
 
 # %% ../../nbs/phases/05_registration.ipynb #3fc0cd04
 def gather_inputs(
@@ -173,6 +175,21 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
+def notes_on(spec: Spec) -> list[str]:
+    """Say where the base was read, where that is not its own place, and what a criterion on forgetting can show.
+
+    >>> from punie.phases.spec import load_spec
+    >>> notes_on(load_spec("tiny"))
+    []
+    """
+    asked = [(name, shares[FORGETTING]) for name, shares in spec.criteria.items() if FORGETTING in shares]
+    shown = [
+        f"forgetting on {name}: {power_words(most, len(plan_suite(spec.evaluation.place(name)).samples))}"
+        for name, most in asked
+    ]
+    return [*filter(None, [found_on_shelf(spec.base.model)]), *shown]
+
+
 def register(
     spec: Spec,
     inputs: Inputs,
@@ -190,6 +207,7 @@ def register(
         commit=code_version(),
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
         machine=machine(),
+        notes=notes_on(spec) if spec.verdict.rule == "exact" else [],
     )
     write_json(path, registration.model_dump())
     return registration

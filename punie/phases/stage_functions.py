@@ -16,6 +16,7 @@ from typing import IO, Any
 from ..agent.tool_files import registry_file
 from ..evals.controls import headroom_faults, idle_share, require_controls
 from ..evals.engines import InProcessEngine
+from ..evals.forgetting import Drop
 from ..evals.outcomes import Plan, evaluate_into
 from ..evals.probe import named_probe
 from ..evals.records import Record, stream_records, write_records
@@ -28,6 +29,7 @@ from .manifest import describe_outputs, read_manifest
 from .phase_suites import SEALED, plan_suite, seal
 from .registration import code_hash, register
 from .run import Run
+from .spec import FORGETTING
 from .worker import Notify
 from ..settings import GateFailed, data_path, load_settings
 from ..training.audit import audit_folder
@@ -218,7 +220,11 @@ def _headroom(run: Run, notify: Notify) -> list[Path]:
     faults = []
     for part in _ask(run, run.base, notify, "headroom", "base"):
         summary = summarize(stream_records(part))
-        faults += headroom_faults(summary.suite, summary.overall, idle_share(run.suite(summary.suite)))
+        suite, most = run.suite(summary.suite), run.spec.criteria.get(summary.suite, {}).get(FORGETTING)
+        faults += headroom_faults(suite.name, summary.overall, idle_share(suite), suite.is_plain)
+        known = Drop(before=int(summary.overall.hits), lost=0, gained=0, n=summary.overall.n)
+        if most is not None and not known.decides(most):
+            faults.append(f"The untrained base has {summary.overall} of {suite.name}: too little to show what is lost.")
     write_json(run.path("headroom.json"), faults)
     return []  # the replies become outputs with those of the tuned model
 

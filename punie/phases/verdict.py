@@ -14,13 +14,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..evals.decision import Evidence, State, evidence, units_to_settle
+from ..evals.forgetting import Drop, paired_drop
 from ..evals.records import Record, require_artifact
 from ..evals.runner import summarize
 from ..evals.statistics import Share, holm
 from ..evals.suites import Suite
 from ..files import read_json
 from .registration import Registration
-from .spec import Rule, Spec
+from .spec import FORGETTING, Rule, Spec
 from ..settings import PunieError
 
 # %% ../../nbs/phases/11_verdict.ipynb #93e33957
@@ -47,15 +48,38 @@ class Judged(BaseModel):
     high: float
     p: float  # that the true share reaches the criterion, corrected for the number of criteria
     state: State
+    drop: Drop | None = None  # of a criterion on forgetting; then `least` is the most, and the bounds are the drop's
 
     @property
     def reached(self) -> bool:
-        """Whether the measured share alone reaches the criterion."""
-        return self.measured.value >= self.least
+        """Whether the measured share, or drop, alone reaches the criterion."""
+        return self.measured.value >= self.least if self.drop is None else self.drop.value <= self.least
+
+    @property
+    def wanted(self) -> str:
+        """The criterion in words."""
+        return f"{self.least:.0%}" if self.drop is None else f"a drop of at most {100 * self.least:g} points"
+
+    @property
+    def shown(self) -> str:
+        """What was measured, in words."""
+        return str(self.measured if self.drop is None else self.drop)
+
+    @property
+    def short(self) -> float:
+        """How far the bound that decides lies on the right side of the criterion; below zero where it does not."""
+        low, high = (self.low, self.high) if self.drop is None else (1 - self.high, 1 - self.low)
+        least = self.least if self.drop is None else 1 - self.least
+        return (high if self.state == "refuted" else low) - least
 
     @property
     def bound(self) -> str:
-        """The bound that decides, in words: the lower one unless the criterion is refuted."""
+        """The bound that decides, in words: the lower one of a share unless the criterion is refuted."""
+        if self.drop is not None:
+            if not self.drop.decides(self.least):
+                return f"nothing shown, for the base has only {self.drop.before} of {self.drop.n} right"
+            end = f"at least {100 * self.low:.1f}" if self.state == "refuted" else f"at most {100 * self.high:.1f}"
+            return f"{end} points"
         return f"at most {self.high:.1%}" if self.state == "refuted" else f"at least {self.low:.1%}"
 
 
@@ -86,7 +110,7 @@ class Verdict(BaseModel):
         head = f"**{self.verdict}** {self.phase}, seed {self.seed}: {self.sentence}"
         lines = [head, "", "| suite | category | criterion | measured | true share | |", "|---|---|---|---|---|---|"]
         for each in self.criteria:
-            figures = f"{each.least:.0%} | {each.measured} | {each.bound}"
+            figures = f"{each.wanted} | {each.shown} | {each.bound}"
             lines.append(f"| {each.suite} | {each.category} | {figures} | {self.word(each)} |")
         return "\n".join(lines)
 
@@ -113,19 +137,44 @@ def _parts(records: Sequence[Record], category: str, over: str) -> dict[str, Evi
     return {name: _values([record for record in records if record.category == name], over) for name in names}
 
 # %% ../../nbs/phases/11_verdict.ipynb #afa1a16e
-def _judge_all(spec: Spec, of: Mapping[str, Sequence[Record]]) -> list[Judged]:
+def _chance(measured: Mapping[str, Evidence] | Drop, least: float) -> float:
+    """Compute the chance of what was measured, or of worse, if a criterion were just reached."""
+    if isinstance(measured, Drop):
+        return measured.p_within(least)
+    return min(1.0, len(measured) * min(part.p_reaches(least) for part in measured.values()))
+
+
+def _judge_drop(name: str, most: float, drop: Drop, p: float, tuned: Sequence[Record]) -> Judged:
+    return Judged(
+        suite=name,
+        category=FORGETTING,
+        least=most,
+        measured=summarize(tuned).overall,
+        units=drop.n,
+        low=drop.low,
+        high=drop.high,
+        p=p,
+        state=drop.state(most, p),
+        drop=drop,
+    )
+
+
+def _judge_all(spec: Spec, of: Mapping[str, Sequence[Record]], base: Mapping[str, Sequence[Record]]) -> list[Judged]:
     """Judge each criterion of a phase on the records of its suite."""
     over, asked = (
         spec.verdict.over,
         [(name, *each) for name, shares in spec.criteria.items() for each in shares.items()],
     )
-    parts = [_parts(of[name], category, over) for name, category, _ in asked]
-    chances = [
-        min(1.0, len(each) * min(part.p_reaches(least) for part in each.values()))
-        for each, (_, _, least) in zip(parts, asked)
+    parts = [
+        paired_drop(base[name], of[name]) if category == FORGETTING else _parts(of[name], category, over)
+        for name, category, _ in asked
     ]
+    chances = [_chance(each, least) for each, (_, _, least) in zip(parts, asked)]
     judged = []
     for (name, category, least), each, p in zip(asked, parts, holm(chances)):
+        if isinstance(each, Drop):
+            judged.append(_judge_drop(name, least, each, p, of[name]))
+            continue
         worst, shown = min(each.items(), key=lambda part: (part[1].low, part[1].high))
         summary = summarize(of[name])
         judged.append(
@@ -148,13 +197,16 @@ def _by_bounds(judged: Sequence[Judged], over: str) -> tuple[Answer, str]:
     """Decide by the states of the criteria; give the sentence too."""
     refuted = [each for each in judged if each.state == "refuted"]
     if refuted:
-        worst = min(refuted, key=lambda each: each.high - each.least)
-        figures = f"{worst.measured}, {worst.bound} of {over} like these, where {worst.least:.0%} was required"
+        worst = min(refuted, key=lambda each: each.short)
+        figures = f"{worst.shown}, {worst.bound} of {over} like these, where {worst.wanted} was required"
         return "FAIL", f"Refuted {len(refuted)} of {len(judged)} criteria, {_place(worst)} by most: {figures}."
     unsettled = [each for each in judged if each.state == "open"]
     if not unsettled:
         return "PASS", f"Secured every criterion, {len(judged)} of {len(judged)}, by the 95% bound over {over}."
-    worst = min(unsettled, key=lambda each: each.low - each.least)
+    worst = min(unsettled, key=lambda each: each.short)
+    if worst.drop is not None:
+        figures = f"{worst.shown}, {worst.bound}, where {worst.wanted} is required"
+        return "CANNOT TELL", f"Open: {len(unsettled)} of {len(judged)} criteria, {_place(worst)} by most: {figures}."
     measured = Evidence(worst.measured.value * worst.units, worst.units, exact=over == "prompts")
     enough = units_to_settle(measured, worst.least, len(judged))
     more = f"about {enough:,} {over} would settle it at this share" if enough else "more prompts would not settle it"
@@ -170,8 +222,10 @@ def _by_points(judged: Sequence[Judged]) -> tuple[Answer, str]:
     missed = [each for each in judged if not each.reached]
     if not missed:
         return "PASS", "Every measured share reaches its criterion."
-    worst = min(missed, key=lambda each: each.measured.value - each.least)
-    figures = f"{worst.measured} where {worst.least:.0%} was required"
+    worst = min(
+        missed, key=lambda each: each.least - each.drop.value if each.drop else each.measured.value - each.least
+    )
+    figures = f"{worst.shown} where {worst.wanted} was required"
     return "FAIL", f"Missed {len(missed)} of {len(judged)} criteria, {_place(worst)} by most: {figures}."
 
 
@@ -184,6 +238,7 @@ def decide(
     records: Sequence[Record],  # of the judged artifact, all suites
     artifact: str,  # id of the model folder as it is now
     suites: Mapping[str, Suite],  # by name
+    base: Sequence[Record] = (),  # of the untrained base; a criterion on forgetting needs them
 ) -> Verdict:
     """Decide the registered criteria on the records.
 
@@ -197,11 +252,12 @@ def decide(
         ...
     punie.settings.GateFailed: the scores do not cover the suite phase33_27 as it is now; evaluate again
     """
-    spec, errors = registration.spec, sum(record.outcome == "error" for record in records)
+    spec, errors = registration.spec, sum(record.outcome == "error" for record in (*records, *base))
     of = {name: [record for record in records if record.suite == name] for name in spec.criteria}
     for name, chosen in of.items():
         require_artifact(chosen, artifact, suites[name])
-    criteria, by_points = _judge_all(spec, of), spec.verdict.rule == "point"
+    before = {name: [record for record in base if record.suite == name] for name in spec.criteria}
+    criteria, by_points = _judge_all(spec, of, before), spec.verdict.rule == "point"
     verdict, sentence = _by_bounds(criteria, spec.verdict.over)
     if by_points:
         bounded = f"By its bounds: {verdict}. {sentence}"

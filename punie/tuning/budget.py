@@ -32,6 +32,7 @@ class Budget:
     epochs: float  # rows seen over rows
     supervised_tokens: int  # targets of the loss, counting repeats
     calls: dict[str, int] = field(default_factory=dict)  # by tool: rows seen that call it, counting repeats
+    decisions: dict[str, int] = field(default_factory=dict)  # supervised tokens by what they decide, counting repeats
 
     def to_dict(self) -> dict:
         """The budget as a run keeps it."""
@@ -47,17 +48,28 @@ def plan_budget(
 
     >>> rows = [SupervisedRow((1, 2, 3), (False, True, True), tools=("hover",)) for _ in range(10)]
     >>> plan_budget(rows, LoRAConfig(updates=4, batch_size=5), seed=0)
-    Budget(updates=4, rows=10, rows_seen=20, never_seen=0, epochs=2.0, supervised_tokens=40, calls={'hover': 20})
+    Budget(updates=4, rows=10, rows_seen=20, never_seen=0, epochs=2.0, supervised_tokens=40, calls={'hover': 20}, ...)
     """
     updates = config.count_updates(len(rows))
     run = islice(update_batches(rows, config.batch_size, config.accumulation, seed), updates)
     times = Counter(id(row) for batches in run for batch in batches for row in batch)
-    seen, calls = sum(times.values()), Counter()
+    seen, calls, decisions = sum(times.values()), Counter(), Counter()
     for row in rows:
         calls.update(dict.fromkeys(row.tools, times[id(row)]))
+        for kind in row.decisions.values():
+            decisions[kind] += times[id(row)]
     tokens = sum(row.targets * times[id(row)] for row in rows)
     never_seen = sum(id(row) not in times for row in rows)
-    return Budget(updates, len(rows), seen, never_seen, round(seen / len(rows), 3), tokens, dict(sorted(calls.items())))
+    return Budget(
+        updates=updates,
+        rows=len(rows),
+        rows_seen=seen,
+        never_seen=never_seen,
+        epochs=round(seen / len(rows), 3),
+        supervised_tokens=tokens,
+        calls=dict(sorted(calls.items())),
+        decisions=dict(sorted(decisions.items())),
+    )
 
 
 def check_budget(budget: Budget, unseen: float = 0.0) -> CheckResult:

@@ -16,7 +16,7 @@ from ..blas import mlx_core
 from ..files import write_json
 from ..locks import alone
 from ..settings import GateFailed, PunieError
-from ..training.lora_config import LoRAConfig
+from ..training.lora_config import EQUAL, LoRAConfig
 from ..training.prepare import prepare_rows
 from ..training.supervision import SupervisedRow
 from .budget import plan_budget
@@ -109,6 +109,17 @@ def _require_rows(train: Sequence[SupervisedRow], valid: Sequence[SupervisedRow]
                 f"the {name} split has {len(rows)} rows, none with a supervised token; choose another mask"
             )
 
+
+def _weighed(rows: Sequence[SupervisedRow], config: LoRAConfig) -> Sequence[SupervisedRow]:
+    """Give rows the weights of a configuration. Raises `PunieError` where a weight finds no token."""
+    for kind, weight in config.weights.model_dump().items():
+        if weight != 1 and not any(kind in row.decisions.values() for row in rows):
+            raise PunieError(
+                f"weights.{kind} = {weight:g} weighs nothing: no supervised token of the rows belongs to a tool's "
+                f"{kind}; leave it out, or choose another mask"
+            )
+    return rows if config.weights == EQUAL else [row.weighed(**config.weights.model_dump()) for row in rows]
+
 # %% ../../nbs/tuning/10_lora.ipynb #54af4038
 def describe_event(event: dict) -> str:
     """Say an event in a few words.
@@ -200,6 +211,7 @@ def tune(
     folder, and `GateFailed` where a loss is not finite or the folder belongs to another run.
     """
     _require_rows(train, valid)
+    train, valid = _weighed(train, config), _weighed(valid, config)
     updates = config.count_updates(len(train))
     identity = {
         "base": str(base),

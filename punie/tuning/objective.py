@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     inputs: "mx.array"  # (B, L) ids after the prefix
     positions: "mx.array"  # (M,) index into the flat (B × L) grid of the position that predicts each target
     targets: "mx.array"  # (M,) ids to predict
-    weights: "mx.array"  # (M,) 1 for a supervised token, 0 where rounding filled up
+    weights: "mx.array"  # (M,) of each supervised token, by default 1; 0 where rounding filled up
 
 # %% ../../nbs/tuning/00_objective.ipynb #95eea105
 def common_prefix(
@@ -69,13 +69,14 @@ def make_batch(
     mx = mlx_core()
     width = _round_up(max(len(row.ids) for row in rows) - 1 - prefix, 16)
     inputs = np.zeros((len(rows), width), np.int32)
-    positions, targets = [], []
+    positions, targets, weights = [], [], []
     for index, row in enumerate(rows):
         rest = row.ids[prefix:-1]
         inputs[index, : len(rest)] = rest
         seen = np.flatnonzero(row.supervised[prefix + 1 :])
         positions.append(index * width + seen)
         targets.append(np.asarray(row.ids[prefix + 1 :], np.int32)[seen])
+        weights.append(np.asarray(row.weights or (1.0,) * len(row.ids), np.float32)[prefix + 1 :][seen])
     count = sum(map(len, targets))
     spare = _round_up(count, 64) - count
     fill = np.zeros(spare, np.int32)
@@ -84,7 +85,7 @@ def make_batch(
         mx.array(inputs),
         mx.array(np.concatenate([*positions, fill]).astype(np.int32)),
         mx.array(np.concatenate([*targets, fill]).astype(np.int32)),
-        mx.array(np.concatenate([np.ones(count, np.float32), fill.astype(np.float32)])),
+        mx.array(np.concatenate([*weights, fill.astype(np.float32)])),
     )
 
 # %% ../../nbs/tuning/00_objective.ipynb #83764614
@@ -188,10 +189,10 @@ def batch_losses(
 
 def update_loss(
     model: "nn.Module",
-    total: "mx.array",  # targets of the whole update
+    total: "mx.array",  # weight of the targets of the whole update
     *batch: "mx.array",  # the arrays of a `Batch`, which is the update or a part of it
 ) -> tuple["mx.array", "mx.array"]:  # the batch's share of the update's mean loss, in nats, and (M,) losses
-    """Compute what a batch adds to the mean over an update's tokens.
+    """Compute what a batch adds to the weighted mean over an update's tokens.
 
     Shares and their gradients add up over batches and processes.
     """
@@ -203,8 +204,8 @@ def update_loss(
 def batch_loss(
     model: "nn.Module",
     *batch: "mx.array",  # the arrays of a `Batch`
-) -> tuple["mx.array", "mx.array"]:  # mean loss in nats a token, and the number of tokens
-    """Compute the mean loss over supervised tokens of one batch that is an update of its own."""
+) -> tuple["mx.array", "mx.array"]:  # mean loss in nats a token, and the weight of the tokens
+    """Compute the weighted mean loss over supervised tokens of one batch that is an update of its own."""
     count = Batch(*batch).weights.sum()
     return update_loss(model, count, *batch)[0], count
 

@@ -114,7 +114,7 @@ def restore(run: Run, progress: Progress, arrays: dict[str, "mx.array"]) -> None
 
 # %% ../../nbs/tuning/09_run.ipynb #1b8a3c69
 def _report(run: Run, update: int) -> None:
-    """Report the training loss since the last report, every token weighed equally, and the speed."""
+    """Report the training loss since the last report, each token with its weight, and the speed."""
     progress, rate = run.progress, run.tokens / run.seconds if run.seconds else 0.0
     loss, peak = progress.loss / max(1, progress.tokens), mlx_core().get_peak_memory() / 1e9
     run.emit(
@@ -145,7 +145,8 @@ def _measure(run: Run, update: int, probe: Probe | None) -> None:
     measure = Measure(update=update, loss=losses["loss"], share=share)
     better = measure.better_than(progress.best)
     best, behind = (measure, 0) if better else (progress.best, progress.behind + 1)
-    run.note(best=best, behind=behind, stopped=stop_reason(run.config, behind, losses["loss"], progress.train_loss))
+    loss = losses.get("weighted_loss", losses["loss"])  # as the training loss is weighed
+    run.note(best=best, behind=behind, stopped=stop_reason(run.config, behind, loss, progress.train_loss))
 
 # %% ../../nbs/tuning/09_run.ipynb #e22ed44f
 def pause(run: Run, update: int) -> None:

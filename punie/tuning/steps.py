@@ -74,7 +74,7 @@ class Taken(NamedTuple):
     """Hold a started update until its loss is checked."""
 
     update: int
-    loss: "mx.array"  # nats a token, over all ranks
+    loss: "mx.array"  # nats a token, weighted, over all ranks
     tokens: int  # targets, over all ranks
     parts: list[tuple[list[SupervisedRow], "mx.array"]]  # this rank's rows, and the losses of their targets
 
@@ -107,13 +107,14 @@ def make_step(
 
     def take(update: int, batches: list[list[SupervisedRow]]) -> Taken:
         tokens, parts = sum(row.targets for batch in batches for row in batch), []
+        weight = sum(row.weight for batch in batches for row in batch) or 1.0
         summed: Any = None  # loss and gradients of the batches so far
         for number, rows in enumerate(batches, 1):
             mine = rows[group.rank() :: group.size()]
             batch = make_batch(mine or rows[:1], prefix)
             if not mine:  # a last batch with fewer rows than ranks
                 batch = batch._replace(weights=mx.zeros_like(batch.weights))
-            losses, summed = compute(mx.array(float(max(1, tokens))), tuple(batch), summed, number == len(batches))
+            losses, summed = compute(mx.array(weight), tuple(batch), summed, number == len(batches))
             parts.append((mine, losses))
         mx.async_eval(model.trainable_parameters(), optimizer.state, summed[0], losses)
         return Taken(update, summed[0], tokens, parts)

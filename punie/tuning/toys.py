@@ -72,7 +72,9 @@ def toy_rows(
         start, length = rng.randrange(5, 8), rng.randrange(10, 30)
         parts = ("prompt",) * start + ("prose" if number % 2 else "call",) * (length - start)
         ids = (1, 2, 3, *(rng.randrange(4, TOKENS) for _ in range(length - 3)))
+        tools = () if number % 2 else ("hover",)
+        names, values = ((start + 1,), (start + 3, start + 4)) if tools else ((), ())
         rows.append(
-            SupervisedRow(ids, tuple(part != "prompt" for part in parts), parts, () if number % 2 else ("hover",))
+            SupervisedRow(ids, tuple(part != "prompt" for part in parts), parts, tools, names=names, values=values)
         )
     return rows

@@ -36,6 +36,24 @@ _QWEN3 = {
 }
 _FOUR_BITS = {"quantization": {"group_size": 64, "bits": 4}}
 SHAPES: dict[str, dict] = {
+    "mlx-community/SmolLM2-135M-Instruct": {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "vocab_size": 49_152,
+        "hidden_size": 576,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "intermediate_size": 1536,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 100_000,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "torch_dtype": "bfloat16",
+        "eos_token_id": 2,
+    },
     "mlx-community/Qwen3-0.6B-4bit": {
         **_QWEN3,
         **_FOUR_BITS,
