@@ -202,6 +202,7 @@ def train(
     )
     first, look = _is_first(), named_probe(suite, model_folder, tokenizer, max_tokens)
     with _shown(config.count_updates(len(rows)), visible=first) as show:
-        tune(model, rows, valid, config, seed, folder, show, artifact_id(model_folder), *look, patience=patience)
+        base, text = artifact_id(model_folder), plain.convert_ids_to_tokens
+        tune(model, rows, valid, config, seed, folder, show, base, *look, patience=patience, text=text)
     if first:
         console.print(f"Adapter: {folder / 'adapters.safetensors'}", soft_wrap=True)

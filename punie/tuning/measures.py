@@ -31,12 +31,13 @@ def _sums(
     batch_size: int,
     group: "mx.distributed.Group | None",
     prefix: int,
+    head: bool,
 ) -> dict[str, np.ndarray]:
     """Sum losses and count targets by part, over this process's share of the batches."""
     sums = {"call": np.zeros(2), "prose": np.zeros(2), "prompt": np.zeros(2)}
     mine = slice(group.rank(), None, group.size()) if group else slice(None)
     for batch in epoch(rows, batch_size)[mine]:
-        losses = np.asarray(batch_losses(model, make_batch(batch, prefix)))
+        losses = np.asarray(batch_losses(model, make_batch(batch, prefix), head))
         for (row, token), loss in zip(target_places(batch, prefix), losses.tolist()):
             parts = batch[row].parts
             sums[parts[token] if parts else "prose"] += loss, 1
@@ -49,10 +50,11 @@ def validate(
     batch_size: int,
     group: "mx.distributed.Group | None" = None,  # processes that share the work
     prefix: int | None = None,  # ids that all rows begin with; counted by default
+    head: bool = True,  # whether the vocabulary head runs at supervised positions only
 ) -> dict[str, float]:  # `loss`, `call_loss` and `prose_loss` in nats a token, those that have tokens
     """Measure the loss on every row, in a fixed order, with dropout off."""
     model.eval()
-    sums = _sums(model, rows, batch_size, group, shared_prefix(rows) if prefix is None else prefix)
+    sums = _sums(model, rows, batch_size, group, shared_prefix(rows) if prefix is None else prefix, head)
     model.train()
     if group and group.size() > 1:
         mx = mlx_core()

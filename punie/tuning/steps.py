@@ -18,6 +18,7 @@ from ..training.lora_config import LoRAConfig
 from ..training.supervision import SupervisedRow
 from .objective import make_batch, target_places, update_loss
 from .ranks import sum_over_ranks
+from ..weights.logits import cache_contents, fill_cache, is_stand_in, replaced_method
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -84,6 +85,7 @@ def make_step(
     optimizer: "optim.Optimizer",
     prefix: int,  # ids that all rows begin with
     group: "mx.distributed.Group",
+    head: bool = True,  # whether the vocabulary head runs at supervised positions only
 ) -> Callable[[int, list[list[SupervisedRow]]], Taken]:
     """Make the function that starts one update from its batches."""
     mx = mlx_core()
@@ -95,7 +97,7 @@ def make_step(
 
     @partial(mx.compile, inputs=state, outputs=state)
     def compute(total: "mx.array", batch: tuple, before: Any, last: bool) -> tuple:
-        (loss, losses), gradients = value_and_grad(model, total, *batch)
+        (loss, losses), gradients = value_and_grad(model, total, *batch, head=head)
         summed = (loss, gradients)
         if before is not None:
             summed = tree_map(lambda one, two: one + two, summed, before)
@@ -148,13 +150,26 @@ def require_finite(
 @contextlib.contextmanager
 def checkpointed_layers(model: "nn.Module", on: bool) -> Generator[None]:
     """Let the layers forget what they computed, and compute it again in the backward pass."""
-    from mlx_lm.tuner.trainer import grad_checkpoint
+    mx = mlx_core()
 
-    kind = type(model.layers[0])
-    before = kind.__call__
-    try:
-        if on:
-            grad_checkpoint(model.layers[0])
+    def make(method: Callable) -> Callable:
+        def call(layer: "nn.Module", *args: Any, **kwargs: Any) -> Any:
+            caches = [each for each in (*args, *kwargs.values()) if is_stand_in(each)]
+
+            def compute(parameters: dict, before: list, args: tuple, kwargs: dict) -> tuple:
+                layer.update(parameters)
+                for cache, contents in zip(caches, before):
+                    fill_cache(cache, contents)
+                return method(layer, *args, **kwargs), [cache_contents(cache) for cache in caches]
+
+            held = [cache_contents(cache) for cache in caches]
+            result, after = mx.checkpoint(compute)(layer.trainable_parameters(), held, args, kwargs)
+            for cache, contents in zip(caches, after):
+                fill_cache(cache, contents)
+            return result
+
+        return call
+
+    layers = [(layer, "__call__") for layer in model.layers if layer is not None] if on else []
+    with replaced_method(layers, make):
         yield
-    finally:
-        kind.__call__ = before
