@@ -4424,6 +4424,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.weights.shortcut': { 'punie.weights.shortcut.Shortcut': ('weights/shortcut.html#shortcut', 'punie/weights/shortcut.py'),
                                         'punie.weights.shortcut.Shortcut.words': ( 'weights/shortcut.html#shortcut.words',
                                                                                    'punie/weights/shortcut.py'),
+                                        'punie.weights.shortcut._evaluated': ( 'weights/shortcut.html#_evaluated',
+                                                                               'punie/weights/shortcut.py'),
                                         'punie.weights.shortcut._timed': ('weights/shortcut.html#_timed', 'punie/weights/shortcut.py'),
                                         'punie.weights.shortcut._ways': ('weights/shortcut.html#_ways', 'punie/weights/shortcut.py'),
                                         'punie.weights.shortcut.difference': ( 'weights/shortcut.html#difference',

@@ -6,9 +6,10 @@
 __all__ = ['PLAIN', 'tolerance', 'difference', 'id_limit', 'require_ids', 'Shortcut', 'find_shortcut']
 
 # %% ../../nbs/weights/10_shortcut.ipynb #cf283214
+import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,17 @@ def difference(
     return float(mx.sqrt(mx.square(logits - own).mean() / mx.maximum(mx.var(own), 1e-30)))
 
 # %% ../../nbs/weights/10_shortcut.ipynb #064cb72e
+@contextlib.contextmanager
+def _evaluated(model: "nn.Module") -> Generator[None]:
+    """Compute without dropout, which would also draw from the random numbers of the run."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
 def id_limit(model: "nn.Module") -> int:
     """Count the ids that a model has an embedding and a logit for.
 
@@ -63,7 +75,7 @@ def id_limit(model: "nn.Module") -> int:
         return ask
 
     embeddings = [(module, "__call__") for module, name in head_candidates(model) if name == "as_linear"]
-    with replaced_method(embeddings, make):
+    with _evaluated(model), replaced_method(embeddings, make):
         logits = model(mx.array([[0]]))
     return min([*asked[:1], logits.shape[-1]])
 
@@ -159,10 +171,8 @@ def find_shortcut(
     >>> find_shortcut(small_model("granite"), [[1, 2, 3, 4, 5], [1, 2, 6, 7, 8]], prefix=2) == Shortcut()
     True
     """
-    mx, training = mlx_core(), model.training
-    model.eval()  # no dropout
-    own, short = _ways(model, rows, prefix)
-    try:
+    mx, (own, short) = mlx_core(), _ways(model, rows, prefix)
+    with _evaluated(model):
         expected, _ = _timed(own)
         if not bool(mx.isfinite(expected).all()):
             raise GateFailed("the base's own logits are not finite on the rows; check its weights")
@@ -194,5 +204,3 @@ def find_shortcut(
             raise GateFailed(f"the rows of a batch change each other: {price}; say batch_size = 1")
         cost = seconds[way] / seconds[both] if both in seconds else 1.0
         return Shortcut(way.prefix, way.head, tuple(filter(None, alone.values())), round(cost, 2))
-    finally:
-        model.train(training)

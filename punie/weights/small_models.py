@@ -142,7 +142,7 @@ def _guess(field: dataclasses.Field) -> object:
     return next((value for name, value in (("bool", False), ("float", 1.0), ("int", 2)) if name in kind), None)
 
 
-def _configuration(kind: type, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _configuration(kind: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]:
     fields = dataclasses.fields(kind)
     own = {**_OWN.get(name, {}), **changes}
     every = {**_VALUES, **own, "model_type": name}
