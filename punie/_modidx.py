@@ -4291,6 +4291,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'punie.tuning.run.prefix_of': ('tuning/run.html#prefix_of', 'punie/tuning/run.py'),
                                   'punie.tuning.run.restore': ('tuning/run.html#restore', 'punie/tuning/run.py')},
             'punie.tuning.steps': { 'punie.tuning.steps.Taken': ('tuning/steps.html#taken', 'punie/tuning/steps.py'),
+                                    'punie.tuning.steps._computed_twice': ('tuning/steps.html#_computed_twice', 'punie/tuning/steps.py'),
+                                    'punie.tuning.steps._settled': ('tuning/steps.html#_settled', 'punie/tuning/steps.py'),
                                     'punie.tuning.steps.add_lora': ('tuning/steps.html#add_lora', 'punie/tuning/steps.py'),
                                     'punie.tuning.steps.checkpointed_layers': ( 'tuning/steps.html#checkpointed_layers',
                                                                                 'punie/tuning/steps.py'),

@@ -161,10 +161,10 @@ def _finish(run: Run, path: Path) -> None:
 
 @contextlib.contextmanager
 def _one_line_errors() -> Generator[None]:
-    """Turn MLX's error for missing memory, or for ranks that are gone, into one line."""
+    """Turn MLX's error for missing memory, ranks that are gone, or a gradient that it lacks into one line."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise PunieError(
             f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again"
         ) from error

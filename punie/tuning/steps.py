@@ -8,14 +8,17 @@ __all__ = ['add_lora', 'make_optimizer', 'Taken', 'make_step', 'require_finite',
 # %% ../../nbs/tuning/06_steps.ipynb #b5692c6a
 import contextlib
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ..blas import mlx_core
 from ..settings import GateFailed, PunieError
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import SupervisedRow
+from .cpu_exp import has_scalar_exp
 from .objective import make_batch, target_places, update_loss
 from .ranks import sum_over_ranks
 from ..weights.logits import cache_contents, fill_cache, is_stand_in, replaced_method
@@ -32,7 +35,7 @@ def add_lora(
 ) -> dict:  # what adapter_config.json says about the layers
     """Freeze a model and put LoRA layers into it.
 
-    Raises `PunieError` for more layers than the model has, and for keys that none of them has.
+    Raises `PunieError` for more layers than the model has, for keys that none of them has, and where mlx-lm fails.
     """
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
@@ -49,7 +52,10 @@ def add_lora(
         if unknown := sorted(set(config.keys) - known):
             raise PunieError(f"the layers have no {', '.join(unknown)}; keys can be {', '.join(sorted(known))}")
         lora["keys"] = list(config.keys)
-    linear_to_lora_layers(model, config.num_layers, lora)
+    try:
+        linear_to_lora_layers(model, config.num_layers, lora)
+    except (AttributeError, ValueError) as error:  # a layer that mlx-lm's LoRA does not know
+        raise PunieError(f"mlx-lm puts no LoRA into this architecture: {error}") from error
     return {"fine_tune_type": "lora", "num_layers": config.num_layers, "lora_parameters": lora}
 
 # %% ../../nbs/tuning/06_steps.ipynb #791d71d8
@@ -147,25 +153,77 @@ def require_finite(
     )
 
 # %% ../../nbs/tuning/06_steps.ipynb #01ed84e8
+def _settled(arrays: Sequence["mx.array"]) -> list["mx.array"]:
+    """Compute arrays, and drop the graph that they come from."""
+    mx = mlx_core()
+    return [mx.array(np.array(array.astype(mx.float32), copy=False)).astype(array.dtype) for array in arrays]
+
+
+def _computed_twice(function: Callable) -> Callable:
+    """Do as `mx.checkpoint` does, where parts of a function compute at once: what these computed is dropped too."""
+    mx = mlx_core()
+    from mlx.utils import tree_map
+
+    def is_number(leaf: Any) -> bool:
+        return isinstance(leaf, mx.array) and mx.issubdtype(leaf.dtype, mx.floating)
+
+    def numbers_of(tree: Any) -> list["mx.array"]:
+        found: list = []
+        tree_map(lambda leaf: found.append(leaf) if is_number(leaf) else None, tree)
+        return found
+
+    def with_numbers(tree: Any, numbers: Sequence["mx.array"]) -> Any:
+        given = iter(numbers)
+        return tree_map(lambda leaf: next(given) if is_number(leaf) else leaf, tree)
+
+    def call(*tree: Any) -> Any:
+        result: Any = None
+
+        def run(*arrays: "mx.array") -> list["mx.array"]:
+            nonlocal result
+            result = function(*with_numbers(tree, arrays))
+            numbers = numbers_of(result)
+            result = tree_map(lambda leaf: mx.zeros((1,)) if is_number(leaf) else leaf, result)  # its form alone
+            return numbers
+
+        @mx.custom_function
+        def compute(*arrays: "mx.array") -> list["mx.array"]:
+            return _settled(run(*_settled(arrays)))
+
+        @compute.vjp
+        def _(primals: Any, cotangents: Any, outputs: Any) -> list["mx.array"]:
+            return _settled(mx.vjp(run, _settled(primals), _settled(cotangents))[1])
+
+        numbers = compute(*numbers_of(tree))  # which says what the result looks like
+        return with_numbers(result, numbers)
+
+    return call
+
+
 @contextlib.contextmanager
 def checkpointed_layers(model: "nn.Module", on: bool) -> Generator[None]:
     """Let the layers forget what they computed, and compute it again in the backward pass."""
-    mx = mlx_core()
+    twice = _computed_twice if has_scalar_exp() else mlx_core().checkpoint
 
     def make(method: Callable) -> Callable:
         def call(layer: "nn.Module", *args: Any, **kwargs: Any) -> Any:
             caches = [each for each in (*args, *kwargs.values()) if is_stand_in(each)]
+            own, held = layer.trainable_parameters(), [cache_contents(cache) for cache in caches]
+
+            def become(parameters: dict, contents: list) -> None:
+                layer.update(parameters)
+                for cache, each in zip(caches, contents):
+                    fill_cache(cache, each)
 
             def compute(parameters: dict, before: list, args: tuple, kwargs: dict) -> tuple:
-                layer.update(parameters)
-                for cache, contents in zip(caches, before):
-                    fill_cache(cache, contents)
-                return method(layer, *args, **kwargs), [cache_contents(cache) for cache in caches]
+                become(parameters, before)
+                try:
+                    return method(layer, *args, **kwargs), [cache_contents(cache) for cache in caches]
+                finally:
+                    become(own, held)
 
-            held = [cache_contents(cache) for cache in caches]
-            result, after = mx.checkpoint(compute)(layer.trainable_parameters(), held, args, kwargs)
-            for cache, contents in zip(caches, after):
-                fill_cache(cache, contents)
+            result, after = twice(compute)(own, held, args, kwargs)
+            become(own, after)
             return result
 
         return call
