@@ -59,7 +59,7 @@ def _evaluated(model: "nn.Module") -> Generator[None]:
 
 
 def id_limit(model: "nn.Module") -> int:
-    """Count the ids that a model has an embedding and a logit for.
+    """Count the ids that a model has an embedding and a logit for. Raises `PunieError` where it fails on one token.
 
     >>> from punie.weights.small_models import small_model
     >>> id_limit(small_model("gpt2"))
@@ -76,7 +76,10 @@ def id_limit(model: "nn.Module") -> int:
 
     embeddings = [(module, "__call__") for module, name in head_candidates(model) if name == "as_linear"]
     with _evaluated(model), replaced_method(embeddings, make):
-        logits = model(mx.array([[0]]))
+        try:
+            logits = model(mx.array([[0]]))
+        except Exception as error:  # an architecture may fail in any way of its own
+            raise PunieError(f"the model cannot compute a token: {type(error).__name__}: {error}") from error
     return min([*asked[:1], logits.shape[-1]])
 
 
