@@ -203,7 +203,13 @@ def _computed_twice(function: Callable) -> Callable:
 @contextlib.contextmanager
 def checkpointed_layers(model: "nn.Module", on: bool) -> Generator[None]:
     """Let the layers forget what they computed, and compute it again in the backward pass."""
-    twice = _computed_twice if has_scalar_exp() else mlx_core().checkpoint
+    mx = mlx_core()
+    from mlx.utils import tree_map
+
+    twice = _computed_twice if has_scalar_exp() else mx.checkpoint
+
+    def again(leaf: Any) -> Any:
+        return leaf + 0 if isinstance(leaf, mx.array) else leaf
 
     def make(method: Callable) -> Callable:
         def call(layer: "nn.Module", *args: Any, **kwargs: Any) -> Any:
@@ -218,7 +224,9 @@ def checkpointed_layers(model: "nn.Module", on: bool) -> Generator[None]:
             def compute(parameters: dict, before: list, args: tuple, kwargs: dict) -> tuple:
                 become(parameters, before)
                 try:
-                    return method(layer, *args, **kwargs), [cache_contents(cache) for cache in caches]
+                    result = method(layer, *args, **kwargs)
+                    # a layer may return its keys too, and of two results that are one array MLX drops a gradient
+                    return result, tree_map(again, [cache_contents(cache) for cache in caches])
                 finally:
                     become(own, held)
 

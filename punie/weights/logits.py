@@ -114,14 +114,14 @@ def _widen(cache: Any, rows: int) -> None:
 
 def cache_contents(cache: Any) -> Any:
     """Return what a stand-in holds, as a tree of arrays."""
-    if isinstance(cache, PrefixCache):
+    if hasattr(cache, "keys"):
         return cache.keys, cache.values, cache.offset
     return [cache_contents(part) for part in cache.caches] if hasattr(cache, "caches") else list(cache.cache)
 
 
 def fill_cache(cache: Any, contents: Any) -> None:
     """Let a stand-in hold what another time it held."""
-    if isinstance(cache, PrefixCache):
+    if hasattr(cache, "keys"):
         cache.keys, cache.values, cache.offset = contents
     elif hasattr(cache, "caches"):
         for part, each in zip(cache.caches, contents):
@@ -131,10 +131,10 @@ def fill_cache(cache: Any, contents: Any) -> None:
 
 
 def is_stand_in(value: Any) -> bool:
-    """Say whether a layer was given this to hold a prefix."""
-    from mlx_lm.models.cache import ArraysCache, CacheList
+    """Say whether a layer was given this to hold a prefix, or to hand keys and values to later layers."""
+    from mlx_lm.models.cache import ArraysCache, CacheList, ConcatenateKVCache
 
-    return isinstance(value, PrefixCache | ArraysCache | CacheList)
+    return isinstance(value, PrefixCache | ArraysCache | CacheList | ConcatenateKVCache)
 
 
 def prefix_caches(
