@@ -198,9 +198,9 @@ def train(
         for examples in (dataset.train, dataset.valid)
     )
     first, look = _is_first(), named_probe(suite, model_folder, tokenizer, max_tokens)
-    own = artifact_id(model_folder)
+    own, text = artifact_id(model_folder), plain.convert_ids_to_tokens
     with _shown(config.count_updates(len(rows)), visible=first) as tell:
-        events = tune(model, rows, valid, config, seed, folder, tell, own, *look, patience=patience)
+        events = tune(model, rows, valid, config, seed, folder, tell, own, *look, patience=patience, text=text)
     if first:
         require_checks(run_post_training_checks(events, folder, gates))
         adapter = folder / "adapters.safetensors"

@@ -139,9 +139,8 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     suite = load_suite(asked.place(asked.probe)).asked_in(run.dialect) if asked.probe is not None else None
     probe = named_probe(suite, run.base, tokenizer, asked.max_tokens)
     base, adapters = artifact_id(run.base), run.path("adapters")
-    events = tune(
-        model, train, valid, config, run.inputs.seed, adapters, report, base, *probe, run.path("events.jsonl")
-    )
+    log, text = run.path("events.jsonl"), plain.convert_ids_to_tokens
+    events = tune(model, train, valid, config, run.inputs.seed, adapters, report, base, *probe, log, text=text)
     require_checks(run_post_training_checks(events, adapters, run.spec.gates))
     return [run.path("events.jsonl"), adapters / "adapters.safetensors", adapters / "adapter_config.json"]
 

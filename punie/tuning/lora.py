@@ -7,7 +7,7 @@ __all__ = ['describe_event', 'tune', 'prepare_rows']
 
 # %% ../../nbs/tuning/10_lora.ipynb #f211032f
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,9 @@ from .forecast import batch_work, forecast
 from .measures import Probe
 from .objective import epoch, make_batch, update_batches, update_loss
 from .ranks import Watchdog, join_ranks, launched_ranks, ranks_agree
-from .run import Report, Run, arrays_of, is_pause, pause, prefix_of, restore
+from .run import Report, Run, arrays_of, held_shortcut, is_pause, pause, prefix_of, restore
 from .steps import Taken, add_lora, checkpointed_layers, make_step, require_finite
+from ..weights.shortcut import Shortcut, require_ids
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -39,7 +40,8 @@ _all_ = ["prepare_rows"]  # rows are prepared before they are tuned on
 def _train(run: Run, train: Sequence[SupervisedRow], seed: int) -> None:
     """Take the updates that are left."""
     config = run.config
-    take = make_step(run.model, run.optimizer, prefix_of(train, config), run.group)
+    prefix = prefix_of(train, run.shortcut)
+    take = make_step(run.model, run.optimizer, prefix, run.group, run.shortcut.head)
     start, before = run.progress.update, None
 
     def settle(taken: Taken) -> None:
@@ -64,9 +66,9 @@ def _train(run: Run, train: Sequence[SupervisedRow], seed: int) -> None:
             return
 
 # %% ../../nbs/tuning/10_lora.ipynb #990590fb
-def _validation_work(valid: Sequence[SupervisedRow], config: LoRAConfig) -> int:
+def _validation_work(valid: Sequence[SupervisedRow], config: LoRAConfig, shortcut: Shortcut) -> int:
     """Count the tokens that one measurement sends through the model."""
-    prefix = prefix_of(valid, config)
+    prefix = prefix_of(valid, shortcut)
     return sum(batch_work(batch, prefix) for batch in epoch(valid, config.batch_size))
 
 
@@ -77,11 +79,11 @@ def _plan(run: Run, train: Sequence[SupervisedRow], seed: int) -> dict:
     """
     import mlx.nn as nn
 
-    config, prefix = run.config, prefix_of(train, run.config)
+    config, prefix = run.config, prefix_of(train, run.shortcut)
     value_and_grad = nn.value_and_grad(run.model, update_loss)
     updates = islice(update_batches(train, config.batch_size, config.accumulation, seed), run.updates)
     batches = [rows[:: run.group.size()] for parts in updates for rows in parts]
-    valid = _validation_work(run.valid, config) // run.group.size()
+    valid = _validation_work(run.valid, config, run.shortcut) // run.group.size()
     measured = sum(
         run.due(update, config.eval_every) or (run.probe is not None and run.due(update, config.probe_every))
         for update in range(run.updates + 1)
@@ -89,7 +91,8 @@ def _plan(run: Run, train: Sequence[SupervisedRow], seed: int) -> dict:
     run.model.train()
 
     def compute(rows: Sequence[SupervisedRow]) -> tuple:
-        return value_and_grad(run.model, mlx_core().array(1.0), *make_batch(rows, prefix))
+        one = mlx_core().array(1.0)
+        return value_and_grad(run.model, one, *make_batch(rows, prefix), head=run.shortcut.head)
 
     needs = forecast(run.model, compute, batches, prefix, measured * valid)
     return {
@@ -97,6 +100,7 @@ def _plan(run: Run, train: Sequence[SupervisedRow], seed: int) -> dict:
         "layers": config.share_of(len(run.model.layers)),
         "seconds": round(needs.seconds, 1),
         "memory_gb": round(needs.memory_gb, 2),
+        **({"shortcut": run.shortcut.words} if run.shortcut.reasons else {}),
     }
 
 
@@ -133,6 +137,7 @@ def describe_event(event: dict) -> str:
             f"{event['updates']} updates, {event['epochs']:g} epochs of {event['rows']} rows, "
             f"{event['supervised_tokens']:,} supervised tokens, layers {event['layers']}; "
             f"about {event['seconds'] / 60:.1f} min, {event['memory_gb']:.2g} GB"
+            + (f"; {event['shortcut']}" if "shortcut" in event else "")
         )
     if kind == "stop":
         return f"stopped: {event['reason']}"
@@ -182,10 +187,10 @@ def _finish(run: Run, path: Path) -> None:
 
 @contextlib.contextmanager
 def _one_line_errors() -> Generator[None]:
-    """Turn MLX's error for missing memory, or for ranks that are gone, into one line."""
+    """Turn MLX's error for missing memory, ranks that are gone, or a gradient that it lacks into one line."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise PunieError(
             f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again"
         ) from error
@@ -204,6 +209,7 @@ def tune(
     probe_id: str = "",  # identifies its questions, so that no run goes on with another probe
     events: Path | None = None,  # the file of events; in the folder by default
     patience: float = 600.0,  # seconds that a rank waits for the others
+    text: Callable[[int], object] | None = None,  # gives the token of an id, for errors
 ) -> list[dict]:  # the events, in order
     """Tune with LoRA, or go on with a stopped run.
 
@@ -239,12 +245,14 @@ def tune(
             )
         mlx_core().random.seed(seed)
         layers = add_lora(model, config)
+        require_ids(model, [row.ids for row in (*train, *valid)], text)
         log = None
         if group.rank() == 0:
             adapter = {**layers, "base": base, "seed": seed, "knobs": config.model_dump(mode="json")}
             write_json(folder / "adapter_config.json", adapter)
             log = EventLog(events or folder / "events.jsonl", found[0].update if found else 0, fresh=found is None)
-        run = Run(model, config, updates, valid, probe, group, checkpoints, log, report, watchdog)
+        shortcut = held_shortcut(model, train)
+        run = Run(model, config, updates, valid, probe, group, checkpoints, log, report, watchdog, shortcut)
         _begin(run, found, train, seed)
         if not run.progress.stopped:
             _train(run, train, seed)

@@ -34,12 +34,13 @@ def _sums(
     batch_size: int,
     group: "mx.distributed.Group | None",
     prefix: int,
+    head: bool,
 ) -> dict[str, np.ndarray]:
     """Sum losses and count targets by part and by decision, over this process's share of the batches."""
     sums = {name: np.zeros(2) for name in (*_PARTS, *_DECISIONS, "weighted")}
     mine = slice(group.rank(), None, group.size()) if group else slice(None)
     for batch in epoch(rows, batch_size)[mine]:
-        losses = np.asarray(batch_losses(model, make_batch(batch, prefix)))
+        losses = np.asarray(batch_losses(model, make_batch(batch, prefix), head))
         for (row, token), loss in zip(target_places(batch, prefix), losses.tolist()):
             parts, weights = batch[row].parts, batch[row].weights
             sums[parts[token] if parts else "prose"] += loss, 1
@@ -55,6 +56,7 @@ def validate(
     batch_size: int,
     group: "mx.distributed.Group | None" = None,  # processes that share the work
     prefix: int | None = None,  # ids that all rows begin with; counted by default
+    head: bool = True,  # whether the vocabulary head runs at supervised positions only
 ) -> dict[str, float]:  # in nats a token: `loss`, and those of parts and decisions that have tokens
     """Measure the loss on every row, in a fixed order, with dropout off.
 
@@ -62,7 +64,7 @@ def validate(
     what the tokens decide; and where rows weigh their tokens, `weighted_loss`, the mean that training lowers.
     """
     model.eval()
-    sums = _sums(model, rows, batch_size, group, shared_prefix(rows) if prefix is None else prefix)
+    sums = _sums(model, rows, batch_size, group, shared_prefix(rows) if prefix is None else prefix, head)
     model.train()
     if group and group.size() > 1:
         mx = mlx_core()

@@ -8,16 +8,20 @@ __all__ = ['add_lora', 'make_optimizer', 'Taken', 'make_step', 'require_finite',
 # %% ../../nbs/tuning/06_steps.ipynb #b5692c6a
 import contextlib
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ..blas import mlx_core
 from ..settings import GateFailed, PunieError
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import SupervisedRow
+from .cpu_exp import has_scalar_exp
 from .objective import make_batch, target_places, update_loss
 from .ranks import sum_over_ranks
+from ..weights.logits import cache_contents, fill_cache, is_stand_in, replaced_method
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -31,7 +35,7 @@ def add_lora(
 ) -> dict:  # what adapter_config.json says about the layers
     """Freeze a model and put LoRA layers into it.
 
-    Raises `PunieError` for more layers than the model has, and for keys that none of them has.
+    Raises `PunieError` for more layers than the model has, for keys that none of them has, and where mlx-lm fails.
     """
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
@@ -48,7 +52,10 @@ def add_lora(
         if unknown := sorted(set(config.keys) - known):
             raise PunieError(f"the layers have no {', '.join(unknown)}; keys can be {', '.join(sorted(known))}")
         lora["keys"] = list(config.keys)
-    linear_to_lora_layers(model, config.num_layers, lora)
+    try:
+        linear_to_lora_layers(model, config.num_layers, lora)
+    except (AttributeError, ValueError) as error:  # a layer that mlx-lm's LoRA does not know
+        raise PunieError(f"mlx-lm puts no LoRA into this architecture: {error}") from error
     return {"fine_tune_type": "lora", "num_layers": config.num_layers, "lora_parameters": lora}
 
 # %% ../../nbs/tuning/06_steps.ipynb #791d71d8
@@ -84,6 +91,7 @@ def make_step(
     optimizer: "optim.Optimizer",
     prefix: int,  # ids that all rows begin with
     group: "mx.distributed.Group",
+    head: bool = True,  # whether the vocabulary head runs at supervised positions only
 ) -> Callable[[int, list[list[SupervisedRow]]], Taken]:
     """Make the function that starts one update from its batches."""
     mx = mlx_core()
@@ -95,7 +103,7 @@ def make_step(
 
     @partial(mx.compile, inputs=state, outputs=state)
     def compute(total: "mx.array", batch: tuple, before: Any, last: bool) -> tuple:
-        (loss, losses), gradients = value_and_grad(model, total, *batch)
+        (loss, losses), gradients = value_and_grad(model, total, *batch, head=head)
         summed = (loss, gradients)
         if before is not None:
             summed = tree_map(lambda one, two: one + two, summed, before)
@@ -146,16 +154,89 @@ def require_finite(
     )
 
 # %% ../../nbs/tuning/06_steps.ipynb #01ed84e8
+def _settled(arrays: Sequence["mx.array"]) -> list["mx.array"]:
+    """Compute arrays, and drop the graph that they come from."""
+    mx = mlx_core()
+    return [mx.array(np.array(array.astype(mx.float32), copy=False)).astype(array.dtype) for array in arrays]
+
+
+def _computed_twice(function: Callable) -> Callable:
+    """Do as `mx.checkpoint` does, where parts of a function compute at once: what these computed is dropped too."""
+    mx = mlx_core()
+    from mlx.utils import tree_map
+
+    def is_number(leaf: Any) -> bool:
+        return isinstance(leaf, mx.array) and mx.issubdtype(leaf.dtype, mx.floating)
+
+    def numbers_of(tree: Any) -> list["mx.array"]:
+        found: list = []
+        tree_map(lambda leaf: found.append(leaf) if is_number(leaf) else None, tree)
+        return found
+
+    def with_numbers(tree: Any, numbers: Sequence["mx.array"]) -> Any:
+        given = iter(numbers)
+        return tree_map(lambda leaf: next(given) if is_number(leaf) else leaf, tree)
+
+    def call(*tree: Any) -> Any:
+        result: Any = None
+
+        def run(*arrays: "mx.array") -> list["mx.array"]:
+            nonlocal result
+            result = function(*with_numbers(tree, arrays))
+            numbers = numbers_of(result)
+            result = tree_map(lambda leaf: mx.zeros((1,)) if is_number(leaf) else leaf, result)  # its form alone
+            return numbers
+
+        @mx.custom_function
+        def compute(*arrays: "mx.array") -> list["mx.array"]:
+            return _settled(run(*_settled(arrays)))
+
+        @compute.vjp
+        def _(primals: Any, cotangents: Any, outputs: Any) -> list["mx.array"]:
+            return _settled(mx.vjp(run, _settled(primals), _settled(cotangents))[1])
+
+        numbers = compute(*numbers_of(tree))  # which says what the result looks like
+        return with_numbers(result, numbers)
+
+    return call
+
+
 @contextlib.contextmanager
 def checkpointed_layers(model: "nn.Module", on: bool) -> Generator[None]:
     """Let the layers forget what they computed, and compute it again in the backward pass."""
-    from mlx_lm.tuner.trainer import grad_checkpoint
+    mx = mlx_core()
+    from mlx.utils import tree_map
 
-    kind = type(model.layers[0])
-    before = kind.__call__
-    try:
-        if on:
-            grad_checkpoint(model.layers[0])
+    twice = _computed_twice if has_scalar_exp() else mx.checkpoint
+
+    def again(leaf: Any) -> Any:
+        return leaf + 0 if isinstance(leaf, mx.array) else leaf
+
+    def make(method: Callable) -> Callable:
+        def call(layer: "nn.Module", *args: Any, **kwargs: Any) -> Any:
+            caches = [each for each in (*args, *kwargs.values()) if is_stand_in(each)]
+            own, held = layer.trainable_parameters(), [cache_contents(cache) for cache in caches]
+
+            def become(parameters: dict, contents: list) -> None:
+                layer.update(parameters)
+                for cache, each in zip(caches, contents):
+                    fill_cache(cache, each)
+
+            def compute(parameters: dict, before: list, args: tuple, kwargs: dict) -> tuple:
+                become(parameters, before)
+                try:
+                    result = method(layer, *args, **kwargs)
+                    # a layer may return its keys too, and of two results that are one array MLX drops a gradient
+                    return result, tree_map(again, [cache_contents(cache) for cache in caches])
+                finally:
+                    become(own, held)
+
+            result, after = twice(compute)(own, held, args, kwargs)
+            become(own, after)
+            return result
+
+        return call
+
+    layers = [(layer, "__call__") for layer in model.layers if layer is not None] if on else []
+    with replaced_method(layers, make):
         yield
-    finally:
-        kind.__call__ = before
