@@ -170,7 +170,7 @@ def find_shortcut(
 ) -> Shortcut:
     """Say which shortcuts give a model's own logits on these rows.
 
-    Raises `GateFailed` where the model's own logits are NaN.
+    Raises `GateFailed` where the model's own logits are NaN, or depend on what stands after a token.
 
     >>> from punie.weights.small_models import small_model
     >>> find_shortcut(small_model("granite"), [[1, 2, 3, 4, 5], [1, 2, 6, 7, 8]], prefix=2) == Shortcut()
@@ -206,6 +206,8 @@ def find_shortcut(
         way = Shortcut(prefix=not alone["prefix"], head=not alone["head"])
         price = fault(way, "the plain path")  # which is measured too
         if price:
-            raise GateFailed(f"the rows of a batch change each other: {price}; say batch_size = 1")
+            raise GateFailed(
+                f"rows cannot share a batch: even {price}, where shorter rows are padded; take another base"
+            )
         cost = seconds[way] / seconds[both] if both in seconds else 1.0
         return Shortcut(way.prefix, way.head, tuple(filter(None, alone.values())), round(cost, 2))
