@@ -18,6 +18,7 @@ ROOT = shipped()
 IDENTITY = {f"GIT_{who}_{what}": "lab@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 LIBRARY = """
 from punie.agent.dialects import Dialect
+from punie.agent.tool_files import load_registry
 from punie.evals.dialogue import gold_replies
 from punie.evals.scoring import score_many
 from punie.evals.suites import load_suite
@@ -30,7 +31,7 @@ from punie.weights.artifacts import artifact_id, find_model
 suite = load_suite("phase33_27")
 print(*{score.outcome for score in score_many((each, gold_replies(each)) for each in suite.samples)})
 print(artifact_id(find_model("data/models/tiny")), suite_hash("sealed_200"))
-print(len(Dialect().tools), len(read_dataset(data_path("phase33_merged")).train), code_version())
+print(len(Dialect(load_registry("punie")).tools), len(read_dataset(data_path("phase33_merged")).train), code_version())
 """
 REGISTER = """
 import sys
@@ -148,5 +149,5 @@ def test_a_project_that_cannot_be_used_is_one_line(
     lab = make_project(tmp_path / "lab").root
     assert before in SETTINGS
     (lab / "settings.ini").write_text(SETTINGS.replace(before, after))
-    done = punie(installed, lab, "run", "tiny", "--until", "check")
+    done = punie(installed, lab, "run", "tiny", "--until", "check", "-q")
     assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -39,7 +39,7 @@ def syntax_fault(code: str) -> tuple[str, int | None] | None:
     try:
         with warnings.catch_warnings(action="ignore"):
             compile(code, "", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError, SystemError) as error:
         return getattr(error, "msg", None) or type(error).__name__, getattr(error, "lineno", None)
     return None
 

@@ -132,9 +132,12 @@ def parse_python(
     '1 if x else y'
     """
     with warnings.catch_warnings(action="ignore"):
-        if complete:
-            compile(code, "", "exec", dont_inherit=True)
-        return ast.parse(code)
+        try:
+            if complete:
+                compile(code, "", "exec", dont_inherit=True)
+            return ast.parse(code)
+        except SystemError as error:  # what Python 3.11 may raise instead, deep inside of calls
+            raise RecursionError(str(error)) from error
 
 
 def calls_in_code(

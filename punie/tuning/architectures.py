@@ -19,7 +19,7 @@ from .lora import tune
 from .objective import make_batch, update_loss
 from .run import held_shortcut, prefix_of
 from .steps import add_lora, checkpointed_layers
-from ..weights.artifacts import load_weights, write_model
+from ..weights.artifacts import artifact_id, load_weights, write_model
 from ..weights.fusion import fuse, quantize
 from ..weights.shortcut import Shortcut, difference, tolerance
 from ..weights.small_models import VOCABULARY, small_configuration, small_model
@@ -129,7 +129,7 @@ def try_architecture(
     found["head"] = RIGHT if shortcut.head else PLAIN_PATH
     write_model(base, small_model(name), {**small_configuration(name), "eos_token_id": 2}, tokenizer)
     try:
-        tune(model_in_use := load_weights(base, expanded=True)[0], rows, rows, CONFIG, 0, tuned)
+        tune(model_in_use := load_weights(base, expanded=True)[0], rows, rows, CONFIG, 0, tuned, base=artifact_id(base))
     except (PunieError, GateFailed) as error:
         return found | {"LoRA": f"refused: {error}".replace(f"{folder}/", "")} | dict.fromkeys(COLUMNS[3:], "not tuned")
     expected = model_in_use(ids)

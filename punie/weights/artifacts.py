@@ -57,7 +57,7 @@ def on_shelf(
 
     None where the variable is not set.
 
-    >>> os.environ.get("PUNIE_MODELS") or on_shelf("mlx-community/Qwen3-8B-4bit") is None
+    >>> (on_shelf("mlx-community/Qwen3-8B-4bit") is None) == (not os.environ.get("PUNIE_MODELS"))
     True
     """
     shelf = os.environ.get("PUNIE_MODELS")
