@@ -81,7 +81,7 @@ def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> It
             yield f"{name} has the shape {shape}, the configuration the rank {rank}"
         if not np.isfinite(tensors[name]).all():
             yield f"{name} holds values that are not finite"
-    layers = {found[1] for name in tensors if (found := re.search(r"\.layers\.(\d+)\.", f".{name}"))}
+    layers = {found[1] for name in tensors if (found := re.search(r"\.(?:layers|h|blocks)\.(\d+)\.", f".{name}"))}
     if config.num_layers not in (-1, len(layers)):
         yield f"{len(layers)} layers have tensors, the configuration says {config.num_layers}"
 

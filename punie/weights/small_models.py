@@ -103,6 +103,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "kimi_k3": {"hidden_act": "situ"},
     "llama": {"sliding_window": None, "layer_types": None},
     "llama4": {"num_experts_per_tok": 1},
+    "mamba2": {"num_heads": 8},  # transformers wants them to cover twice the hidden size
     "mellum": {"rope_parameters": _BY_KIND},
     "mimo_v2_flash": {"moe_layer_freq": [0, 1, 0, 1]},
     "minicpm": {"tie_word_embeddings": False},
