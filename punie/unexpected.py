@@ -64,8 +64,6 @@ def keep_trace(error: BaseException) -> Path | None:
 # %% ../nbs/12_unexpected.ipynb #e5e44527
 def _near(error: BaseException) -> str:
     """Guess the file that an error is about."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f" at {error.filename}"
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
         if frame.f_globals.get("__name__", "").startswith("punie."):
@@ -83,10 +81,12 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, PunieError):
         return one_line(f"{type(error).__name__}: {error}")
     if isinstance(error, OSError) and error.strerror:
-        said, advice = error.strerror, "mend that, then run the same command again"
-    else:
-        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        advice = "punie did not expect that; check what it was given, or report it with the trace"
+        place = f"{str(error.filename)[:200]!r}: " if error.filename is not None else ""
+        return one_line(f"{place}{error.strerror}; mend that, then run the same command again")
+    if isinstance(error, ValueError) and str(error) == "embedded null byte":
+        return "a name that was given holds a null byte; no file has such a name"
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    advice = "punie did not expect that; check what it was given, or report it with the trace"
     kept = keep_trace(error)
     where = f"the trace is in {kept}" if kept else "there is no room for the trace; --traceback shows it"
     return one_line(f"unexpected{_near(error)}: {one_line(said)[:400]}; {advice}; {where}")

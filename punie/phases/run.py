@@ -115,6 +115,8 @@ def open_run(phase: str, seed: int = 0, overrides: Mapping[str, object] = {}) ->
     something changed since registration.
     """
     require_knobs(overrides)
+    if not 0 <= seed < 2**32:
+        raise PunieError(f"the seed {seed} is none; a seed is a whole number from 0, below 2**32")
     spec = load_spec(phase, overrides)
     run = Run(spec, gather_inputs(spec, seed), load_settings().runs / phase / folder_name(seed, overrides), overrides)
     keep_traces_in(run.path("logs"))

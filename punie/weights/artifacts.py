@@ -272,6 +272,7 @@ def scratch_beside(
     (True, [])
     []
     """
+    made = not target.parent.exists()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(f"{_SCRATCH}*"):
@@ -285,6 +286,9 @@ def scratch_beside(
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # it holds what was made
+                target.parent.rmdir()
 
 
 def publish(
