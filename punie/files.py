@@ -118,7 +118,7 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> None:
 def require_regular(path: Path) -> None:
     """Check that what is read is a file: a pipe, a socket or a device may give nothing, or never end.
 
-    Raises `PunieError`; where there is nothing, nothing is wrong.
+    Raises `PunieError`, also for a link that leads to nothing; where nothing is, nothing is wrong.
 
     >>> require_regular(Path("/dev/zero"))
     Traceback (most recent call last):
@@ -127,6 +127,8 @@ def require_regular(path: Path) -> None:
     """
     if path.exists() and not path.is_file():
         raise PunieError(f"{path} is no regular file; name a file, or replace it by one")
+    if path.is_symlink() and not path.exists():
+        raise PunieError(f"{path} is a link that leads to nothing; mend or remove it")
 
 
 def require_regular_files(folder: Path) -> None:

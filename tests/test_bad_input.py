@@ -4,7 +4,6 @@ The corpus is in `bad_input`: command lines that cannot succeed, and files that 
 """
 
 import contextlib
-import hashlib
 import io
 import os
 import shlex
@@ -75,14 +74,15 @@ def put(path: Path, content: str) -> None:
         path.write_bytes(made.get(content, content.encode()))
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """Hash what a folder holds; a path that is no regular file counts by its kind."""
+def contents(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Give what a folder holds: inode, kind, size and time of each path, as a file that is written gets others."""
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.name not in (".lock", "checked.json"):  # when it was last checked, or that it is at work
-            kind = f"{path.lstat().st_mode:o}"
-            regular = path.is_file() and not path.is_symlink()
-            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest() if regular else kind
+    for path, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            if name not in (".lock", "checked.json"):  # when it was last checked, or that it is at work
+                state = os.lstat(os.path.join(path, name))
+                changed = () if name in folders else (state.st_size, state.st_mtime_ns)
+                found[os.path.relpath(os.path.join(path, name), folder)] = (state.st_ino, state.st_mode, *changed)
     return found
 
 

@@ -188,6 +188,7 @@ class InProcessEngine(Engine):
         self.folder = folder
         self.artifact = artifact_id(folder)
         self.stop = stop_tokens(folder)
+        self._encode([{"role": "user", "content": "Hi"}])  # a template that fails does so before anything is written
         self.model, self.tokenizer = load_model(folder)
         self._prefix: _Prefix | None = None  # of the last system prompt
 
