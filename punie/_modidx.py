@@ -2062,6 +2062,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'punie.pages.page.with_sources': ('pages/page.html#with_sources', 'punie/pages/page.py')},
             'punie.pages.papermill': { 'punie.pages.papermill.OneLineEngine': ( 'pages/papermill.html#onelineengine',
                                                                                 'punie/pages/papermill.py'),
+                                       'punie.pages.papermill.OneLineEngine.execute_notebook': ( 'pages/papermill.html#onelineengine.execute_notebook',
+                                                                                                 'punie/pages/papermill.py'),
                                        'punie.pages.papermill.show_error': ('pages/papermill.html#show_error', 'punie/pages/papermill.py')},
             'punie.pages.publish': { 'punie.pages.publish.LiveView': ('pages/publish.html#liveview', 'punie/pages/publish.py'),
                                      'punie.pages.publish.LiveView.__init__': ( 'pages/publish.html#liveview.__init__',

@@ -9,9 +9,7 @@ __all__ = ['OneLineEngine', 'show_error']
 import sys
 from pathlib import Path
 from types import TracebackType
-
-from papermill.engines import NBClientEngine
-from papermill.exceptions import PapermillExecutionError
+from typing import Any
 
 from ..settings import GateFailed, NoProject, PunieError
 from ..unexpected import one_line
@@ -20,21 +18,34 @@ from ..unexpected import one_line
 _OURS = {kind.__name__ for kind in (PunieError, GateFailed, NoProject)}
 
 
-class OneLineEngine(NBClientEngine):
-    """Execute a notebook as papermill does by default; `papermill --engine punie` names it."""
+class OneLineEngine:
+    """Execute a notebook as papermill does by default; `papermill --engine punie` names it.
+
+    >>> OneLineEngine.__name__
+    'OneLineEngine'
+    """
+
+    @classmethod
+    def execute_notebook(cls, *arguments: Any, **options: Any) -> Any:
+        """Do what papermill's own engine does."""
+        from papermill.engines import NBClientEngine  # not above: papermill loads this module while it is loaded
+
+        return NBClientEngine.execute_notebook(*arguments, **options)
 
 
 def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Show an error as Python does, but one of punie in a notebook in one line.
 
     >>> import contextlib
+    >>> from papermill.exceptions import PapermillExecutionError
     >>> with contextlib.redirect_stderr(sys.stdout):
     ...     error = PapermillExecutionError(3, 4, "", "PunieError", "no phase 'tny'", [])
     ...     show_error(type(error), error, None)
     PunieError: no phase 'tny'
     """
-    if isinstance(error, PapermillExecutionError) and error.ename in _OURS:
-        print(one_line(f"{error.ename}: {error.evalue}"), file=sys.stderr)
+    name = getattr(error, "ename", "") if kind.__name__ == "PapermillExecutionError" else ""
+    if name in _OURS:
+        print(one_line(f"{name}: {getattr(error, 'evalue', '')}"), file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

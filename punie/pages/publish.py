@@ -37,8 +37,8 @@ from ..phases.pipeline import advance
 from ..phases.registration import read_registration
 from ..phases.run import Run, short_name
 from ..settings import PunieError, load_settings, root_path
-from ..unexpected import one_line
 from ..training.hyperparam import read_events
+from ..unexpected import one_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -139,7 +139,7 @@ def read_config(
     """Read config.json. Raises `PunieError` where a size in it is none.
 
     >>> read_config(Path("data/models/tiny"))["num_hidden_layers"]
-    2
+    4
     """
     read_as(_ModelConfig, folder / "config.json")
     return read_json(folder / "config.json")
