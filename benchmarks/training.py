@@ -1,6 +1,7 @@
 """Measure tuning against mlx-lm's own trainer, on the same machine, with the same BLAS, rows, knobs and LoRA layers.
 
     uv run python benchmarks/training.py duel           # supervised tokens a second on the embedded base, batch 8
+    uv run python benchmarks/training.py duel smollm2   # the same on SmolLM2-135M, batch 4, 16 of 30 layers
     uv run python benchmarks/training.py vocabulary     # memory and time of a step at Qwen3's 151,936 tokens
     uv run python benchmarks/training.py scaling        # by batch size and length, beside the matmul peak
     uv run python benchmarks/training.py cuda           # Qwen3-8B's shape, random weights of 4 bits; needs a GPU
@@ -12,6 +13,7 @@ reports/benchmarks/training_*.json. mlx-lm counts one padding token a row as sup
 """
 
 import json
+import os
 import platform
 import random
 import shutil
@@ -44,6 +46,7 @@ REPORT = 5  # updates between readings; the first one, which warms up, is left o
 Rounds = Annotated[int, typer.Option(min=1, help="How often each side runs.")]
 Updates = Annotated[int, typer.Option(min=2 * REPORT, help="Updates a run.")]
 
+SMOLLM2 = "mlx-community/SmolLM2-135M-Instruct"
 QWEN3_8B = dict(
     hidden_size=4096,
     num_hidden_layers=36,
@@ -108,6 +111,16 @@ def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
         model, tokenizer = load_model(folder)[0], load_tokenizer(str(folder))
         rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
         return model, rows, {"batch_size": 8, "num_layers": 4, "mask": "final_turn"}
+    if name == "smollm2":
+        folder = (
+            Path(os.environ["PUNIE_MODELS"]) / "smollm2-135m-instruct"
+            if "PUNIE_MODELS" in os.environ
+            else find_model(SMOLLM2)
+        )
+        model, tokenizer = load_model(folder)[0], load_tokenizer(str(folder))
+        rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
+        knobs = {"batch_size": 4, "num_layers": 16, "rank": 16, "mask": "final_turn", "grad_checkpoint": True}
+        return model, rows, knobs
     batch = int(name.removeprefix("8b batch "))
     return (
         random_model(QWEN3_8B, bits=4),
@@ -235,9 +248,13 @@ def keep(name: str, value: object) -> None:
 
 
 @app.command()
-def duel(rounds: Rounds = 5, updates: Updates = 30) -> None:
-    """Compare speed and memory on the embedded base and the shipped data, batch 8, under the mask that mlx-lm has."""
-    keep("duel", compare("tiny", rounds, updates))
+def duel(
+    name: Annotated[str, typer.Argument(help="tiny or smollm2.")] = "tiny",
+    rounds: Rounds = 5,
+    updates: Updates = 30,
+) -> None:
+    """Compare speed and memory on a base and the shipped data, under the mask that mlx-lm has."""
+    keep("duel" if name == "tiny" else f"duel_{name}", compare(name, rounds, updates))
 
 
 @app.command()

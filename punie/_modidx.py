@@ -2200,6 +2200,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'punie.pages.verify._parts': ('pages/verify.html#_parts', 'punie/pages/verify.py'),
                                     'punie.pages.verify._shown': ('pages/verify.html#_shown', 'punie/pages/verify.py'),
                                     'punie.pages.verify._text': ('pages/verify.html#_text', 'punie/pages/verify.py'),
+                                    'punie.pages.verify._unescaped': ('pages/verify.html#_unescaped', 'punie/pages/verify.py'),
                                     'punie.pages.verify.ask_again': ('pages/verify.html#ask_again', 'punie/pages/verify.py'),
                                     'punie.pages.verify.check_committed': ('pages/verify.html#check_committed', 'punie/pages/verify.py'),
                                     'punie.pages.verify.compare_pages': ('pages/verify.html#compare_pages', 'punie/pages/verify.py'),

@@ -7,6 +7,7 @@ __all__ = ['expected_notebook', 'expected_page', 'edition_of', 'compare_pages', 
            'verify_run', 'verify_page', 'remake']
 
 # %% ../../nbs/pages/12_verify.ipynb #effbd608
+import html
 import re
 import subprocess
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from ..evals.runner import evaluate
 from ..files import read_text, sha256_text, write_json, write_text
 from .card import Card, read_card, require_same_card, run_card
 from .figures import figure, suite_keys
-from .page import EDITION, notebook_page
+from .page import EDITION, notebook_page, render_page
 from .publish import run_tables
 from punie.pages.results import (
     Table,
@@ -271,17 +272,26 @@ def _check_text(path: Path, expected: str) -> CheckResult:
     return CheckResult(path.name, False, _difference(shown, expected))
 
 
+def _unescaped(text: str) -> str:
+    return " ".join(html.unescape(re.sub(r"\\([\\`*\[\]|~$_])", r"\1", text)).split())
+
+
 def _check_document(folder: Path, results: Results, edition: int) -> list[CheckResult]:
-    """Check the document of results and its page; the first edition escaped fewer marks, and named no headings."""
+    """Check the document of results and its page; the first edition escaped and rendered otherwise."""
     text, path = results_document(results), folder / "results.md"
-    page, place = document_page(text, path, home_of(folder)), path.with_suffix(".html")
+    page = path.with_suffix(".html")
     if edition == EDITION:
-        return [_check_text(path, text), _check_text(place, page)]
-    shown, computed = (re.sub(r"\\([\\`*\[\]|~$_])", r"\1", each) for each in (read_text(path), text))
-    same = CheckResult(
-        path.name, shown == computed, _difference(shown, computed) if shown != computed else "it is right"
-    )
-    return [same, replace(compare_pages(read_text(place), page, edition)[0], check_name=place.name)]
+        return [_check_text(path, text), _check_text(page, document_page(text, path, home_of(folder)))]
+    from nbconvert.filters import markdown2html
+
+    shown, computed = _unescaped(read_text(path)), _unescaped(text)
+    right = shown == computed
+    found = "every word is what the evidence says" if right else _difference(shown, computed)
+    body = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(read_text(path)))
+    title = read_text(path).split("\n", 1)[0].removeprefix("# ")
+    rendered = render_page(title, body, [("All pages", "../index.html"), ("Markdown", path.name)])
+    same = compare_pages(read_text(page), rendered, edition)[0]
+    return [CheckResult(path.name, right, found), replace(same, check_name=page.name)]
 
 
 def _shown(notebook: "NotebookNode") -> list[str]:

@@ -145,9 +145,7 @@ def check_answer_tokens(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Se
     return CheckResult("answer tokens", not faults, message, tuple(_other_text(*fault) for fault in faults[:5]))
 
 # %% ../../nbs/training/25_token_checks.ipynb #cb77b968
-_EMBEDDING = re.compile(
-    r"(?:embed|embed_in|embed_tokens|embedding|wte|(?<!position_)(?<!per_layer_)embeddings)\.weight$"
-)
+_EMBEDDING = re.compile(r"(?:embed|embed_in|embed_tokens|embedding|wte|(?<!position_)embeddings)\.weight$")
 
 
 def embedding_rows(folder: Path) -> dict[str, int]:

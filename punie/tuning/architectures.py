@@ -131,7 +131,7 @@ def try_architecture(
     try:
         tune(model_in_use := load_weights(base, expanded=True)[0], rows, rows, CONFIG, 0, tuned)
     except (PunieError, GateFailed) as error:
-        return found | dict.fromkeys(COLUMNS[2:], f"refused: {error}")
+        return found | {"LoRA": f"refused: {error}".replace(f"{folder}/", "")} | dict.fromkeys(COLUMNS[3:], "not tuned")
     expected = model_in_use(ids)
     add_lora(model, CONFIG)
     model.update(tree_map(lambda array: array + 0.05 * mx.random.normal(array.shape), model.trainable_parameters()))
@@ -147,6 +147,6 @@ def try_architecture(
         quantize(folder / "fused", folder / "quantized", bits=8, group_size=32)
         return difference(load_weights(folder / "quantized", expanded=True)[0](ids), expected)
 
-    found["fuse"] = _asked(fused, rounded)
+    found["fuse"] = _asked(fused, rounded).replace(f"{folder}/", "")
     found["quantize"] = _asked(quantized, rounded) if found["fuse"] == RIGHT else "not fused"
     return found

@@ -89,7 +89,7 @@ def prefix_of(rows: Sequence[SupervisedRow], shortcut: Shortcut) -> int:
 def held_shortcut(model: "nn.Module", rows: Sequence[SupervisedRow]) -> Shortcut:
     """Hold the shortcuts against a model's own logits on two rows: the longest, and the median one.
 
-    Raises `GateFailed` where these are not finite.
+    Raises `GateFailed` where these are NaN.
 
     >>> from punie.tuning.toys import toy_model, toy_rows
     >>> held_shortcut(toy_model(), toy_rows(5)) == Shortcut()

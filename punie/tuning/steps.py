@@ -40,7 +40,10 @@ def add_lora(
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
     config.share_of(len(model.layers))
-    model.freeze()
+    try:
+        model.freeze()
+    except AttributeError as error:  # a model that does not begin as mlx's modules do
+        raise PunieError(f"mlx cannot freeze this architecture: {error}") from error
     lora: dict[str, Any] = {"rank": config.rank, "scale": config.scale, "dropout": config.dropout}
     if config.keys:
         known = {

@@ -29,7 +29,7 @@ _SIZES: tuple[tuple[Any, str], ...] = (
     (64, "hidden_size hidden_dim model_dim d_model n_embd block_dim mamba_d_ssm"),
     (32, "moe_intermediate_size expert_ffn_hidden_size share_expert_dim shared_expert_intermediate_size"),
     (32, "moe_shared_expert_intermediate_size shared_intermediate_size moe_hidden_size dim_model_base"),
-    (32, "kv_lora_rank q_lora_rank o_lora_rank a_low_rank_dim v_low_rank_dim gate_low_rank_dim decay_low_rank_dim"),
+    (32, "kv_lora_rank q_lora_rank o_lora_rank"),
     (32, "qk_head_dim laurel_rank"),
     (16, "head_dim hidden_size_per_head kv_channels global_head_dim qk_rope_head_dim qk_nope_head_dim v_head_dim"),
     (16, "index_head_dim state_size ssm_state_size mamba_d_state mamba_head_dim mamba_d_head linear_key_head_dim"),
@@ -110,14 +110,16 @@ _OWN: dict[str, dict[str, Any]] = {
     "minimax_m3_vl": {"moe_layer_freq": [0, 1, 1, 1], "layer_types": None},
     "ministral3": {"rope_parameters": _SCALED},
     "mistral4": {"rope_parameters": _SCALED},
-    "muse_spark": {"mlp_layer_types": ["sparse"] * LAYERS},
+    "muse_spark": {"mlp_layer_types": ["sparse"] * LAYERS, "num_shared_experts": 0},
     "nemotron-nas": {
         "block_configs": [{"attention": {"n_heads_in_group": 2}, "ffn": {"ffn_mult": 1.0}}] * LAYERS,
     },
-    "nemotron_h": {"layer_types": None, "hybrid_override_pattern": ["M", "*", "-", "E"]},
+    "nemotron_h": {"layer_types": None, "hybrid_override_pattern": ["M", "*", "-", "E"], "routed_scaling_factor": 1.0},
     "openelm": dict(
         num_query_heads=[4] * LAYERS, num_kv_heads=[2] * LAYERS, ffn_multipliers=[2.0] * LAYERS, ffn_dim_divisor=8
     ),
+    "phi3small": {"vocab_size": 100_352},  # it writes to logits of tokens near 100,000
+    "rwkv7": dict.fromkeys(("a_low_rank_dim", "v_low_rank_dim", "gate_low_rank_dim", "decay_low_rank_dim"), 64),
     "spark2_5": {"rope_parameters": _BY_KIND, "hidden_act": "gelu"},
 }
 
