@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAYOUT', 'SETTINGS', 'PunieError', 'GateFailed', 'NoProject', 'find_root', 'Settings', 'load_settings',
-           'any_settings', 'shipped', 'data_places', 'data_path', 'data_paths', 'root_path', 'given_path',
+           'any_settings', 'shipped', 'is_there', 'data_places', 'data_path', 'data_paths', 'root_path', 'given_path',
            'shipped_only']
 
 # %% ../nbs/00_settings.ipynb #6d7b564b
@@ -214,6 +214,20 @@ def shipped() -> Path:
     return package / "shipped" if (package / "shipped").is_dir() else package.parent
 
 
+def is_there(
+    path: Path,
+) -> bool:  # False too for a name that no file can have
+    """Say whether a file or folder exists.
+
+    >>> is_there(Path("data")), is_there(Path("a" * 5000)), is_there(Path("a\\0b"))
+    (True, False, False)
+    """
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, a null byte, or in a folder that may not be read
+        return False
+
+
 def data_places(
     name: str,  # of a file or a folder, from the folder of data
 ) -> list[Path]:
@@ -234,7 +248,7 @@ def data_path(
     ('tiny', False)
     """
     places = data_places(name)
-    return next((place for place in places if place.exists()), places[0])
+    return next((place for place in places if is_there(place)), places[0])
 
 
 def data_paths(
@@ -246,7 +260,12 @@ def data_paths(
     ['phase26_25', 'phase33_27']
     """
     folders = [each for each in reversed(data_places(".")) if each.is_dir()]
-    found = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.glob(pattern)}
+    found = {
+        path.relative_to(folder).as_posix(): path
+        for folder in folders
+        for path in folder.glob(pattern)
+        if not path.name.startswith(".")
+    }
     return [found[name] for name in sorted(found)]
 
 
@@ -259,7 +278,7 @@ def root_path(
     True
     """
     own = any_settings().root / name
-    return next((place for place in (own, shipped() / name) if place.exists()), own)
+    return next((place for place in (own, shipped() / name) if is_there(place)), own)
 
 
 def given_path(
@@ -271,7 +290,7 @@ def given_path(
     ('data/models/tiny', 'no_such.json')
     """
     found = root_path(name)
-    return found if found.exists() and not Path(name).exists() else Path(name)
+    return found if is_there(found) and not is_there(Path(name)) else Path(name)
 
 
 @contextmanager

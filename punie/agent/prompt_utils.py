@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .registry import Registry
+from ..files import require_regular_files
+from ..limits import require_template
 from ..settings import PunieError
+from ..unexpected import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -71,19 +74,19 @@ def load_tokenizer(
     >>> load_tokenizer("data/models/tiny").eos_token
     '<|im_end|>'
     """
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
+    require_regular_files(Path(model_path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
         raise PunieError(
             f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first"
         ) from error
-    except (TypeError, AttributeError, StrictDataclassError) as error:  # a key that is null or of another type
-        reason = " ".join(str(error).split())
+    except Exception as error:  # a key that is null or of another type; tokenizers raises no narrower type
+        reason = one_line(str(error) or type(error).__name__)[:300]
         raise PunieError(
-            f"tokenizer or configuration of {model_path} cannot be read: {reason}; drop keys that are null"
+            f"tokenizer or configuration of {model_path} cannot be read: {reason}; mend it, and drop keys that are null"
         ) from error
     assert tokenizer is not None
     return tokenizer
@@ -102,14 +105,15 @@ def render(
     >>> render([{"role": "user", "content": "Hi"}], load_tokenizer("data/models/tiny"), generate=True)
     '<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n'
     """
-    from jinja2 import TemplateError
-
     try:
         turns: list[Any] = [*messages]
+        require_template(str(tokenizer.chat_template or ""), turns, tools)
         text = tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=generate)
-    except (ValueError, TemplateError) as error:
+    except PunieError as error:
+        raise PunieError(f"{tokenizer.name_or_path}: {error}") from error
+    except Exception as error:  # a template is a program, and fails as programs do
         roles = " and ".join(dict.fromkeys(message["role"] for message in messages))
-        reason = str(error).splitlines()[0]
+        reason = one_line(str(error) or type(error).__name__)[:300]
         raise PunieError(
             f"the chat template of {tokenizer.name_or_path} cannot render {roles} turns: {reason}"
         ) from error

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from .names_and_formats import FORMATS, Format, OneOf, identifier, python_names
 from ..annotations import noted
+from ..limits import require_pattern
 
 # %% ../../nbs/agent/11_schema_types.ipynb #8d0a65ef
 _TYPES: dict[str, Any] = {
@@ -108,6 +109,11 @@ def _conditional(kind: Any, base: str, schema: Schema, place: str) -> Any:
     conditions: dict[str, Any] = {
         python: stated[key] for key, python in _CONDITIONS.get(base, {}).items() if stated.get(key) is not None
     }
+    if isinstance(pattern := conditions.get("pattern"), str):
+        try:
+            require_pattern(pattern)
+        except ValueError as error:
+            raise ValueError(f"{place or 'it'}: the pattern {error}") from None
     try:
         kind = noted(kind, Field(**conditions)) if conditions else kind
         TypeAdapter(kind) if conditions else None

@@ -30,6 +30,7 @@ from .train import train
 from ..output import HELP_NAMES, Grid, Json, Settings, be_quiet, note, progress, show, with_quiet, working
 from ..phases.names import completing
 from ..settings import PunieError, any_settings, load_settings
+from ..unexpected import end_in_one_line
 
 if TYPE_CHECKING:
     from punie.phases.finished import Results
@@ -58,6 +59,9 @@ def _options(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", callback=be_quiet, help="Only the result: no progress and no notes.")
     ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="After a fault, show where in the code it happened.")
+    ] = False,  # `main` takes it from anywhere on the command line
 ) -> None:
     pass
 
@@ -266,9 +270,6 @@ with_quiet(app)
 
 # %% ../../nbs/cli/11_main.ipynb #50f90a62
 def main() -> None:
-    """Run the command line; where the user can solve a problem, end in one line and exit status 1."""
-    try:
-        app()
-    except PunieError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
+    """Run the command line; what goes wrong ends in one line on standard error, with exit status 1."""
+    words = [word for word in sys.argv[1:] if word != "--traceback"]
+    sys.exit(end_in_one_line(lambda: app(words, standalone_mode=False), "--traceback" in sys.argv))

@@ -13,6 +13,7 @@ import typer
 from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
+from ..files import make_folder
 from ..output import Grid, Json, Settings, note, progress, say, show, working
 from ..phases.names import completing
 from ..settings import GateFailed, PunieError, load_settings
@@ -179,6 +180,8 @@ def pages(
     from punie.pages.site import build_site
 
     reports = load_settings().reports
+    if site:
+        make_folder(site)
     written, built, wrong = write_index(reports), None, {}
     lines = [f"Index: {written}"]
     if site:

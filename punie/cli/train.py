@@ -140,7 +140,7 @@ def train(
         ),
     ] = None,
     settings: Settings = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data order and adapter.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of data order and adapter.")] = 0,
     ranks: Annotated[int | None, typer.Option(min=1, help="Fail unless this number of processes takes part.")] = None,
     patience: Annotated[
         float, typer.Option(min=1, help="Seconds that a process waits for the others; must exceed the time of a probe.")

@@ -188,6 +188,8 @@ class InProcessEngine(Engine):
         self.folder = folder
         self.artifact = artifact_id(folder)
         self.stop = stop_tokens(folder)
+        # a template that fails does so before anything is written
+        render([{"role": "user", "content": "Hi"}], load_tokenizer(str(folder)), generate=True)
         self.model, self.tokenizer = load_model(folder)
         self._prefix: _Prefix | None = None  # of the last system prompt
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, get_args, get_origin
 from ..annotations import plain
 from .records import Record, stream_records
 from .runner import summarize
+from ..files import make_folder
 from ..settings import PunieError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def to_parquet(outcomes: Path, folder: Path) -> Path:
     """
     pa, parquet = _extra("pyarrow", "parquet"), _extra("pyarrow.parquet", "parquet")
     path, records = folder / "outcomes.parquet", _records(outcomes)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     temporary = path.with_suffix(".part")
     try:
         with parquet.ParquetWriter(temporary, _schema(), compression="zstd") as writer:
@@ -214,7 +215,7 @@ def to_mlflow(outcomes: Path, folder: Path) -> Path:
     # store in a folder, and send no telemetry
     os.environ |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     mlflow = _extra("mlflow", "mlflow")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     client = mlflow.MlflowClient(tracking_uri=folder.resolve().as_uri())
     for records in _groups(outcomes):
         name, parameters, figures = _figures(records)
@@ -245,7 +246,7 @@ def to_trackio(outcomes: Path, folder: Path) -> Path:
     Raises `PunieError` where trackio is not installed.
     """
     _extra("trackio", "trackio")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     local = {name: value for name, value in os.environ.items() if not name.startswith("TRACKIO_")}
     local["TRACKIO_DIR"] = str(folder.resolve())
     runs = json.dumps([_figures(records) for records in _groups(outcomes)])

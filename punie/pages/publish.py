@@ -38,6 +38,7 @@ from ..phases.registration import read_registration
 from ..phases.run import Run, short_name
 from ..settings import PunieError, load_settings, root_path
 from ..training.hyperparam import read_events
+from ..unexpected import one_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -167,6 +168,11 @@ def execute(
         )
     except papermill.PapermillExecutionError as error:
         raise PunieError(f"the page was not made: {error.ename}: {error.evalue}; look into {copy}") from error
+    except OSError as error:
+        reason = f"{error.strerror or error}: {error.filename or copy}"
+        raise PunieError(f"the page was not made: {reason}; mend that, then run the same command again") from error
+    except RuntimeError as error:  # nbclient's way to say that the kernel was killed, or never began
+        raise PunieError(f"the page was not made: {one_line(str(error))}; run the same command again") from error
     done.metadata.pop("papermill", None)  # it names paths of this machine
     for cell in done.cells:
         cell.metadata.pop("papermill", None)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['run_folder', 'run_name', 'set_options', 'run_command', 'ladder_command', 'open_registered', 'dialect_of',
-           'open_finished', 'Results', 'load_results', 'load_finished', 'judged_verdict']
+           'open_finished', 'Results', 'read_gates', 'KeptLedger', 'read_ledger', 'load_results', 'load_finished',
+           'judged_verdict']
 
 # %% ../../nbs/phases/17_finished.ipynb #21175062
 import glob
@@ -14,18 +15,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
 
 from ..agent.dialects import Dialect
 from ..check_results import CheckResult
 from ..evals.records import Record
 from ..evals.runner import Summary, summarize
-from ..files import read_json, sha256_files, write_json
+from ..files import read_form, read_json, sha256_files, write_json
 from .judgement import Judgement, judge_run
 from .manifest import evidence_names, read_manifest, require_files
 from .registration import Registration, read_registration, utc_now
 from .run import Run, folder_name
 from .spec import phase_path
-from .stage_functions import STAGES, read_survival
+from .stage_functions import DONE_AGAIN, STAGES, read_survival
 from .status import Checked
 from .verdict import Verdict, read_verdict
 from ..settings import GateFailed, PunieError, any_settings, load_settings
@@ -199,6 +204,32 @@ class Results:
         return summarize([record for record in getattr(self, role) if record.suite == suite])
 
 
+def read_gates(path: Path) -> list[CheckResult]:
+    """Read what the gates of a stage found. Raises `PunieError` for a file of another form."""
+    return read_form(list[CheckResult], path, "list of checks", DONE_AGAIN)
+
+
+class KeptLedger(TypedDict):
+    """Hold what a run keeps of its ledger: tokens by kind, and rows by tool."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # ty: ignore[invalid-typed-dict-statement]
+
+    mask: str
+    rows: int
+    longest: int
+    rendered: int
+    call: int
+    prose: int
+    hidden: int
+    tools: dict[str, dict[str, int]]
+    budget: dict[str, Any]
+
+
+def read_ledger(path: Path) -> dict:
+    """Read what the loss saw. Raises `PunieError` for a file of another form."""
+    return read_form(KeptLedger, path, "ledger", DONE_AGAIN)
+
+
 def load_results(run: Run) -> Results:
     """Load what a finished run left, and judge it in full; its models are not needed.
 
@@ -222,8 +253,8 @@ def load_results(run: Run) -> Results:
     write_json(run.path("checked.json"), checked.model_dump())
     return Results(
         judged=judged,
-        gates=[CheckResult(**each) for name in ("preflight", "checks") for each in read_json(run.path(f"{name}.json"))],
-        ledger=read_json(run.path("ledger.json")),
+        gates=[each for name in ("preflight", "checks") for each in read_gates(run.path(f"{name}.json"))],
+        ledger=read_ledger(run.path("ledger.json")),
         events=[*read_events(run.path("events.jsonl"))],
         seconds={name: entry["seconds"] for name, entry in entries.items()},
         link=link,

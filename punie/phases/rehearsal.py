@@ -15,8 +15,9 @@ from pathlib import Path
 
 import tomlkit
 
-from ..files import read_json, write_json, write_text
+from ..files import write_json, write_text
 from ..locks import alone
+from .finished import read_gates, read_ledger
 from .manifest import read_manifest
 from .miniature import inside, write_miniature
 from .needs import Needs, estimate_needs
@@ -124,8 +125,8 @@ def _pass_gates(run: Run, notify: Notify) -> tuple[str, dict[str, str]]:
         stage, name = (
             ("check", "checks.json") if "preflight" in read_manifest(run.folder) else ("preflight", "preflight.json")
         )
-        results = read_json(run.path(name)) if run.path(name).exists() else []
-        failing = {result["check_name"]: result["message"] for result in results if result["passed"] is False}
+        results = read_gates(run.path(name)) if run.path(name).exists() else []
+        failing = {result.check_name: result.message for result in results if result.passed is False}
         return stage, failing or {stage: str(error)}
     return "", {}
 
@@ -174,7 +175,7 @@ def rehearse(
             gates, stopped, remedy = _rehearse_gates(phase, notify)
         shown = Rehearsal(phase, note, stopped, remedy)
         ledger = gates.path("ledger.json")
-        counted = read_json(ledger) if ledger.exists() else None
+        counted = read_ledger(ledger) if ledger.exists() else None
         tokens = counted["rendered"] / counted["rows"] * counted["budget"]["rows_seen"] if counted else 0.0
         shown.forecast = estimate_needs(spec, tokens, counted["longest"] if counted else None)
         changes = {

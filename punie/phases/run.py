@@ -28,6 +28,7 @@ from .spec_changes import require_knobs
 from ..settings import GateFailed, PunieError, data_path, load_settings
 from ..training.dataset import TrainingDataset
 from ..training.dataset_io import read_dataset
+from ..unexpected import keep_traces_in
 
 # %% ../../nbs/phases/08_run.ipynb #34f954d4
 @dataclass(frozen=True)
@@ -114,8 +115,11 @@ def open_run(phase: str, seed: int = 0, overrides: Mapping[str, object] = {}) ->
     something changed since registration.
     """
     require_knobs(overrides)
+    if not 0 <= seed < 2**32:
+        raise PunieError(f"the seed {seed} is none; a seed is a whole number from 0, below 2**32")
     spec = load_spec(phase, overrides)
     run = Run(spec, gather_inputs(spec, seed), load_settings().runs / phase / folder_name(seed, overrides), overrides)
+    keep_traces_in(run.path("logs"))
     if run.path("registration.json").exists():
         require_files(run.folder, {"register": read_manifest(run.folder).get("register", {"outputs": {}})})
         require_registered(read_registration(run.path("registration.json")), run.inputs, run.folder, spec)

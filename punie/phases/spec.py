@@ -22,6 +22,7 @@ from ..evals.forgetting import undecidable_drop
 from ..evals.records import template_of
 from ..evals.suites import Suite
 from ..files import read_text, read_toml, sha256_text
+from ..limits import require_pattern
 from .phase_suites import SEALED, plan_suite
 from .toml_keys import find_line, override
 from ..settings import PunieError, data_path, data_paths, load_settings, root_path
@@ -66,10 +67,7 @@ class Data(PhaseTable):
     @classmethod
     def _must_compile(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except (re.error, OverflowError, RecursionError) as error:
-                raise ValueError(f"{pattern[:40]!r} is no regular expression: {error}") from error
+            require_pattern(pattern)
         return patterns
 
 # %% ../../nbs/phases/02_spec.ipynb #00014c92
@@ -119,10 +117,10 @@ class Evaluation(PhaseTable):
 
     suites: list[str] = Field(min_length=1)  # by name; the file may give a path. The page draws the first
     files: dict[str, str] = {}  # of the suites that were given by their paths, from the project
-    max_tokens: int = Field(default=512, gt=0)  # a reply's limit
-    temperature: float = Field(default=0.0, ge=0)  # 0 always takes the most likely token
+    max_tokens: int = Field(default=512, gt=0, le=10**7)  # a reply's limit
+    temperature: float = Field(default=0.0, ge=0, le=100)  # 0 always takes the most likely token
     top_p: float = Field(default=1.0, gt=0, le=1)
-    seed: int = Field(default=0, ge=0)  # of the sampling, where the temperature is above 0
+    seed: int = Field(default=0, ge=0, lt=2**32)  # of the sampling, where the temperature is above 0
     epochs: int = Field(default=1, ge=1)  # tries of each prompt; a verdict allows only one
     probe: str | None = None  # a suite that the model answers every `lora.probe_every` updates; it judges nothing else
 

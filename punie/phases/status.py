@@ -9,9 +9,9 @@ __all__ = ['Checked', 'Status', 'read_status', 'list_runs']
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from ..files import read_json
+from ..files import read_form
 from ..locks import at_work, owner
 from .manifest import Entries, read_manifest
 from .verdict import Answer, read_verdict
@@ -55,9 +55,9 @@ def read_status(folder: Path) -> Status:
         judged = "verdict" in stages and (folder / "verdict.json").exists()
         verdict = read_verdict(folder / "verdict.json") if judged else None
         checked = _when_checked(folder, stages)
-        stopped = read_json(folder / "stopped.json")["reason"] if (folder / "stopped.json").exists() else ""
+        stopped = _why_stopped(folder / "stopped.json")
         done = tuple(stages)
-    except (PunieError, TypeError, KeyError, ValidationError) as error:
+    except PunieError as error:
         return Status(name, (), "unreadable", str(error))
     if at_work(folder):
         return Status(name, done, "at work", f"pid {owner(folder)}")
@@ -70,10 +70,14 @@ def read_status(folder: Path) -> Status:
     )
 
 
+def _why_stopped(path: Path) -> str:
+    return read_form(dict[str, str], path, "reason of a stop").get("reason", "") if path.exists() else ""
+
+
 def _when_checked(folder: Path, stages: Entries) -> str:
     """Say when a run was last checked in full, in words."""
     path = folder / "checked.json"
-    checked = Checked.model_validate(read_json(path)) if path.exists() else None
+    checked = read_form(Checked, path, "full check of a run") if path.exists() else None
     if checked is None or checked.link != [*stages.values()][-1]["link"]:
         return "not checked since it was decided"
     return f"checked {checked.time[:16].replace('T', ' ')} UTC"

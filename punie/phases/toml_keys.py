@@ -59,6 +59,8 @@ def parse_overrides(
         key, equals, value = setting.partition("=")
         if not (equals and key.strip() and value.strip()) or key.strip() in overrides:
             raise PunieError(f"--set {setting}: say key=value, each key once, for example --set lora.rank=4")
+        if key.count(".") > 9:
+            raise PunieError(f"--set {setting[:80]}: no knob lies so deep; say key=value, for example lora.rank=4")
         overrides[key.strip()] = _read_value(value.strip())
     return dict(sorted(overrides.items()))
 
@@ -67,7 +69,7 @@ def _read_value(text: str) -> object:
     """Read one value. In brackets, a second line cannot pass as another key, and is not lost."""
     try:
         read = tomllib.loads(f"value = [{text}\n]")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return read["value"][0] if read.keys() == {"value"} and len(read["value"]) == 1 else text
 

@@ -74,31 +74,31 @@ class LoRAConfig(PhaseTable):
     'assistant_turns'
     """
 
-    updates: int | None = Field(default=None, gt=0)  # optimizer steps; either these or epochs
-    epochs: float | None = Field(default=None, gt=0)  # passes over the training rows
-    batch_size: int = Field(gt=0)  # rows that are computed together
-    accumulation: int = Field(default=1, gt=0)  # batches an update
+    updates: int | None = Field(default=None, gt=0, le=10**9)  # optimizer steps; either these or epochs
+    epochs: float | None = Field(default=None, gt=0, le=10**6)  # passes over the training rows
+    batch_size: int = Field(gt=0, le=65_536)  # rows that are computed together
+    accumulation: int = Field(default=1, gt=0, le=65_536)  # batches an update
     optimizer: Literal["adam", "adamw", "muon", "sgd"] = "adam"  # names of mlx.optimizers
-    weight_decay: float = Field(default=0.0, ge=0)  # adam has none
-    learning_rate: float = Field(default=1e-4, gt=0)  # at the peak
+    weight_decay: float = Field(default=0.0, ge=0, le=1000)  # adam has none
+    learning_rate: float = Field(default=1e-4, gt=0, le=1000)  # at the peak
     schedule: Literal["constant", "cosine", "linear"] = "cosine"  # what follows the warmup
     final_rate: float = Field(default=0.1, ge=0, le=1)  # share of the peak at which cosine and linear end
-    warmup: int = Field(default=0, ge=0)  # updates of linear rise before the schedule
-    num_layers: int = Field(default=16, gt=0)  # blocks that are tuned, counted from the last
-    rank: int = Field(default=8, gt=0)
-    scale: float = Field(default=20.0, gt=0)  # factor on the learned change
+    warmup: int = Field(default=0, ge=0, le=10**9)  # updates of linear rise before the schedule
+    num_layers: int = Field(default=16, gt=0, le=10_000)  # blocks that are tuned, counted from the last
+    rank: int = Field(default=8, gt=0, le=16_384)
+    scale: float = Field(default=20.0, gt=0, le=10**6)  # factor on the learned change
     dropout: float = Field(default=0.0, ge=0, lt=1)
     # modules of a block to tune, such as self_attn.q_proj; None for every linear one
     keys: tuple[str, ...] | None = Field(default=None, min_length=1)
     mask: Mask = "assistant_turns"  # what the loss sees
     weights: Weights = Field(default=EQUAL, exclude_if=lambda given: given == EQUAL)  # of the tokens that decide a call
-    max_tokens: int = Field(default=2048, gt=0)  # longest row
+    max_tokens: int = Field(default=2048, gt=0, le=10**7)  # longest row
     long_rows: LongRows = "refuse"  # what happens to a longer one; none is ever cut
     grad_checkpoint: bool = False  # compute layers twice instead of keeping them: less memory, more time
-    report_every: int = Field(default=10, gt=0)  # updates between reports of the training loss
-    eval_every: int = Field(default=50, gt=0)  # between losses on the whole validation split
-    probe_every: int = Field(default=50, gt=0)  # between probes of behaviour, where a probe is given
-    save_every: int = Field(default=50, gt=0)  # between checkpoints
+    report_every: int = Field(default=10, gt=0, le=10**9)  # updates between reports of the training loss
+    eval_every: int = Field(default=50, gt=0, le=10**9)  # between losses on the whole validation split
+    probe_every: int = Field(default=50, gt=0, le=10**9)  # between probes of behaviour, where a probe is given
+    save_every: int = Field(default=50, gt=0, le=10**9)  # between checkpoints
     keep: Literal["last", "best"] = "last"  # the adapter that the run leaves
     patience: int | None = Field(default=None, gt=0)  # measurements in a row without a better one that end the run
     max_divergence: float | None = Field(default=None, gt=1)  # validation loss over training loss that ends the run

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ..blas import mlx_core
 from ..files import write_jsonl
@@ -125,8 +125,13 @@ class Checkpoints:
                     metadata = file.metadata()
             except PunieError:  # damaged: take the one before it
                 continue
-            self._require_own(json.loads(metadata["run"]))
-            return Progress.model_validate_json(metadata["progress"]), self.tensors(update)
+            try:
+                run = TypeAdapter(dict[str, str]).validate_json((metadata or {})["run"])
+                progress = Progress.model_validate_json((metadata or {})["progress"])
+            except (KeyError, ValidationError):  # it is no checkpoint of punie's, or lost what says so
+                continue
+            self._require_own(run)
+            return progress, self.tensors(update)
         return None
 
     def tensors(self, update: int) -> dict[str, "mx.array"]:

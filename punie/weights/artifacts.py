@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['TOKENIZER_FILES', 'LICENCE_FILES', 'is_hub_id', 'on_shelf', 'found_on_shelf', 'find_model', 'artifact_id',
-           'tokenizer_id', 'load_weights', 'expands', 'load_model', 'copy_tokenizer', 'copy_licence', 'scratch_beside',
-           'publish', 'write_model', 'quantize_weights']
+           'tokenizer_id', 'first_infinite', 'load_weights', 'expands', 'load_model', 'copy_tokenizer', 'copy_licence',
+           'scratch_beside', 'publish', 'write_model', 'quantize_weights']
 
 # %% ../../nbs/weights/01_artifacts.ipynb #03050613
+import atexit
 import contextlib
+import glob
 import io
 import os
 import shutil
@@ -18,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..blas import mlx_core, on_cpu
-from ..files import sha256_files
+from ..files import require_regular_files, sha256_files
 from ..locks import alone, at_work
 from ..settings import GateFailed, PunieError, root_path
-from .model_files import read_weights
+from ..unexpected import one_line
+from .model_files import read_config, read_weights, weight_files
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -117,7 +120,7 @@ def artifact_id(
         ...
     punie.settings.GateFailed: data/suites holds no weights (*.safetensors)
     """
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = weight_files(folder)
     if not weights:
         raise GateFailed(f"{folder} holds no weights (*.safetensors)")
     others = [folder / name for name in ("config.json", "model.safetensors.index.json", *TOKENIZER_FILES)]
@@ -141,8 +144,36 @@ def _one_line_errors(folder: Path) -> Generator[None]:
     """Say in one line why mlx-lm cannot load a model."""
     try:
         yield
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise PunieError(f"cannot load the model in {folder}: {(str(error) or repr(error)).splitlines()[0]}") from error
+    except PunieError:
+        raise
+    except Exception as error:  # the architecture's own code, which may fail in any way
+        reason = one_line(str(error) or repr(error))[:300]
+        raise PunieError(f"cannot load the model in {folder}: {reason}; mend its files") from error
+
+
+def _plain_name(folder: Path) -> Path:
+    """Give a folder under a name that is no pattern, as mlx-lm looks for weights by a pattern."""
+    if glob.escape(str(folder)) == str(folder):
+        return folder
+    link = Path(tempfile.mkdtemp(prefix="punie-model-")) / "model"
+    atexit.register(shutil.rmtree, link.parent, ignore_errors=True)
+    link.symlink_to(folder.resolve(), target_is_directory=True)
+    return link
+
+
+def first_infinite(tensors: dict) -> str | None:
+    """Name the first tensor with a value that is not finite. The tensors are taken out, one after the other.
+
+    >>> mx = mlx_core()
+    >>> first_infinite({"gate": mx.array([0.5]), "up": mx.array([float("nan")])})
+    'up'
+    """
+    mx = mlx_core()
+    for name in sorted(tensors):
+        value = tensors.pop(name)
+        if mx.issubdtype(value.dtype, mx.floating) and not mx.isfinite(value).all().item():
+            return name
+    return None
 
 
 def load_weights(
@@ -156,8 +187,10 @@ def load_weights(
     mx = mlx_core()
     from mlx_lm.utils import dequantize_model, load_model
 
+    read_config(folder)
+    require_regular_files(folder)
     with _one_line_errors(folder):
-        model, config = load_model(folder, lazy=True)
+        model, config = load_model(_plain_name(folder), lazy=True)
     if expanded:
         model.set_dtype(mx.float32)  # first, so that scales of 16 bits give the exact weights
         model = dequantize_model(model)
@@ -181,12 +214,15 @@ def load_model(
     Raises `PunieError` as `load_weights` does.
     """
     mx = mlx_core()
+    from mlx.utils import tree_flatten
     from mlx_lm.utils import load_tokenizer
 
     model, config = load_weights(folder, expanded=expands())
     with _one_line_errors(folder):
         tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
         mx.eval(model.parameters())
+    if name := first_infinite(dict(tree_flatten(model.parameters()))):
+        raise PunieError(f"{folder}: {name} holds values that are not finite; fetch or make the model again")
     model.eval()
     return model, tokenizer
 
@@ -236,6 +272,7 @@ def scratch_beside(
     (True, [])
     []
     """
+    made = not target.parent.exists()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(f"{_SCRATCH}*"):
@@ -249,6 +286,9 @@ def scratch_beside(
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # it holds what was made
+                target.parent.rmdir()
 
 
 def publish(

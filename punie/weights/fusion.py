@@ -21,9 +21,9 @@ from ..blas import mlx_core, on_cpu
 from ..check_results import CheckResult, require_checks
 from ..files import read_json, read_jsonl
 from ..settings import GateFailed, PunieError, any_settings
-from .artifacts import artifact_id, load_weights, quantize_weights, write_model
+from .artifacts import artifact_id, first_infinite, load_weights, quantize_weights, write_model
 from .footprint import export_bytes
-from .model_files import DTYPES, AdapterConfig, open_weights, read_as, read_model_files
+from .model_files import DTYPES, AdapterConfig, open_weights, read_as, read_model_files, weight_files
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -195,14 +195,8 @@ QUESTION = "Which functions does src/app.py define, and which of them has no tes
 
 def _first_infinite(folder: Path) -> str | None:
     """Name the first tensor with a value that is not finite."""
-    mx = mlx_core()
-    for path in sorted(folder.glob("model*.safetensors")):
-        tensors = mx.load(str(path))
-        for name in sorted(tensors):
-            value = tensors.pop(name)
-            if mx.issubdtype(value.dtype, mx.floating) and not mx.isfinite(value).all().item():
-                return name
-    return None
+    paths = weight_files(folder, "model*.safetensors")
+    return next(filter(None, (first_infinite(mlx_core().load(str(path))) for path in paths)), None)
 
 
 def _question_ids(folder: Path) -> list[int]:

@@ -21,6 +21,7 @@ from ..files import read_json, sha256_files, sha256_text, write_json
 from ..settings import PunieError
 from .artifacts import artifact_id, load_model
 from .fusion import fuse, quantize, require_export_room
+from .model_files import read_config, weight_files
 from .survival import measure_survival
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class _Ladder:
         rung = Rung(
             bits=bits,
             artifact=artifact_id(model),
-            size=sum(path.stat().st_size for path in model.glob("*.safetensors")),
+            size=sum(path.stat().st_size for path in weight_files(model)),
             kept=(min(kept), max(kept)) if kept else None,
             divergence=0.0 if bits == 16 else divergence(reference, next_tokens(model, self.prompts)),
             scores=dict(self.score(model)),
@@ -156,7 +157,7 @@ def climb(
         fused = folder / "fused" if adapter else base
         if adapter:
             widest = max((bits for bits in missing if bits < 16), default=4)
-            require_export_room(read_json(base / "config.json"), folder, widest, group_size, math.inf)
+            require_export_room(read_config(base), folder, widest, group_size, math.inf)
             if report:
                 report("fusing", len(rungs))
             fuse(base, adapter, fused, replace=True)

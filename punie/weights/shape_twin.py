@@ -14,6 +14,7 @@ from ..blas import mlx_core
 from ..files import read_json, write_json
 from ..settings import PunieError
 from .artifacts import artifact_id, find_model, load_weights, quantize_weights, write_model
+from .model_files import read_config
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -131,7 +132,7 @@ def model_config(
     [4, 36]
     """
     try:
-        return read_json(find_model(name) / "config.json")
+        return read_config(find_model(name))
     except PunieError:
         if name not in SHAPES:
             raise
