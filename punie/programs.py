@@ -68,7 +68,20 @@ for pid in watched:
         pass
 """
 _guard: dict[int, subprocess.Popen[bytes]] = {}  # the watcher of this process, by its pid: a fork gets its own
+_with_me: set[int] = set()
 _telling = threading.Lock()
+
+
+def _start_guard() -> subprocess.Popen[bytes]:
+    guard = _guard[os.getpid()] = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _WATCHER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a signal to our group leaves it alone
+        bufsize=0,
+    )
+    return guard
 
 
 def end_with_me(
@@ -82,21 +95,17 @@ def end_with_me(
     >>> end_with_me(child.pid, ended=True)
     """
     with _telling:
+        (_with_me.discard if ended else _with_me.add)(pid)
         guard = _guard.get(os.getpid())
-        if ended and guard is None:
+        if guard and guard.poll() is None:
+            told = [-pid if ended else pid]
+        elif not ended:
+            guard, told = _start_guard(), [*_with_me]
+        else:
             return
-        if guard is None or guard.poll() is not None:
-            guard = _guard[os.getpid()] = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _WATCHER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # a signal to our group leaves it alone
-                bufsize=0,
-            )
         assert guard.stdin
-        with contextlib.suppress(BrokenPipeError):  # somebody has killed the watcher; the next child gets a new one
-            guard.stdin.write(b"%d\n" % (-pid if ended else pid))
+        with contextlib.suppress(BrokenPipeError):  # somebody killed the watcher; the next child gets a new one
+            guard.stdin.write("".join(f"{each}\n" for each in told).encode())
 
 # %% ../nbs/04_programs.ipynb #1521454e
 def _collect(process: subprocess.Popen, timeout: float, limit: int) -> Finished:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import sha256_files, sha256_text, write_json, write_text
-from .card import Card, page_folder, page_source, read_card, run_card
+from .card import Card, is_whole, note_files, page_folder, page_source, read_card, run_card
 from .page import notebook_page
 from .report import loss_figure
 from punie.pages.results import (
@@ -223,12 +223,13 @@ def publish(
     page = notebook_page(done, folder / "report.html", card.title, home_of(folder), **links)
     write_text(folder / "index.html", page)
     write_json(folder / "card.json", card.model_dump(mode="json"))
+    note_files(folder)
     return folder / "index.html"
 
 
 def _is_current(folder: Path, source: str) -> bool:
     try:
-        return (folder / "index.html").exists() and read_card(folder / "card.json").source == source
+        return is_whole(folder) and read_card(folder / "card.json").source == source
     except PunieError:  # no card, or one that cannot be read
         return False
 

@@ -47,17 +47,18 @@ def read_manifest(folder: Path) -> Entries:
     Raises `PunieError` where the file is broken, and `GateFailed` where an entry does not fit its link.
     """
     path = folder / NAME
-    entries = read_json(path) if path.exists() else {}
+    remedy = f"put the file back, or move {folder} away to start a new run"
+    try:
+        entries = read_json(path) if path.exists() else {}
+    except PunieError as error:
+        raise PunieError(f"{path} is damaged, so nobody can say what was made from what; {remedy}") from error
     if not isinstance(entries, dict) or not all(
         isinstance(entry, dict) and {"key", "seconds", "outputs", "link"} <= set(entry) for entry in entries.values()
     ):
-        raise PunieError(f"{path} is no manifest of a run; remove it, and the stages are done again")
+        raise PunieError(f"{path} is no manifest of a run; {remedy}")
     for name, link in chain(entries).items():
         if entries[name]["link"] != link:
-            raise GateFailed(
-                f"{path} was edited: the entry of {name} does not fit its link; "
-                "put the file back, or remove it, and the stages are done again"
-            )
+            raise GateFailed(f"{path} was edited: the entry of {name} does not fit its link; {remedy}")
     return entries
 
 # %% ../../nbs/phases/07_manifest.ipynb #e4b876e4
@@ -104,7 +105,6 @@ def require_files(folder: Path, entries: Mapping[str, Mapping]) -> None:
         for name in entry["outputs"]:
             path = folder / name
             if not _unchanged(folder, entry, name) and ("/" not in name or path.exists()):
-                raise GateFailed(
-                    f"{path} is not the file that the stage {stage} made; "
-                    f"put that one back, or make it again with `punie run --from {stage}`"
-                )
+                again = f"make it again with `punie run --from {stage}`"
+                remedy = f"move {folder} away to start a new run" if stage == "register" else again
+                raise GateFailed(f"{path} is not the file that the stage {stage} made; put that one back, or {remedy}")

@@ -226,7 +226,7 @@ def _headroom(run: Run, notify: Notify) -> list[Path]:
         if most is not None and not known.decides(most):
             faults.append(f"The untrained base has {summary.overall} of {suite.name}: too little to show what is lost.")
     write_json(run.path("headroom.json"), faults)
-    return []  # the replies become outputs with those of the tuned model
+    return [run.path("headroom.json")]  # the replies become outputs with those of the tuned model
 
 
 def _evaluate(run: Run, notify: Notify) -> list[Path]:
