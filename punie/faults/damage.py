@@ -65,7 +65,9 @@ _APART = ("manifest.json", "checked.json", "stopped.json", "events.jsonl")
 def run_files(folder: Path) -> list[str]:
     """List the files of a run by their paths in its folder, without locks and logs."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if not name.startswith(("logs/", "page/")) and "/." not in f"/{name}")
+    return sorted(
+        name for name in names if not name.startswith(("logs/", "page/", "outcomes/")) and "/." not in f"/{name}"
+    )
 
 
 def state_of(folder: Path) -> dict[str, object]:

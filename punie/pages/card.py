@@ -7,13 +7,14 @@ __all__ = ['FILES', 'Card', 'page_folder', 'read_card', 'judged_card', 'require_
            'note_files', 'is_whole']
 
 # %% ../../nbs/pages/05_card.ipynb #56f3fd5f
+import contextlib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..evals.statistics import Share
-from ..files import read_json, sha256_files, sha256_text, write_json
+from ..files import read_json, sha256_files, sha256_text, write_json, write_text
 from .report import all_shares
 from ..phases.evidence import ARCHIVE, unpacked
 from ..phases.finished import Results, load_results
@@ -71,15 +72,22 @@ def read_card(path: Path) -> Card:
 def judged_card(folder: Path) -> Card:
     """Read the card of a page, and compare its figures with those of the evidence beside it.
 
-    A card without evidence is read as it is. Raises `PunieError` where the card is broken, and `GateFailed` where the
+    A card without evidence is read as it is, and one that was compared before is not compared again while card, evidence
+    and code are the same, to the byte. Raises `PunieError` where the card is broken, and `GateFailed` where the
     two differ.
     """
     card, archive = read_card(folder / "card.json"), folder / ARCHIVE
     if card.kind != "phase" or not archive.exists():
         return card
+    same = sha256_text(f"{sha256_files([folder / 'card.json', archive])} {code_hash()}")
+    compared = load_settings().runs / "compared" / same
+    if compared.exists():
+        return card
     with unpacked(archive) as runs:
         fresh = run_card(runs[0], load_results(runs[0])).model_copy(update={"source": card.source})
     require_same_card(card, fresh, folder)
+    with contextlib.suppress(PunieError):  # where nothing can be written, it is compared each time
+        write_text(compared, "")
     return card
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from ..files import sha256_text, write_json
+from ..files import remove_partial, sha256_text, write_json
 from ..locks import alone
 from .manifest import is_done, read_manifest, write_manifest
 from .registration import Inputs, code_hash
@@ -57,6 +57,8 @@ def advance(
     """
     require_stages(start, until)
     with alone(run.folder) as lock:
+        for folder in (run.folder, run.path("adapters")):
+            remove_partial(folder)
         try:
             if start:
                 forget(run, start)
