@@ -5,8 +5,8 @@
     uv run python benchmarks/reliability.py --seed 7 --publish
 
 Prints for each kind how many faults were tried and how many held, and each that did not. Damage is tried on every file
-of a run. Interruptions are a seeded sample of the calls that change the disk; --all tries each of them, which takes more
-than an hour. `--publish` writes reports/reliability.md and .html.
+of a run. Interruptions are a seeded sample of the calls that change the disk; --all tries each of them, which takes over
+an hour. `--publish` writes reports/reliability.md and .html.
 """
 
 import os
@@ -32,6 +32,7 @@ from punie.pages.results import write_document
 from punie.phases.miniature import inside
 from punie.phases.status import list_runs
 from punie.phases.sweep import grid, sweep_cluster
+from punie.programs import end_with_me
 from punie.settings import load_settings
 
 COMMAND = [sys.executable, "-c", "from punie.cli.main import main; main()", "run", PHASE, "--no-page"]
@@ -82,7 +83,7 @@ def kills(dice: random.Random, count: int) -> Iterator[Tried]:
             subprocess.run(COMMAND, capture_output=True, check=True)
             seconds, wanted = time.monotonic() - started, state_of(run_folder_in(folder))
     wanted.pop("registration.json")
-    for number in range(count):
+    for _ in range(count):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write_phase(folder)
@@ -100,6 +101,14 @@ def kills(dice: random.Random, count: int) -> Iterator[Tried]:
             yield Tried("command killed", f"after {after:.1f} s", not wrong, "; ".join(wrong) or "as undisturbed")
 
 
+def start(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a program that says nothing, and ends with this process."""
+    null, root = subprocess.DEVNULL, load_settings().root
+    process = subprocess.Popen(command, stdout=null, stderr=null, cwd=root, start_new_session=True)
+    end_with_me(process.pid)
+    return process
+
+
 def lost_workers(count: int) -> Iterator[Tried]:
     """Kill the two workers of a dask scheduler in turn, while a sweep is at work."""
     dask = str(Path(sys.executable).with_name("dask"))
@@ -108,12 +117,11 @@ def lost_workers(count: int) -> Iterator[Tried]:
         write_phase(folder)
         stack.enter_context(inside(folder))
         address = f"tcp://127.0.0.1:{free_port()}"
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": load_settings().root}
         scheduler = [dask, "scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard"]
         worker = [dask, "worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         worker += ["--resources", "accelerator=1", "--local-directory", str(folder / "dask")]
-        running = [subprocess.Popen(scheduler, **quiet)]
-        workers = [subprocess.Popen(worker, **quiet) for _ in range(2)]
+        running = [start(scheduler)]
+        workers = [start(worker) for _ in range(2)]
         try:
             time.sleep(8)
             cells = grid(PHASE, range(max(2, count // 2)))
@@ -130,8 +138,10 @@ def lost_workers(count: int) -> Iterator[Tried]:
                 alive = psutil.wait_procs(below, timeout=20)[1]
                 failed = [cell.name for cell in cells if cell.state[0] == "failed"]
                 wrong = [*(f"lives on: {each.pid}" for each in alive), *(f"failed: {name}" for name in failed)]
-                yield Tried("worker killed", f"kill {number + 1}", not wrong, "; ".join(wrong) or "its cell went along")
-                workers[place] = subprocess.Popen(worker, **quiet)
+                yield Tried(
+                    "worker killed", f"kill {number + 1}", not wrong, "; ".join(wrong) or f"{len(below)} below it ended"
+                )
+                workers[place] = start(worker)
             sweep.join(600)
             for cell in cells:
                 yield Tried("cell of a sweep", cell.name, cell.state[0] == "done", " ".join(cell.state)[:200])

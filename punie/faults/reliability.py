@@ -34,10 +34,10 @@ def reliability_document(
     failed = [[each.kind, each.where, each.said] for each in tried if not each.held]
     parts = [
         "# Faults that were tried",
-        f"Tried at commit {commit[:12]} with `benchmarks/reliability.py`. A trial holds where the run is afterwards what "
-        "it would be without the fault, or where one line says what is lost and how to go on.",
-        markdown_table([["kind", "tried", "held"], *figures(tried)]),
-        *([markdown_table([["kind", "where", "what was said"], *failed])] if failed else ["None did not hold."]),
+        f"Tried at commit {commit[:12]} with `benchmarks/reliability.py`. A trial holds where the run is afterwards "
+        "what it would be without the fault, or where one line says what is lost and how to go on.",
+        markdown_table(["kind", "tried", "held"], figures(tried)),
+        markdown_table(["kind", "where", "what was said"], failed) if failed else "All held.",
         *notes,
     ]
     return "\n\n".join(parts) + "\n"

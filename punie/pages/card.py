@@ -72,8 +72,8 @@ def read_card(path: Path) -> Card:
 def judged_card(folder: Path) -> Card:
     """Read the card of a page, and compare its figures with those of the evidence beside it.
 
-    A card without evidence is read as it is, and one that was compared before is not compared again while card, evidence
-    and code are the same, to the byte. Raises `PunieError` where the card is broken, and `GateFailed` where the
+    A card without evidence is read as it is. One that was compared before is not compared again while card, evidence
+    and code are the same to the byte. Raises `PunieError` where the card is broken, and `GateFailed` where the
     two differ.
     """
     card, archive = read_card(folder / "card.json"), folder / ARCHIVE
