@@ -5,8 +5,8 @@
     uv run python benchmarks/reliability.py --seed 7 --publish
 
 Prints for each kind how many faults were tried and how many held, and each that did not. Damage is tried on every file
-of a run. Interruptions are a seeded sample of the calls that change the disk; --all tries each of them, which takes over
-an hour. `--publish` writes reports/reliability.md and .html.
+of a run. Interruptions are a seeded sample of the calls that change the disk; --all tries each of them, which takes
+over an hour. `--publish` writes reports/reliability.md and .html.
 """
 
 import os
