@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from .programs import end_tree
+from .programs import end_tree, end_with_me
 
 # %% ../nbs/05_json_rpc.ipynb #694da36d
 MAX_MESSAGE = 2**28  # bytes
@@ -72,6 +72,7 @@ class Conversation:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        end_with_me(process.pid)
         assert process.stdin and process.stdout
         self._input, self._number = process.stdin, 0
         self._messages: queue.Queue[dict | None] = queue.Queue()
@@ -133,6 +134,7 @@ def _default(request: dict) -> list | None:
 
 def _end(process: subprocess.Popen) -> None:
     end_tree(process)
+    end_with_me(process.pid, ended=True)
     for stream in (process.stdin, process.stdout):
         try:
             if stream:

@@ -7,7 +7,6 @@ __all__ = ['SERVER', 'HOST', 'free_port', 'listens', 'PortTaken', 'served']
 
 # %% ../../nbs/evals/10_server.ipynb #3521b076
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from ..programs import end_tree, end_with_me
 from ..settings import PunieError, any_settings
 
 # %% ../../nbs/evals/10_server.ipynb #ef598944
@@ -42,7 +42,7 @@ def _launch(folder: Path, port: int, log: Path, environment: Mapping[str, str]) 
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", SERVER, "--model", str(folder.resolve()), "--host", HOST, "--port", str(port)]
     with log.open("wb") as file:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=file,
@@ -51,17 +51,16 @@ def _launch(folder: Path, port: int, log: Path, environment: Mapping[str, str]) 
             cwd=any_settings().root,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **environment},
         )
+    end_with_me(process.pid)
+    return process
 
 
 def _end(process: subprocess.Popen) -> None:
     """Kill the server and everything that it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has already ended
-        pass
+    end_tree(process)
+    end_with_me(process.pid, ended=True)
     assert process.stdin
     process.stdin.close()
-    process.wait()
 
 # %% ../../nbs/evals/10_server.ipynb #e7f0e340
 def free_port() -> int:

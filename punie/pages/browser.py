@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..programs import end_tree, end_with_me
 from ..settings import PunieError
 
 # %% ../../nbs/pages/01_browser.ipynb #a170bf51
@@ -136,15 +137,17 @@ def browser_tab(patience: float = 30.0) -> Generator[Tab]:  # seconds until the 
             [program, *_QUIET, *sandbox, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
+        end_with_me(process.pid)
         try:
             port = _wait_for_port(process, Path(profile) / "DevToolsActivePort", patience)
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as reply:
                 pages = [target for target in json.load(reply) if target["type"] == "page"]
             yield Tab(pages[0]["webSocketDebuggerUrl"])
         finally:
-            process.kill()
-            process.wait()
+            end_tree(process)
+            end_with_me(process.pid, ended=True)
 
 # %% ../../nbs/pages/01_browser.ipynb #caa6b477
 # Width in CSS pixels, and whether the reader prefers dark mode.

@@ -14,10 +14,10 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..files import sha256_files, sha256_text, write_json, write_text
-from .card import Card, page_folder, page_source, read_card, run_card
+from .card import Card, is_whole, note_files, page_folder, page_source, read_card, run_card
 from .page import notebook_page
 from .report import loss_figure
 from punie.pages.results import (
@@ -36,6 +36,7 @@ from ..phases.finished import Results, load_results, open_finished, run_folder, 
 from ..phases.pipeline import advance
 from ..phases.registration import read_registration
 from ..phases.run import Run, short_name
+from ..programs import end_with_me
 from ..settings import PunieError, load_settings, root_path
 from ..training.hyperparam import read_events
 from ..unexpected import one_line
@@ -143,6 +144,23 @@ def advance_live(run: Run) -> Results:
     return load_results(run)
 
 # %% ../../nbs/pages/10_publish.ipynb #eff210a8
+def _kernel_manager() -> type:
+    """Make the class that starts kernels which end with this process."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        async def _async_post_start_kernel(self, **options: Any) -> None:
+            await super()._async_post_start_kernel(**options)
+            self.started = getattr(self.provisioner, "pid", 0)
+            end_with_me(self.started)
+
+        async def _async_cleanup_resources(self, restart: bool = False) -> None:
+            await super()._async_cleanup_resources(restart)
+            end_with_me(self.started, ended=True)
+
+    return Manager
+
+
 def execute(
     notebook: str,  # under nbs/
     parameters: Mapping[str, object],
@@ -165,6 +183,7 @@ def execute(
             kernel_name="python3",
             progress_bar=False,
             extra_arguments=["--log-level=40"],  # the kernel warns about its loopback port
+            kernel_manager_class=_kernel_manager(),
         )
     except papermill.PapermillExecutionError as error:
         raise PunieError(f"the page was not made: {error.ename}: {error.evalue}; look into {copy}") from error
@@ -210,12 +229,13 @@ def publish(
     page = notebook_page(done, folder / "report.html", card.title, home_of(folder), **links)
     write_text(folder / "index.html", page)
     write_json(folder / "card.json", card.model_dump(mode="json"))
+    note_files(folder)
     return folder / "index.html"
 
 
 def _is_current(folder: Path, source: str) -> bool:
     try:
-        return (folder / "index.html").exists() and read_card(folder / "card.json").source == source
+        return is_whole(folder) and read_card(folder / "card.json").source == source
     except PunieError:  # no card, or one that cannot be read
         return False
 

@@ -24,7 +24,7 @@ from ..evals.engines import InProcessEngine, Sampling
 from ..evals.records import Record
 from ..evals.runner import evaluate
 from ..files import read_text, sha256_text, write_json, write_text
-from .card import Card, read_card, require_same_card, run_card
+from .card import Card, note_files, read_card, require_same_card, run_card
 from .figures import figure, suite_keys
 from .page import EDITION, notebook_page, render_page
 from .publish import run_tables
@@ -387,4 +387,5 @@ def remake(folder: Path) -> Path:
             page = sweep_html(found, **data_links(tables, folder))
     write_text(folder / "index.html", page)
     write_json(folder / "card.json", fresh.model_copy(update={"source": card.source}).model_dump(mode="json"))
+    note_files(folder)
     return folder / "index.html"

@@ -47,17 +47,18 @@ def read_manifest(folder: Path) -> Entries:
     Raises `PunieError` where the file is broken, and `GateFailed` where an entry does not fit its link.
     """
     path = folder / NAME
-    entries = read_json(path) if path.exists() else {}
+    remedy = f"put the file back, or move {folder} away to start a new run"
+    try:
+        entries = read_json(path) if path.exists() else {}
+    except PunieError as error:
+        raise PunieError(f"{path} is damaged, so nobody can say what was made from what; {remedy}") from error
     if not isinstance(entries, dict) or not all(
         isinstance(entry, dict) and {"key", "seconds", "outputs", "link"} <= set(entry) for entry in entries.values()
     ):
-        raise PunieError(f"{path} is no manifest of a run; remove it, and the stages are done again")
+        raise PunieError(f"{path} is no manifest of a run; {remedy}")
     for name, link in chain(entries).items():
         if entries[name]["link"] != link:
-            raise GateFailed(
-                f"{path} was edited: the entry of {name} does not fit its link; "
-                "put the file back, or remove it, and the stages are done again"
-            )
+            raise GateFailed(f"{path} was edited: the entry of {name} does not fit its link; {remedy}")
     return entries
 
 # %% ../../nbs/phases/07_manifest.ipynb #e4b876e4
@@ -78,9 +79,7 @@ def describe_outputs(folder: Path, paths: Iterable[Path]) -> dict[str, dict]:
 
 def _unchanged(folder: Path, entry: Mapping, name: str) -> bool:
     path = folder / name
-    if not path.exists():
-        return False
-    return entry.get("stamps", {}).get(name) == _stamp(path) or sha256_files([path]) == entry["outputs"][name]
+    return path.is_file() and sha256_files([path]) == entry["outputs"][name]
 
 
 def is_done(folder: Path, entry: Mapping | None, key: str) -> bool:
@@ -100,17 +99,12 @@ def evidence_names(entries: Mapping[str, Mapping]) -> list[str]:
 def require_files(folder: Path, entries: Mapping[str, Mapping]) -> None:
     """Check that the files of a run are those that its stages made. Raises `GateFailed` that names the first other.
 
-    Small files are all read. Weights may be gone; where they are, an unchanged size and time is enough.
+    Weights may be gone; whatever is there is read.
     """
     for stage, entry in entries.items():
-        for name, made in entry["outputs"].items():
-            path, small = folder / name, "/" not in name
-            same = not small and not path.exists()
-            same = same or (
-                sha256_files([path]) == made if small and path.exists() else _unchanged(folder, entry, name)
-            )
-            if not same:
-                raise GateFailed(
-                    f"{path} is not the file that the stage {stage} made; "
-                    f"put that one back, or make it again with `punie run --from {stage}`"
-                )
+        for name in entry["outputs"]:
+            path = folder / name
+            if not _unchanged(folder, entry, name) and ("/" not in name or path.exists()):
+                again = f"make it again with `punie run --from {stage}`"
+                remedy = f"move {folder} away to start a new run" if stage == "register" else again
+                raise GateFailed(f"{path} is not the file that the stage {stage} made; put that one back, or {remedy}")

@@ -50,7 +50,7 @@ from ..tuning.forecast import require_memory
 from ..tuning.lora import describe_event, tune
 from ..weights.artifacts import artifact_id, find_model, load_model
 from ..weights.fusion import fuse, quantize, require_export_room
-from ..weights.model_card import Origin, licence_of, make_card, write_card
+from ..weights.model_card import CARD, Origin, licence_of, make_card, write_card
 from ..weights.model_files import read_config
 from ..weights.survival import Survival, check_survival, measure_survival
 
@@ -140,6 +140,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     suite = load_suite(asked.place(asked.probe)).asked_in(run.dialect) if asked.probe is not None else None
     probe = named_probe(suite, run.base, tokenizer, asked.max_tokens)
     base, adapters = artifact_id(run.base), run.path("adapters")
+    (adapters / "adapters.safetensors").unlink(missing_ok=True)  # it is written again from the last checkpoint
     log, text = run.path("events.jsonl"), plain.convert_ids_to_tokens
     events = tune(model, train, valid, config, run.inputs.seed, adapters, report, base, *probe, log, text=text)
     require_checks(run_post_training_checks(events, adapters, run.spec.gates))
@@ -162,8 +163,8 @@ def read_survival(run: Run) -> Survival | None:
     return read_form(Survival, path, "survival of a run", DONE_AGAIN) if path.exists() else None
 
 
-def _write_card(run: Run, records: Sequence[Record] = (), verdict: str = "") -> None:
-    """Write the card of a run's artifact."""
+def _write_card(run: Run, records: Sequence[Record], verdict: str) -> Path:
+    """Write the card of a run's artifact; return its path."""
     spec = run.spec
     origin = Origin(
         name=spec.name,
@@ -176,9 +177,11 @@ def _write_card(run: Run, records: Sequence[Record] = (), verdict: str = "") -> 
         knobs=spec.lora.model_dump(mode="json", exclude_none=True),
         prompt=run.dialect.system_prompt,
     )
-    suites = spec.evaluation.suites if records else []
+    suites = spec.evaluation.suites
     scores = {suite: _scores([record for record in records if record.suite == suite]) for suite in suites}
-    write_card(run.model, make_card(run.model, origin, licence_of(run.base), read_survival(run), scores, verdict))
+    return write_card(
+        run.model, make_card(run.model, origin, licence_of(run.base), read_survival(run), scores, verdict)
+    )
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #92397dd2
 def _fuse(run: Run, notify: Notify) -> list[Path]:
@@ -194,12 +197,10 @@ def _quantize(run: Run, notify: Notify) -> list[Path]:
     quantize(fused, run.model, export.bits, export.group_size, replace=True)
     survival = measure_survival(run.base, run.path("adapters"), run.model)
     write_text(run.path("survival.json"), survival.model_dump_json(indent=2) + "\n")
-    _write_card(run)
     results = run_post_quantization_checks(run.model, export.bits, export.group_size, base=run.base)
     require_checks([*results, check_survival(survival, export.survival)])
     shutil.rmtree(fused)
-    # the card is no output: it is written again with the scores
-    return [run.path("survival.json"), *sorted(path for path in run.model.iterdir() if path.name != "README.md")]
+    return [run.path("survival.json"), *sorted(path for path in run.model.iterdir() if path.name != CARD)]
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #fe91fb89
 def _ask(run: Run, folder: Path, report: Notify, stage: str, note: str) -> list[Path]:
@@ -229,7 +230,7 @@ def _headroom(run: Run, notify: Notify) -> list[Path]:
         if most is not None and not known.decides(most):
             faults.append(f"The untrained base has {summary.overall} of {suite.name}: too little to show what is lost.")
     write_json(run.path("headroom.json"), faults)
-    return []  # the replies become outputs with those of the tuned model
+    return [run.path("headroom.json")]  # the replies become outputs with those of the tuned model
 
 
 def _evaluate(run: Run, notify: Notify) -> list[Path]:
@@ -246,8 +247,8 @@ def _verdict(run: Run, notify: Notify) -> list[Path]:
     judged = judge_run(run, artifact_id(run.model))
     verdict = judged.verdict
     write_json(run.path("verdict.json"), verdict.model_dump())
-    _write_card(run, judged.tuned, f"{verdict.verdict}: {verdict.sentence}")
-    return [run.path("verdict.json")]
+    card = _write_card(run, judged.tuned, f"{verdict.verdict}: {verdict.sentence}")
+    return [run.path("verdict.json"), card]
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #fbcaf616
 STAGES: dict[str, Callable[[Run, Notify], list[Path]]] = {

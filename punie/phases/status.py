@@ -43,7 +43,7 @@ class Status:
 
     name: str  # phase and folder
     done: tuple[str, ...]  # stages, in order
-    state: str  # at work, PASS, FAIL, CANNOT TELL, stopped, begun or unreadable
+    state: str  # at work, ending, PASS, FAIL, CANNOT TELL, stopped, begun or unreadable
     note: str = ""
 
 
@@ -60,7 +60,9 @@ def read_status(folder: Path) -> Status:
     except PunieError as error:
         return Status(name, (), "unreadable", str(error))
     if at_work(folder):
-        return Status(name, done, "at work", f"pid {owner(folder)}")
+        who = owner(folder)
+        state = "at work" if who and not who.gone else "ending"
+        return Status(name, done, state, who.words if who else "an unknown process")
     if stopped:
         return Status(name, done, "stopped", stopped)
     return (

@@ -11,12 +11,14 @@ import itertools
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..files import read_json, read_text, write_text
+from ..locks import at_work, owner
 from . import manifest
 from .finished import judged_verdict, open_registered, set_options
 from .manifest import evidence_names, read_manifest
@@ -26,6 +28,7 @@ from .run import folder_name
 from .spec import load_spec
 from .stage_functions import STAGES
 from .toml_keys import parse_overrides
+from ..programs import end_with_me
 from ..settings import GateFailed, PunieError, load_settings
 
 # %% ../../nbs/phases/21_sweep.ipynb #86de7082
@@ -97,11 +100,14 @@ class Cell:
         return ["run", self.phase, "--seed", str(self.seed), "--no-page", *set_options(self.overrides)]
 
     @property
-    def state(self) -> tuple[Literal["done", "refused", "failed", "to do"], str]:
+    def state(self) -> tuple[Literal["done", "at work", "refused", "failed", "to do"], str]:
         """The state, and its reason in words.
 
-        The reason is the verdict, what changed since registration, or the last line of a log without a verdict.
+        The reason is the verdict, who is at work, what changed since registration, or the last line of a log without a
+        verdict.
         """
+        if at_work(self.folder):
+            return "at work", who.words if (who := owner(self.folder)) else "an unknown process"
         spec = load_spec(self.phase, self.overrides)
         try:
             run = open_registered(self.folder)
@@ -161,7 +167,9 @@ def do_cell(
         other = "this worker has other code than the sweep was started with; install the same punie on both"
         return {"log": f"PunieError: {other}"}
     command = [sys.executable, "-c", "from punie.cli.main import main; main()", *cell.arguments]
-    done = subprocess.run(
+    while at_work(cell.folder):  # a worker that was lost, and its cell was not, or is just ending
+        time.sleep(1)
+    with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -169,15 +177,20 @@ def do_cell(
         encoding="utf-8",
         errors="replace",
         cwd=load_settings().root,
-    )
-    files = {name: read_text(cell.folder / name) for name in small_files(cell.folder)} if done.returncode == 0 else {}
-    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout)  # colours and cursors
-    return {"log": said or f"it ended with status {done.returncode} and said nothing", **files}
+        start_new_session=True,
+    ) as process:
+        end_with_me(process.pid)
+        said = process.communicate()[0]
+    end_with_me(process.pid, ended=True)
+    status = process.returncode
+    files = {name: read_text(cell.folder / name) for name in small_files(cell.folder)} if status == 0 else {}
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)  # colours and cursors
+    return {"log": said or f"it ended with status {status} and said nothing", **files}
 
 
 def missing_cells(cells: Iterable[Cell]) -> list[Cell]:
-    """List the cells that are to be done, or to be tried again."""
-    return [cell for cell in cells if cell.state[0] in ("to do", "failed")]
+    """List the cells that are to be done, waited for, or tried again."""
+    return [cell for cell in cells if cell.state[0] in ("to do", "at work", "failed")]
 
 
 def keep(cell: Cell, sent: Mapping[str, str]) -> None:

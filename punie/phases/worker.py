@@ -23,6 +23,7 @@ import psutil
 
 import punie
 from .run import Run
+from ..programs import end_tree, end_with_me
 from ..settings import GateFailed, PunieError, load_settings
 
 Notify = Callable[[str, float, str], None]  # stage, share done, a short note
@@ -54,7 +55,7 @@ def _start(folder: Path, lock: IO, log: IO) -> subprocess.Popen[str]:
     """Start the process that does the stages of a run."""
     package = str(Path(punie.__file__).parents[1])
     search = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", "from punie.phases.stage import main; main()", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -65,6 +66,8 @@ def _start(folder: Path, lock: IO, log: IO) -> subprocess.Popen[str]:
         start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its stage
         env=os.environ | {"PYTHONPATH": os.pathsep.join(search)},
     )
+    end_with_me(process.pid)
+    return process
 
 # %% ../../nbs/phases/09_worker.ipynb #b2cf6d59
 def _ending(
@@ -138,8 +141,8 @@ class StageProcess:
         return own if own.exists() else self.run.path("logs/start.log")
 
     def close(self) -> None:
-        """End the process, whether it is at work or not."""
-        self.process.kill()
-        self.process.wait()
+        """End the process and what it started, whether it is at work or not."""
+        end_tree(self.process)
+        end_with_me(self.process.pid, ended=True)
         self.down.close()
         self.up.close()

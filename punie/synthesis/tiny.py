@@ -26,6 +26,7 @@ from ..agent.prompt_utils import load_tokenizer, system_prompt
 from ..agent.typed_tools import TOOLS
 from ..blas import load_blas, mlx_core
 from ..files import read_jsonl, write_json, write_jsonl
+from ..programs import end_with_me
 from ..settings import PunieError
 from .conversations import ask, ask_by_name, ask_several, call_row, direct_row
 from .names import Names, load_word_lists
@@ -276,8 +277,6 @@ def train_rank(
     before = events[-1] if events else {"step": 0, "seconds": 0}
     started, losses = time.perf_counter(), []
     for step in range(1, cycle.steps + 1):
-        if (parent := multiprocessing.parent_process()) and not parent.is_alive():
-            raise SystemExit("the process that started this one is gone")
         rows = next(reading)
         for part, peak in peaks.items():
             part.learning_rate = peak * cycle.rate(step - 1)
@@ -324,6 +323,7 @@ def build(
         ]
         for process in processes:
             process.start()
+            end_with_me(process.pid or 0)
         for process in processes:
             process.join()
             if process.exitcode:

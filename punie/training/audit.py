@@ -23,6 +23,7 @@ from xxhash import xxh3_64_intdigest
 
 from ..agent.dialects import PUNIE, Dialect
 from ..files import FilePart, cut_lines, read_lines
+from ..programs import end_with_me
 from ..settings import PunieError
 from .dataset import TrainingExample
 from .dataset_io import data_files, parse_row_line
@@ -337,6 +338,8 @@ def audit_folder(
 
             for size, lines in _parts(path):
                 waiting.append((size, pool.submit(tally_lines, path, lines, patterns, look, dialect)))
+                for child in multiprocessing.active_children() if workers else ():
+                    end_with_me(child.pid or 0)
                 if len(waiting) > 2 * workers:
                     take()
             while waiting:

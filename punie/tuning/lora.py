@@ -20,7 +20,7 @@ from ..training.lora_config import EQUAL, LoRAConfig
 from ..training.prepare import prepare_rows
 from ..training.supervision import SupervisedRow
 from .budget import plan_budget
-from .checkpoints import Checkpoints, EventLog, Progress, hash_rows, save_tensors
+from .checkpoints import Checkpoint, Checkpoints, EventLog, hash_rows, save_tensors
 from .cpu_exp import numpy_exp
 from .forecast import batch_work, forecast
 from .measures import Probe
@@ -149,12 +149,12 @@ def describe_event(event: dict) -> str:
 # %% ../../nbs/tuning/10_lora.ipynb #83667589
 def _begin(
     run: Run,
-    found: tuple[Progress, dict[str, "mx.array"]] | None,  # the last checkpoint
+    found: Checkpoint | None,  # the last one
     train: Sequence[SupervisedRow],
     seed: int,
 ) -> None:
     if found:
-        restore(run, *found)
+        restore(run, found)
     if not ranks_agree(run.progress.update, run.group):
         raise PunieError("the ranks found different checkpoints; let all of them see one folder")
     if not found:
@@ -250,7 +250,7 @@ def tune(
         if group.rank() == 0:
             adapter = {**layers, "base": base, "seed": seed, "knobs": config.model_dump(mode="json")}
             write_json(folder / "adapter_config.json", adapter)
-            log = EventLog(events or folder / "events.jsonl", found[0].update if found else 0, fresh=found is None)
+            log = EventLog(events or folder / "events.jsonl", found.events if found else ())
         shortcut = held_shortcut(model, train)
         run = Run(model, config, updates, valid, probe, group, checkpoints, log, report, watchdog, shortcut)
         _begin(run, found, train, seed)

@@ -16,7 +16,7 @@ from ..blas import mlx_core
 from ..settings import GateFailed
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import SupervisedRow
-from .checkpoints import Checkpoints, EventLog, Progress
+from .checkpoints import Checkpoint, Checkpoints, EventLog, Progress
 from .measures import Measure, Probe, random_state, run_probe, stop_reason, validate
 from .objective import shared_prefix
 from .ranks import Watchdog, sum_over_ranks
@@ -117,15 +117,15 @@ def arrays_of(part: str, arrays: dict[str, "mx.array"]) -> dict[str, "mx.array"]
     return {name.removeprefix(f"{part}."): value for name, value in arrays.items() if name.startswith(f"{part}.")}
 
 
-def restore(run: Run, progress: Progress, arrays: dict[str, "mx.array"]) -> None:
+def restore(run: Run, found: Checkpoint) -> None:
     """Bring a run back to the state of a checkpoint."""
     from mlx.utils import tree_unflatten
 
-    run.model.update(tree_unflatten(list(arrays_of("adapter", arrays).items())))
-    run.optimizer.state = tree_unflatten(list(arrays_of("optimizer", arrays).items()))
+    run.model.update(tree_unflatten(list(arrays_of("adapter", found.tensors).items())))
+    run.optimizer.state = tree_unflatten(list(arrays_of("optimizer", found.tensors).items()))
     run.optimizer.init(run.model.trainable_parameters())
-    mlx_core().random.seed(progress.random)
-    run.progress = progress
+    mlx_core().random.seed(found.progress.random)
+    run.progress = found.progress
 
 # %% ../../nbs/tuning/09_run.ipynb #1b8a3c69
 def _report(run: Run, update: int) -> None:
@@ -180,7 +180,7 @@ def pause(run: Run, update: int) -> None:
     if measuring or run.due(update, config.save_every):
         run.note(update=update, random=random_state())
         if run.group.rank() == 0:
-            run.checkpoints.save(run.progress, _arrays(run))
+            run.checkpoints.save(run.progress, _arrays(run), run.log.events if run.log else ())
     run.restart_clock()
 
 
