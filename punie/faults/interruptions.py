@@ -12,7 +12,7 @@ import io
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def interrupted(
     at: int,  # the call that is interrupted, from 1; 0 for none
     how: str,  # of `HOWS`
     below: Path,  # only what is opened below this folder counts
-) -> Iterator[list[str]]:  # the calls so far, by name
+) -> Generator[list[str]]:  # the calls so far, by name
     """Count the calls that change the disk, and interrupt one of them."""
     calls: list[str] = []
 
