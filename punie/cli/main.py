@@ -124,6 +124,20 @@ def _result(run: "Run", page: Path | None, as_json: bool) -> None:
     show(as_json, told, *(_shares_table(results, suite) for suite in suites), said, *where)
 
 # %% ../../nbs/cli/13_main.ipynb #28fcfc4a
+def _fetch_base(name: str) -> None:
+    """Download a base that is missing, after a question. Raises `PunieError` where nobody says yes."""
+    from punie.weights.fetch import fetch, find_missing
+
+    if (missing := find_missing(name)) is None:
+        return
+    note(f"The base {name} is not on this machine: {len(missing.files)} files, {missing.gigabytes:.3g} GB.")
+    if not sys.stdin.isatty():
+        raise PunieError(f"{name} is not fetched, because there is no terminal to ask at; run hf download {name} first")
+    if not typer.confirm("Download it?", err=True):
+        raise PunieError(f"{name} is not fetched; name another base in the phase's file")
+    note(f"Fetched: {fetch(missing)}")
+
+
 def run(
     phase: Annotated[
         str,
@@ -148,6 +162,9 @@ def run(
     commit: Annotated[
         bool, typer.Option("--commit", help="With --until register: commit the registration alone, for `punie verify`.")
     ] = False,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Where the base is not on this machine: say its size, ask, download it.")
+    ] = False,
     page: Annotated[bool, typer.Option(help="Make the run's page, in the run's folder.")] = True,
     publish: Annotated[
         bool, typer.Option("--publish", help="Publish the page under reports/, as `punie report` does.")
@@ -160,7 +177,8 @@ def run(
     --set makes a separate run, beside the phase's.
 
     Examples: `punie run tiny`, `punie run tiny --seed 1 --set lora.rank=4`, `punie run tiny --until check`,
-    `punie run tiny --until register --commit`, `punie run tiny --from evaluate`, `punie run tiny --publish`
+    `punie run tiny --until register --commit`, `punie run tiny --from evaluate`, `punie run tiny --publish`,
+    `punie run smollm2_135m --fetch`
     """
     from punie.pages.card import page_folder
     from punie.pages.index_page import write_index
@@ -168,11 +186,14 @@ def run(
     from punie.phases.pipeline import require_stages
     from punie.phases.registration import commit_registration
     from punie.phases.run import open_run
+    from punie.phases.spec import load_spec
     from punie.phases.toml_keys import parse_overrides
 
     require_stages(start, until)
     if commit and until != "register":
         raise PunieError("--commit needs --until register: a registration is committed before there are results")
+    if fetch:
+        _fetch_base(load_spec(phase, parse_overrides(settings or [])).base.model)
     opened = open_run(phase, seed, parse_overrides(settings or []))
     note(f"{opened.spec.title} ({phase}, {opened.folder.name})", style="bold")
     try:
