@@ -96,7 +96,7 @@ def fetch(
     missing: Missing,
     endpoint: str | None = None,  # of the hub; HF_ENDPOINT by default
 ) -> Path:  # the model's folder
-    """Download a model into the hub's cache. Raises `PunieError` where the disk is too small or the hub does not give it."""
+    """Download a model into the hub's cache. Raises `PunieError` where the disk is too small or the hub refuses."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
 
