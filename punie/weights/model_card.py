@@ -164,8 +164,7 @@ def _use(run: str, artifact: Path, origin: Origin, example: Example | None) -> l
     """Write how the artifact is used, and what it is not for."""
     asked = [
         "A request, and the answer that it had in the evaluation, as the model wrote it:",
-        fenced(example.question),
-        fenced(example.reply),
+        *(map(fenced, (example.question, example.reply)) if example else ()),
     ]
     python = f"from mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder"
     return [
@@ -177,7 +176,8 @@ def _use(run: str, artifact: Path, origin: Origin, example: Example | None) -> l
         "Results go back as messages of role `tool`. Without `punie serve`, run the call, and give what it printed as "
         "the next user turn:",
         fenced("<tool_response>\nwhat was printed\n</tool_response>"),
-        f"For llama.cpp, Ollama (a Modelfile is written) and LM Studio: `punie export {shlex.quote(run)} --to gguf`. In Python:",
+        f"For llama.cpp, Ollama (a Modelfile is written) and LM Studio: `punie export {shlex.quote(run)} --to gguf`. "
+        "In Python:",
         fenced(python, "python"),
         "It was tuned and judged under this system prompt:",
         fenced(origin.prompt),
