@@ -22,6 +22,7 @@ from .eval import compare_runs, eval_model
 from .export import export_run, fuse_adapter, ladder
 from .faults import faults_app
 from .gates import check, preflight
+from .parity import parity
 from .phases import phases_app, rehearse, status
 from .reports import pages, report, results, sweep, verify
 from .serve import serve
@@ -273,7 +274,7 @@ _COMMANDS = {
     "Phases": {"run": run, "rehearse": rehearse, "status": status, "sweep": sweep},
     "Before a run": {"init": init, "doctor": doctor, "check": check, "preflight": preflight},
     "Tune and export": {"train": train, "fuse": fuse_adapter, "ladder": ladder},
-    "Judge": {"ask": ask_model, "eval": eval_model, "compare": compare_runs},
+    "Judge": {"ask": ask_model, "eval": eval_model, "compare": compare_runs, "parity": parity},
     "Use": {"serve": serve, "export": export_run},
     "Read": {"report": report, "results": results, "pages": pages, "verify": verify},
 }
