@@ -6,7 +6,7 @@
 __all__ = ['read_forms', 'parity']
 
 # %% ../../nbs/cli/12_parity.ipynb #1ab0cf99
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _open_form(form: str, found: JudgedModel, urls: dict[str, str], folder: Path) -> "Iterator[Engine]":
+def _open_form(form: str, found: JudgedModel, urls: dict[str, str], folder: Path) -> "Generator[Engine]":
     """Make one form of an artifact, and ask it for as long as the context lasts. Raises `PunieError`."""
     from punie.evals.canary import make_canary
     from punie.evals.engines import InProcessEngine

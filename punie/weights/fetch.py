@@ -7,7 +7,7 @@ __all__ = ['WANTED', 'Missing', 'is_wanted', 'find_missing', 'fetch']
 
 # %% ../../nbs/weights/11_fetch.ipynb #bd8145ec
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -48,7 +48,7 @@ def is_wanted(file: str) -> bool:
 
 
 @contextmanager
-def _one_line(name: str) -> Iterator[None]:
+def _one_line(name: str) -> Generator[None]:
     """Say in one line why the hub does not give a model."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
