@@ -10,7 +10,6 @@ mkdir NODE && cd NODE && npm init -y && npm i --ignore-scripts node-llama-cpp
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,9 +18,9 @@ from pathlib import Path
 
 from punie.agent.prompt_utils import load_tokenizer, render
 from punie.evals.suites import load_suite
-from punie.settings import PunieError
 from punie.weights.artifacts import find_model
 from punie.weights.gguf_model import to_gguf
+from punie.weights.llama_cpp import complete
 
 QUESTIONS = {
     "What is the capital of France?": "Paris",
@@ -30,53 +29,12 @@ QUESTIONS = {
     "Is ice cold or hot?": "cold",
 }
 SUITES = ("phase33_27", "routing_260", "abstain_60")  # whose prompts are tokenized by both
-SCRIPT = """
-import {createRequire} from "node:module";
-import {createInterface} from "node:readline";
-import {pathToFileURL} from "node:url";
-const found = createRequire(process.cwd() + "/").resolve("node-llama-cpp");
-const {getLlama} = await import(pathToFileURL(found).href);
-const llama = await getLlama({gpu: false, build: "never", logLevel: "error", maxThreads: 1});
-const model = await llama.loadModel({modelPath: process.argv[2]});
-let sequence;
-for await (const line of createInterface({input: process.stdin})) {
-    const {text, limit} = JSON.parse(line);
-    const tokens = model.tokenize(text, true), reply = [];
-    if (limit) {
-        sequence ??= (await model.createContext({contextSize: 4096, threads: 1})).getSequence();
-        await sequence.clearHistory();
-        for await (const token of sequence.evaluate(tokens, {temperature: 0})) {
-            if (model.isEogToken(token) || reply.push(token) >= limit) break;
-        }
-    }
-    process.stdout.write(JSON.stringify({tokens: [...tokens], reply: model.detokenize(reply)}) + "\\n");
-}
-process.exit(0);
-"""
-
-
-def ask(
-    node: Path,  # a folder with node_modules
-    model: Path,  # a GGUF file
-    texts: Sequence[str],  # rendered prompts
-    limit: int,  # tokens of a reply; 0 to tokenize only
-) -> list[dict]:  # tokens of the prompt and reply, for each
-    """Let llama.cpp tokenize and answer prompts. Raises `PunieError` where it cannot."""
-    lines = "".join(json.dumps({"text": text, "limit": limit}) + "\n" for text in texts)
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "ask.mjs"
-        script.write_text(SCRIPT)
-        command = ["node", str(script), str(model.resolve())]
-        done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=node)
-    if done.returncode:
-        raise PunieError(f"llama.cpp did not answer: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def differing(node: Path, file: Path, model: Path, texts: Sequence[str]) -> list[str]:
     """List the texts that llama.cpp tokenizes in another way than the model's own tokenizer."""
     tokenizer = load_tokenizer(str(model))
-    answers = ask(node, file, texts, 0)
+    answers = complete(node, file, texts, 0)
     own = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
     return [text for text, ids, answer in zip(texts, own, answers, strict=True) if ids != answer["tokens"]]
 
@@ -98,7 +56,7 @@ def try_model(node: Path, file: Path, model: Path) -> None:
     tokenizer = load_tokenizer(str(model))
     asked = [render([{"role": "user", "content": question}], tokenizer, generate=True) for question in QUESTIONS]
     sane = 0
-    for (question, words), answer in zip(QUESTIONS.items(), ask(node, file, asked, 60), strict=True):
+    for (question, words), answer in zip(QUESTIONS.items(), complete(node, file, asked, 60), strict=True):
         good = any(word.lower() in answer["reply"].lower() for word in words.split("|"))
         sane += good
         print(f"{'sane' if good else 'ODD '}  {question}  {answer['reply']!r}")
@@ -124,7 +82,7 @@ def main() -> None:
         if not options.suite:
             return try_model(options.node, file, model)
         samples = load_suite(options.suite).samples
-        answers = ask(options.node, file, prompts_of(options.suite, model), options.limit)
+        answers = complete(options.node, file, prompts_of(options.suite, model), options.limit)
         for sample, answer in zip(samples, answers, strict=True):
             print(json.dumps({"sample": sample.id, "reply": answer["reply"]}, ensure_ascii=False))
 

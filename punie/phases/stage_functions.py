@@ -50,7 +50,7 @@ from ..tuning.forecast import require_memory
 from ..tuning.lora import describe_event, tune
 from ..weights.artifacts import artifact_id, find_model, load_model
 from ..weights.fusion import fuse, quantize, require_export_room
-from ..weights.model_card import CARD, Origin, licence_of, make_card, write_card
+from ..weights.model_card import CARD, Example, Origin, licence_of, make_card, write_card
 from ..weights.model_files import read_config
 from ..weights.survival import Survival, check_survival, measure_survival
 
@@ -179,9 +179,10 @@ def _write_card(run: Run, records: Sequence[Record], verdict: str) -> Path:
     )
     suites = spec.evaluation.suites
     scores = {suite: _scores([record for record in records if record.suite == suite]) for suite in suites}
-    return write_card(
-        run.model, make_card(run.model, origin, licence_of(run.base), read_survival(run), scores, verdict)
-    )
+    right = next((each for each in records if each.outcome == "correct" and each.code_mode), None)
+    example = Example(right.question, right.reply) if right else None
+    licence, kept, name = licence_of(run.base), read_survival(run), f"{spec.name}/{run.folder.name}"
+    return write_card(run.model, make_card(run.model, origin, licence, kept, scores, verdict, example, name))
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #92397dd2
 def _fuse(run: Run, notify: Notify) -> list[Path]:
