@@ -200,7 +200,9 @@ def _an_adapter_that_is_not_finite(folder: Path) -> None:
 
 
 @TRAINING.fault(
-    "An adapter fits any base of its shape, and means something to one alone.", "fuse", "was tuned on the base"
+    "An adapter fits any base of its shape, and means something to one alone.",
+    "adapter's base",
+    "was tuned on the base",
 )
 def _an_adapter_of_another_base(folder: Path) -> None:
     """Say that the adapter was tuned on another base."""
@@ -256,7 +258,8 @@ def forge(run: Run, artifact: str | None = None) -> None:
     if artifact:
         write_json(verdict, judge_run(run, artifact).verdict.model_dump())
     for entry in stages.values():
-        entry |= describe_outputs(run.folder, [run.path(name) for name in entry["outputs"]])
+        there = [path for name in entry["outputs"] if (path := run.path(name)).exists()]  # a new model has no card
+        entry |= describe_outputs(run.folder, there)
     write_manifest(run.folder, stages)
 
 
