@@ -1788,6 +1788,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'punie/faults/interruptions.py'),
                                             'punie.faults.interruptions.interrupted': ( 'faults/interruptions.html#interrupted',
                                                                                         'punie/faults/interruptions.py'),
+                                            'punie.faults.interruptions.run_interrupted': ( 'faults/interruptions.html#run_interrupted',
+                                                                                            'punie/faults/interruptions.py'),
                                             'punie.faults.interruptions.try_interruption': ( 'faults/interruptions.html#try_interruption',
                                                                                              'punie/faults/interruptions.py'),
                                             'punie.faults.interruptions.undisturbed': ( 'faults/interruptions.html#undisturbed',

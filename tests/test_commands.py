@@ -13,7 +13,7 @@ from punie.cli.main import app
 from punie.output import is_figure
 from punie.settings import PunieError
 
-BARE: dict[tuple[str, ...], str] = {}  # commands without --json, each with its reason
+BARE = {("serve",): "it answers over HTTP until it is stopped"}  # commands without --json, each with its reason
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
