@@ -201,7 +201,7 @@ def _an_adapter_that_is_not_finite(folder: Path) -> None:
 
 @TRAINING.fault(
     "An adapter fits any base of its shape, and means something to one alone.",
-    "adapter's base",
+    "require_checks",
     "was tuned on the base",
 )
 def _an_adapter_of_another_base(folder: Path) -> None:
