@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import MofNCompleteColumn
 
-from .data import find_data, phase_dialect
+from .data import find_data
 from ..output import Grid, Json, Settings, note, progress, show
 from ..phases.names import completing
 from ..settings import PunieError
 
 if TYPE_CHECKING:
-    from punie.training.data_checks import Thresholds
+    from punie.phases.spec import Spec
     from punie.training.lora_config import LoRAConfig
 
 # %% ../../nbs/cli/02_train.ipynb #802f336c
@@ -90,27 +90,17 @@ def _shown(updates: int, visible: bool) -> Generator[Callable[[dict], None]]:
         yield tell
 
 # %% ../../nbs/cli/02_train.ipynb #7f504970
-def _from_phase(phase: str | None) -> "tuple[str | None, str | None, dict, str | None, int, Thresholds]":
-    """Take base, data, knobs, the probe's suite, the limit of a reply and the gates from a phase."""
+def _tunable(phase: str) -> "Spec":
+    """Load a phase that can be tuned by itself. Raises `PunieError` for one that changes its base first."""
     from punie.phases.spec import load_spec
-    from punie.training.data_checks import Thresholds
 
-    if phase is None:
-        return None, None, {}, None, 256, Thresholds(min_fall=0, max_loss=1e9)  # no worse than the base
     spec = load_spec(phase)
     if spec.base.remedy.needed or spec.base.remedy.one_sample_per_turn:
         raise PunieError(
             f"the phase {phase} applies a remedy to its base, which only `punie run` does; "
             f"tune it with: punie run {phase}"
         )
-    return (
-        spec.base.model,
-        spec.data.name,
-        spec.lora.model_dump(exclude_unset=True),
-        spec.evaluation.probe and spec.evaluation.place(spec.evaluation.probe),
-        spec.evaluation.max_tokens,
-        spec.gates,
-    )
+    return spec
 
 
 def _is_first() -> bool:
@@ -165,21 +155,19 @@ def train(
 
     `mlx.launch -n 2 --backend ring -- punie train adapters/three --phase tiny --ranks 2`
     """
+    from punie.agent.dialects import PUNIE
     from punie.evals.probe import named_probe
     from punie.evals.suites import load_suite
-    from punie.phases.spec import load_spec
     from punie.training.checks import require_checks, run_post_training_checks
+    from punie.training.data_checks import Thresholds
     from punie.training.dataset_io import read_dataset
     from punie.tuning.forecast import require_memory
     from punie.tuning.lora import prepare_rows, tune
     from punie.tuning.ranks import launched_ranks, share_cores
     from punie.weights.artifacts import artifact_id, find_model, load_model
 
-    name, source, knobs, asked, max_tokens, gates = _from_phase(phase)
-    name, source, chosen = base or name, data or source, probe or asked
-    spec = load_spec(phase) if phase else None
-    dialect = phase_dialect(spec)
-    suite = load_suite(chosen).asked_in(dialect) if chosen else None
+    spec = _tunable(phase) if phase else None
+    name, source = (base, data) if spec is None else (base or spec.base.model, data or spec.data.name)
     if not name or not source:
         raise PunieError("say which base to tune on which data: --base and --data, or --phase")
     if ranks not in (None, launched_ranks()):
@@ -188,7 +176,12 @@ def train(
             f"start with: mlx.launch -n {ranks} --backend ring -- punie train ..."
         )
     share_cores()
-    config, model_folder = read_config(settings or [], knobs), find_model(name)
+    config = read_config(settings or [], spec.lora.model_dump(exclude_unset=True) if spec else {})
+    model_folder = find_model(name)
+    dialect = spec.dialect(model_folder) if spec else PUNIE
+    own_probe = spec.evaluation.probe if spec else None
+    asked = probe or (spec.evaluation.place(own_probe) if spec and own_probe else None)
+    suite = load_suite(asked).asked_in(dialect) if asked else None
     dataset = read_dataset(find_data(source), dialect, leave_out=dialect.shared_rows)
     require_memory(model_folder)
     model, tokenizer = load_model(model_folder)
@@ -197,11 +190,12 @@ def train(
         prepare_rows(examples, plain, config.max_tokens, config.mask, config.long_rows)
         for examples in (dataset.train, dataset.valid)
     )
-    first, look = _is_first(), named_probe(suite, model_folder, tokenizer, max_tokens)
+    first, look = _is_first(), named_probe(suite, model_folder, tokenizer, spec.evaluation.max_tokens if spec else 256)
     own, text = artifact_id(model_folder), plain.convert_ids_to_tokens
     with _shown(config.count_updates(len(rows)), visible=first) as tell:
         events = tune(model, rows, valid, config, seed, folder, tell, own, *look, patience=patience, text=text)
     if first:
+        gates = spec.gates if spec else Thresholds(min_fall=0, max_loss=1e9)  # without a phase, no worse than the base
         require_checks(run_post_training_checks(events, folder, gates))
         adapter = folder / "adapters.safetensors"
         show(as_json, {"adapter": adapter, "plan": events[0], "last": events[-1]}, f"Adapter: {adapter}")
