@@ -205,9 +205,8 @@ class Chat:
 
     def _told(self) -> tuple[Dialect, str]:
         """Say which tools the model may call, and under which prompt it is asked."""
-        tuned = self.serving.dialect
-        wanted = self.request.tools if self.request.wants_calls else None
-        return dialect_for(tuned, wanted) if wanted else (tuned, tuned.system_prompt)
+        tuned, sent = self.serving.dialect, self.request.tools
+        return dialect_for(tuned, sent) if sent else (tuned, tuned.system_prompt)
 
     def hear_answer(self, heard: Heard) -> Answered:
         """Answer a request without tools piece by piece."""
