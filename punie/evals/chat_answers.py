@@ -205,8 +205,10 @@ class Chat:
 
     def _told(self) -> tuple[Dialect, str]:
         """Say which tools the model may call, and under which prompt it is asked."""
-        tuned, sent = self.serving.dialect, self.request.tools
-        return dialect_for(tuned, sent) if sent else (tuned, tuned.system_prompt)
+        tuned, request = self.serving.dialect, self.request
+        if request.tools:
+            return dialect_for(tuned, request.tools, request.system)
+        return tuned, tuned.system_prompt if request.system is None else request.system
 
     def hear_answer(self, heard: Heard) -> Answered:
         """Answer a request without tools piece by piece."""
