@@ -110,7 +110,7 @@ def _foreign(calls: Sequence[Call], dialect: Dialect) -> str:
 def _opened(calls: Sequence[Call], before: Open | None, dialect: Dialect, programs: Programs) -> Open:
     """Find the reply of some calls; the one before where they belong to it."""
     key = _parts(calls[0].id)[0]
-    if before and before.key == key:
+    if before and key and before.key == key:
         return before
     reply = programs.find(key)
     return Open(key, reply, {}) if reply else Open("", _foreign(calls, dialect), {})
