@@ -748,6 +748,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'punie/evals/chat_requests.py'),
                                            'punie.evals.chat_requests.ChatRequest._plain': ( 'evals/chat_requests.html#chatrequest._plain',
                                                                                              'punie/evals/chat_requests.py'),
+                                           'punie.evals.chat_requests.ChatRequest.system': ( 'evals/chat_requests.html#chatrequest.system',
+                                                                                             'punie/evals/chat_requests.py'),
                                            'punie.evals.chat_requests.ChatRequest.wants_calls': ( 'evals/chat_requests.html#chatrequest.wants_calls',
                                                                                                   'punie/evals/chat_requests.py'),
                                            'punie.evals.chat_requests.Drawing': ( 'evals/chat_requests.html#drawing',

@@ -125,6 +125,8 @@ def parity(
                             bars.update(task, note=f"{form} on {name} {done} of {total}")
 
                         path = folder / f"{each.name}-{form}-{engine.artifact.rpartition(' ')[2][:12]}.jsonl"
+                        if form in urls:  # it may serve another model by now
+                            path.unlink(missing_ok=True)
                         evaluate_into(path, engine, each, Plan(max_tokens=max_tokens), tell)
                         files[each.name][form] = path
             except PunieError as error:

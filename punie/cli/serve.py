@@ -51,10 +51,10 @@ def serve(
             upstream = stack.enter_context(served(found.model, log, patience=600))
         serving = Serving(found.model, upstream, found.dialect or PUNIE, found.name, about, seconds, megabytes << 20)
         url = stack.enter_context(endpoint(serving, port))
+        stack.callback(note, "ended")
+        stack.enter_context(suppress(KeyboardInterrupt))
         say(url)
         note(f"{found.name}, artifact {about['artifact'][:12]}: {about['verdict']}")
         note("Clients need this address and any API key. Ctrl-C ends.")
-        stack.callback(note, "ended")
-        with suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(3600)
+        while True:
+            time.sleep(3600)

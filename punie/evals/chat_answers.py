@@ -155,7 +155,7 @@ class Chat:
 
     def hear(self, turns: list[dict[str, str]], heard: Heard) -> bool:
         """Get one reply piece by piece, and say whether it was cut."""
-        body, cut = {**self._body(turns), "stream": True}, False
+        body, finish = {**self._body(turns), "stream": True, "stream_options": {"include_usage": True}}, None
         try:
             with (
                 httpx.Client(timeout=self._left(), trust_env=False) as client,
@@ -163,17 +163,21 @@ class Chat:
             ):
                 for line in response.iter_lines():
                     self._left()
-                    if line.startswith("data: {"):
-                        [choice] = json.loads(line.removeprefix("data: "))["choices"]
-                        self.written += not choice["finish_reason"]
-                        cut = choice["finish_reason"] == "length"
+                    if not line.startswith("data: {"):
+                        continue
+                    piece = json.loads(line.removeprefix("data: "))
+                    self.written += (piece.get("usage") or {}).get("completion_tokens", 0)
+                    for choice in piece["choices"]:
+                        finish = choice["finish_reason"] or finish
                         if choice["text"]:
                             heard(choice["text"])
         except httpx.TimeoutException:
             raise self._late() from None
         except (httpx.HTTPError, KeyError, ValueError) as error:
             raise Failed(f"the model's server stopped in the middle of a reply ({type(error).__name__})") from None
-        return cut
+        if finish is None:  # an error instead of a reply, or a server that ended
+            raise Failed("the model's server stopped before the end of a reply")
+        return finish == "length"
 
     def answer(self) -> Answered:
         """Ask until a call waits for the client, or the model answers. Raises `BadRequest` or `Failed`."""
@@ -201,9 +205,10 @@ class Chat:
 
     def _told(self) -> tuple[Dialect, str]:
         """Say which tools the model may call, and under which prompt it is asked."""
-        tuned = self.serving.dialect
-        wanted = self.request.tools if self.request.wants_calls else None
-        return dialect_for(tuned, wanted) if wanted else (tuned, tuned.system_prompt)
+        tuned, request = self.serving.dialect, self.request
+        if request.tools:
+            return dialect_for(tuned, request.tools, request.system)
+        return tuned, tuned.system_prompt if request.system is None else request.system
 
     def hear_answer(self, heard: Heard) -> Answered:
         """Answer a request without tools piece by piece."""

@@ -16,7 +16,7 @@ from ..agent.dialects import Dialect
 from ..agent.json_calls import json_call, json_results
 from ..agent.prompt_utils import code_mode
 from .answers import read_answer
-from .chat_requests import BadRequest, Call, Message
+from .chat_requests import SYSTEM, BadRequest, Call, Message
 from .handed_calls import Advance, advance
 
 # %% ../../nbs/evals/43_client_dialogues.ipynb #6eae0aa3
@@ -110,7 +110,7 @@ def _foreign(calls: Sequence[Call], dialect: Dialect) -> str:
 def _opened(calls: Sequence[Call], before: Open | None, dialect: Dialect, programs: Programs) -> Open:
     """Find the reply of some calls; the one before where they belong to it."""
     key = _parts(calls[0].id)[0]
-    if before and before.key == key:
+    if before and key and before.key == key:
         return before
     reply = programs.find(key)
     return Open(key, reply, {}) if reply else Open("", _foreign(calls, dialect), {})
@@ -130,15 +130,12 @@ def _answered(calls: Sequence[Call], answers: Sequence[Message], known: bool) ->
 def read_messages(
     messages: Sequence[Message],
     dialect: Dialect,  # with the client's tools
-    prompt: str,  # for a client that sends no system prompt
+    prompt: str,  # the system prompt; empty for none
     programs: Programs,
 ) -> tuple[list[dict[str, str]], Open | None]:  # the turns so far, and the reply that goes on, if one does
     """Translate a client's messages into the model's turns. Raises `BadRequest` where they are no dialogue."""
-    turns: list[dict[str, str]] = []
-    system = [each.content or "" for each in messages if each.role in ("system", "developer")]
-    if text := "\n\n".join(system) if system else prompt:
-        turns.append({"role": "system", "content": text})
-    rest = [each for each in messages if each.role not in ("system", "developer")]
+    turns = [{"role": "system", "content": prompt}] if prompt else []
+    rest = [each for each in messages if each.role not in SYSTEM]
     going: Open | None = None
 
     def close() -> None:

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse(self, status: int, message: str, kind: str = "invalid_request_error") -> None:
-        self.close_connection = self.close_connection or status in (411, 413)  # the body is still on its way
+        self.close_connection = self.close_connection or status in (403, 411, 413)  # the body is still on its way
         self.reply(status, {"error": {"message": message, "type": kind, "code": None, "param": None}})
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
@@ -198,18 +198,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Pass a completion on: the prompt is the client's own."""
         request = read_request(_Completion, body)
         self._named(request)
-        asked = {**request.model_dump(exclude_unset=True, exclude_none=True), "model": "default_model"}
+        asked, opened = {**request.model_dump(exclude_unset=True, exclude_none=True), "model": "default_model"}, False
         try:
             with (
                 httpx.Client(timeout=self.serving.seconds, trust_env=False) as client,
                 client.stream("POST", f"{self.serving.upstream}/completions", json=asked) as response,
             ):
                 self.open(response.status_code, response.headers.get("content-type", "application/json"))
+                opened = True
                 for piece in response.iter_raw():
                     self.wfile.write(piece)
                     self.wfile.flush()
         except httpx.HTTPError as error:
-            raise Failed(f"the model's server gave no reply ({type(error).__name__})") from None
+            if opened:  # the connection ends here: a second response would be read as text of the first
+                return
+            kind = TooSlow if isinstance(error, httpx.TimeoutException) else Failed
+            raise kind(f"the model's server gave no reply ({type(error).__name__})") from None
 
 # %% ../../nbs/evals/45_endpoint.ipynb #75981dee
 @contextmanager

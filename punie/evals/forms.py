@@ -122,6 +122,7 @@ class Step(BaseModel):
     could_show: float | None  # the smallest difference that these prompts show in four of five cases
     answer: Decision
     sentence: str
+    missing: int = 0  # replies that a server did not give, before or after
 
     @property
     def changes(self) -> bool:
@@ -155,6 +156,7 @@ def find_steps(
                 could_show=found.detectable,
                 answer=compared.answer,
                 sentence=compared.sentence,
+                missing=sum(each.outcome == "error" for each in (*records[source], *mine)),
             )
             steps.append(step)
         before.append(form)
@@ -178,7 +180,7 @@ def step_rows(steps: Sequence[Step]) -> list[tuple[str, ...]]:
                 str(each.lost),
                 f"{each.p:.2g}",
                 f"{100 * each.could_show:.0f} points" if each.could_show else "nothing",
-                "changes" if each.changes else "",
+                "replies missing" if each.missing else "changes" if each.changes else "",
             )
             for each in steps
         ),
@@ -193,8 +195,10 @@ def where_it_changes(steps: Sequence[Step]) -> str:
     """
     if not steps:
         return "One form alone shows no change."
-    if changed := [each for each in steps if each.changes]:
-        return " ".join(f"Behaviour changes from {each.before} to {each.form}: {each.sentence}" for each in changed)
+    said = [f"Behaviour changes from {each.before} to {each.form}: {each.sentence}" for each in steps if each.changes]
+    said += [f"From {each.before} to {each.form}, {each.sentence}" for each in steps if each.missing]
+    if said:
+        return " ".join(said)
     limits = [each.could_show for each in steps]
     least = f"{100 * max(limit or 1 for limit in limits):.0f} points"
     return f"No step changes what is answered right by as much as these prompts could show ({least})."
