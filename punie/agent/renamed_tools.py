@@ -71,7 +71,8 @@ def renamed_registry(tools: Registry, names: Mapping[str, Renamed]) -> Registry:
         made.append(replace(tool, name=new.name, json_name="", signature=signature))
     if len({tool.name for tool in made}) < len(made):
         raise PunieError("two tools have the same other name")
-    return Registry(made, name=tools.name, declarations=True)
+    writes = frozenset(names[name].name for name in tools.writes)
+    return Registry(made, name=tools.name, declarations=True, writes=writes, again=(renamed_registry, (tools, names)))
 
 
 def _described(parameter: inspect.Parameter) -> Any:

@@ -17,7 +17,7 @@ from rich.progress import MofNCompleteColumn
 
 from ..output import Grid, Json, progress, show, working
 from ..phases.names import completing
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, any_settings, load_settings
 
 if TYPE_CHECKING:
     from punie.agent.dialects import Dialect
@@ -263,7 +263,7 @@ def find_judged(name: str) -> JudgedModel:
 
     model = find_artifact(name)
     if not (model.parent / "registration.json").exists():
-        return JudgedModel(model, model.name, load_settings().runs / "exports" / model.name)
+        return JudgedModel(model, model.name, any_settings().runs / "exports" / model.name)
     run = open_registered(model.parent)
     verdict = run.path("verdict.json")
     judged = read_verdict(verdict) if verdict.exists() else None

@@ -17,7 +17,7 @@ from rich.progress import MofNCompleteColumn
 from .export import JudgedModel, find_judged
 from ..output import Grid, Json, note, progress, show
 from ..phases.names import completing
-from ..settings import PunieError
+from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:
     from punie.evals.engines import Engine
@@ -129,11 +129,14 @@ def parity(
                             path.unlink(missing_ok=True)
                         evaluate_into(path, engine, each, Plan(max_tokens=max_tokens), tell)
                         files[each.name][form] = path
+            except GateFailed:  # a form that a gate refuses is a result, and no form that is not here
+                raise
             except PunieError as error:
                 skipped[form] = str(error)
             bars.update(task, completed=(place + 1) * sum(len(each.samples) for each in suites))
     kept = {name: {form: read_records(path) for form, path in of.items()} for name, of in files.items()}
-    steps = [step for records in kept.values() for step in find_steps(records)]
+    in_all = sum(len(records) - 1 for records in kept.values())
+    steps = [step for records in kept.values() for step in find_steps(records, in_all)]
     if not any(kept.values()):
         raise PunieError(f"no form could be asked: {next(iter(skipped.values()), 'none was named')}")
     for form, why in skipped.items():

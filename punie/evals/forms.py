@@ -132,15 +132,18 @@ class Step(BaseModel):
 
 def find_steps(
     records: Mapping[str, Sequence[Record]],  # of one suite, by form, in the order in which forms are made
+    steps_in_all: int = 0,  # of all suites; each p is corrected for them (Bonferroni); by default those of this suite
 ) -> list[Step]:
     """Compare each form with the one that it was made from, or with the last before it that was measured."""
-    steps, before = [], list[str]()
+    steps, before, runs = [], list[str](), steps_in_all or len(records) - 1
     for form, mine in records.items():
         source = MADE_FROM.get(form, "quantized")
         if before:
             source = source if source in before else before[-1]
             [reference], [candidate] = measure(source, records[source]), measure(form, mine)
-            compared = compare_two(reference, candidate, across=("engine", "stop"))
+            compared = compare_two(
+                reference, candidate, runs=runs, across=("engine", "stop")
+            )
             replies = {each.key: each.replies for each in records[source]}
             found = compared.overall
             step = Step(
