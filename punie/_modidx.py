@@ -2642,6 +2642,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'punie/phases/spec_changes.py'),
                                            'punie.phases.spec_changes.Change.of_experiment': ( 'phases/spec_changes.html#change.of_experiment',
                                                                                                'punie/phases/spec_changes.py'),
+                                           'punie.phases.spec_changes._Asked': ( 'phases/spec_changes.html#_asked',
+                                                                                 'punie/phases/spec_changes.py'),
                                            'punie.phases.spec_changes._ask_others': ( 'phases/spec_changes.html#_ask_others',
                                                                                       'punie/phases/spec_changes.py'),
                                            'punie.phases.spec_changes.flatten': ( 'phases/spec_changes.html#flatten',

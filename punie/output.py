@@ -271,7 +271,8 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 def be_quiet(context: typer.Context, wanted: bool) -> bool:
     """Take `-q` from anywhere on the command line."""
-    _told["quiet"] = wanted or bool(context.find_root().params.get("quiet"))
+    above = [each for each in (context.find_root(), context.parent) if each]
+    _told["quiet"] = wanted or any(each.params.get("quiet") for each in above)
     return wanted
 
 
@@ -290,14 +291,16 @@ def _knows_quiet(command: Callable[..., Any]) -> Callable[..., Any]:
 
     signature = inspect.signature(command)
     option = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # ty: ignore[missing-attribute]
+    taken = [*signature.parameters.values(), option]
+    run.__signature__ = signature.replace(parameters=taken)  # ty: ignore[missing-attribute]
     run.__annotations__ = {**command.__annotations__, "quiet": Quiet}
     return run
 
 
 def with_quiet(app: typer.Typer) -> None:
-    """Let every command of an application know `-q`."""
-    for command in app.registered_commands:
+    """Let every command of an application know `-q`, and every group that does something of its own."""
+    own = [app.registered_callback] if app.registered_callback else []
+    for command in (*app.registered_commands, *own):
         if command.callback and "quiet" not in inspect.signature(command.callback).parameters:
             command.callback = _knows_quiet(command.callback)
     for group in app.registered_groups:

@@ -371,10 +371,13 @@ def export_outcomes(
 ) -> dict[str, Path]:  # what was written, by kind
     """Write outcomes for other tools. Raises `PunieError` where there are none."""
     from punie.evals.export import export
+    from punie.phases.finished import run_folder
 
     if not kinds:
         return {}
     found, written = find_outcomes(run), {}
+    if found.is_dir() and not (found / "outcomes.jsonl").is_file():
+        found = run_folder(run)  # of a phase, its first seed
     outcomes = found / "outcomes.jsonl" if found.is_dir() else found
     for kind in kinds:
         with working(f"writing {kind}"):

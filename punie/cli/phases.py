@@ -166,7 +166,7 @@ def status(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the runs and the state of each.
+    """List the runs and the state of each; exit with status 1 if one that is named is not there.
 
     Examples: `punie status`, `punie status tiny`, `punie status tiny/seed0 --json`
     """
@@ -174,15 +174,18 @@ def status(
     from punie.phases.status import list_runs
 
     runs = list_runs()
+    wanted = {name: {name, run_name(run_folder(name))} for name in names or []}
+    found = {name: [run for run in runs if {run.name, run.name.partition("/")[0]} & of] for name, of in wanted.items()}
     if names:
-        wanted = {*names, *(run_name(run_folder(name)) for name in names)}
-        runs = [run for run in runs if wanted & {run.name, run.name.partition("/")[0]}]
+        runs = [run for run in runs if any(run in each for each in found.values())]
     grid = Grid("run", "done", "", "")
     for run in runs:
         state = Text(run.state, style=STATES.get(run.state, ""))
         grid.add_row(run.name, run.done[-1] if run.done else "", state, run.note)
-    none = f"no run of {', '.join(names)}" if names else "no runs yet"
-    show(as_json, runs, grid if runs else f"{none}; `punie run tiny` starts one")
+    none = "no runs yet; `punie run tiny` starts one"
+    show(as_json, runs, *([grid] if runs else [] if names else [none]))
+    if absent := [name for name, each in found.items() if not each]:
+        raise PunieError(f"no run of {', '.join(absent)}; `punie status` lists the runs, `punie run PHASE` starts one")
 
 # %% ../../nbs/cli/05_phases.ipynb #03993e35
 def _rehearsal_lines(shown: "Rehearsal") -> list[str | Text]:

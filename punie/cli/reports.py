@@ -226,7 +226,7 @@ def sweep(
     """Run a phase over seeds and values of knobs, and publish the page of the sweep. Finished runs are not repeated.
 
     With a scheduler, start on each machine: `dask worker tcp://host:8786 --nthreads 1 --resources accelerator=1`.
-    Exit with status 1 if a cell failed, or was registered with other inputs.
+    Exit with status 1 if a cell is not done, or was registered with other inputs.
 
     Examples: `punie sweep tiny --seeds 0-4`, `punie sweep tiny --seeds 0-2 --set lora.rank=4,8,16`,
     `punie sweep tiny --scheduler tcp://host:8786`
@@ -253,8 +253,8 @@ def sweep(
             f"{refused} of {len(cells)} cells were registered with inputs that have changed since; "
             "undo the change, or move their folders away, then run the same command again"
         )
-    if failed := states.count("failed"):
+    if failed := len(states) - states.count("done"):
         raise GateFailed(
-            f"{failed} of {len(cells)} cells failed; their logs are in {cells[0].log.parent}; "
+            f"{failed} of {len(cells)} cells failed or are not done; their logs are in {cells[0].log.parent}; "
             "the same command tries them again"
         )

@@ -162,6 +162,8 @@ def is_whole(folder: Path) -> bool:
     """
     try:
         files = read_json(folder / FILES)
-        return all((folder / name).is_file() and sha256_files([folder / name]) == files[name] for name in files)
+        return "index.html" in files and all(
+            (folder / name).is_file() and sha256_files([folder / name]) == files[name] for name in files
+        )
     except (PunieError, TypeError):  # none was written, or it is damaged too
         return False

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import sha256_files, sha256_text, write_json, write_text
+from ..files import make_folder, sha256_files, sha256_text, write_json, write_text
 from .card import Card, is_whole, note_files, page_folder, page_source, read_card, run_card
 from .page import notebook_page
 from .report import loss_figure
@@ -290,6 +290,8 @@ def make_comparison(
     title = f"{', '.join(runs[1:])} against {runs[0]}"
     card = Card(kind="comparison", name=folder.name, title=title, made=made, source=source)
     _mark_unfinished(folder, card)
-    done = execute("compare.ipynb", {"runs": runs, "across": list(across)}, folder / "report.ipynb")
+    work = load_settings().runs / "comparisons" / folder.name
+    make_folder(work)
+    done = execute("compare.ipynb", {"runs": runs, "across": list(across)}, work / "report.ipynb")
     pack([run.folder for run in opened], folder / ARCHIVE)
     return publish(done, card, folder, {OUTCOMES: outcomes_table([load_results(run) for run in opened])})

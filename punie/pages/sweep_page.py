@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ..files import sha256_text, write_json, write_text
-from .card import Card
+from .card import Card, note_files
 from .figures import keyed
 from .page import GUIDE, SERIES, Html, cell, mark, render_page, show, table, with_sources
 from .report import all_shares, narrow
@@ -231,4 +231,5 @@ def write_sweep_page(cells: Sequence[Cell]) -> Path:
     write_text(folder / "index.html", sweep_html(found, rest, **data_links(tables, folder)))
     pack([each.folder for each in done], folder / ARCHIVE)
     write_json(folder / "card.json", sweep_card(found, folder.name).model_dump(mode="json"))
+    note_files(folder)
     return folder / "index.html"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import tomlkit
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..agent.tool_files import load_registry
 from ..evals.decision import undecidable
-from ..files import read_text, write_text
+from ..files import read_text, read_toml, write_text
 from .phase_suites import plan_suite
 from .spec import NAME, Evaluation, Spec, explain, load_spec, phase_path
 from .toml_keys import INSTEAD_OF
@@ -109,6 +109,7 @@ def new_phase(
         raise PunieError(f"{name!r} is no name for a phase; use letters, digits, - and _")
     if path.exists():
         raise PunieError(f"{path} exists already; choose another name, or edit that file")
+    raw = read_toml(phase_path(source))
     document = tomlkit.parse(read_text(phase_path(source)))
     if title:
         document["title"] = title
@@ -116,6 +117,11 @@ def new_phase(
         load_registry(registry)
         overrides = {"tools.registry": registry, **overrides}
     if suites:
+        try:
+            _Asked.model_validate(raw)
+        except ValidationError as error:
+            key, message = explain(error)
+            raise PunieError(f"{phase_path(source)}: {'.'.join(map(str, key))}: {message}") from error
         _ask_others(document, suites, source)
     for key, value in overrides.items():
         *tables, last = key.split(".")
@@ -138,6 +144,14 @@ def new_phase(
         ) from error
     write_text(path, f"# Begun as a copy of {source}.\n{tomlkit.dumps(document)}")
     return load_spec(name)
+
+
+class _Asked(BaseModel):
+    """Be what must be in a phase, so that other suites can judge a copy of it."""
+
+    evaluation: dict[str, Any]
+    criteria: dict[str, dict[str, float]]
+    baseline: dict[str, dict[str, float]] = {}
 
 
 def _ask_others(document: Any, suites: Sequence[str], source: str) -> None:
