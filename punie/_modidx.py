@@ -4790,6 +4790,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.weights.fetch': { 'punie.weights.fetch.Missing': ('weights/fetch.html#missing', 'punie/weights/fetch.py'),
                                      'punie.weights.fetch.Missing.gigabytes': ( 'weights/fetch.html#missing.gigabytes',
                                                                                 'punie/weights/fetch.py'),
+                                     'punie.weights.fetch._is_whole': ('weights/fetch.html#_is_whole', 'punie/weights/fetch.py'),
                                      'punie.weights.fetch._one_line': ('weights/fetch.html#_one_line', 'punie/weights/fetch.py'),
                                      'punie.weights.fetch.fetch': ('weights/fetch.html#fetch', 'punie/weights/fetch.py'),
                                      'punie.weights.fetch.find_missing': ('weights/fetch.html#find_missing', 'punie/weights/fetch.py'),

@@ -99,8 +99,9 @@ def find_model(
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
+        needed = [wanted] if tokenizer_only else ["model*.safetensors", "*.json"]  # others may never have been fetched
         try:
-            return Path(snapshot_download(name, local_files_only=True))
+            return Path(snapshot_download(name, local_files_only=True, allow_patterns=needed, ignore_patterns="*/*"))
         except (LocalEntryNotFoundError, OSError, ValueError) as error:
             raise PunieError(
                 f"the model {name} is not in the local cache; fetch it first with: hf download {name}"
