@@ -4781,6 +4781,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'punie/weights/artifacts.py'),
                                          'punie.weights.artifacts.quantize_weights': ( 'weights/artifacts.html#quantize_weights',
                                                                                        'punie/weights/artifacts.py'),
+                                         'punie.weights.artifacts.require_free': ( 'weights/artifacts.html#require_free',
+                                                                                   'punie/weights/artifacts.py'),
                                          'punie.weights.artifacts.scratch_beside': ( 'weights/artifacts.html#scratch_beside',
                                                                                      'punie/weights/artifacts.py'),
                                          'punie.weights.artifacts.tokenizer_id': ( 'weights/artifacts.html#tokenizer_id',
