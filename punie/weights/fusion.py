@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from ..agent.prompt_utils import load_tokenizer, render
-from ..blas import mlx_core, on_cpu
+from ..blas import mlx_core
 from ..check_results import CheckResult, require_checks
 from ..files import read_json, read_jsonl
 from ..settings import GateFailed, PunieError, any_settings
-from .artifacts import artifact_id, first_infinite, load_weights, quantize_weights, write_model
+from .artifacts import artifact_id, expands, first_infinite, load_weights, quantize_weights, write_model
 from .footprint import export_bytes
 from .model_files import DTYPES, AdapterConfig, open_weights, read_as, read_model_files, weight_files
 
@@ -222,9 +222,11 @@ def check_finite(
     mx = mlx_core()
     if name := _first_infinite(folder):
         return CheckResult("finite model", False, f"{name} holds values that are not finite; nothing is published")
-    model, _ = load_weights(folder, expanded=on_cpu())
+    model, _ = load_weights(folder, expanded=expands())
     known = model(mx.array([[0]])).shape[-1]  # ids beyond are a fault of the tokenizer, which preflight finds
     ids = [each for each in _question_ids(folder) if each < known]
+    if not ids:
+        return CheckResult("finite model", False, f"no token of a prompt is among the {known} ids that the model knows")
     if not mx.isfinite(model(mx.array([ids]))).all().item():
         return CheckResult("finite model", False, "the logits of a prompt are not finite; nothing is published")
     return CheckResult("finite model", True, f"the weights and the logits of {len(ids)} positions are finite")
