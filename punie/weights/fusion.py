@@ -81,8 +81,11 @@ def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> It
             yield f"{name} has the shape {shape}, the configuration the rank {rank}"
         if not np.isfinite(tensors[name]).all():
             yield f"{name} holds values that are not finite"
-    layers = {found[1] for name in tensors if (found := re.search(r"\.(?:layers|h|blocks)\.(\d+)\.", f".{name}"))}
-    if config.num_layers not in (-1, len(layers)):
+    layers = {found[0] for name in tensors if (found := re.match(r".*?\.\d+\.", name))}  # whatever holds them
+    few = (
+        bool(config.lora_parameters.keys) and 0 < len(layers) < config.num_layers
+    )  # of a hybrid, not all have the keys
+    if config.num_layers not in (-1, len(layers)) and not few:
         yield f"{len(layers)} layers have tensors, the configuration says {config.num_layers}"
 
 
