@@ -50,7 +50,8 @@ def try_all(names: list[str]) -> dict[str, dict[str, str]]:
             if "name" in said:
                 table[said["name"]] = said["found"]
                 print(f"{said['name']:22} {' | '.join(said['found'].values())}", file=sys.stderr, flush=True)
-        if process.wait() and begun not in table:
+        process.wait()
+        if begun not in table:
             table[begun] = {"made": f"CRASH: the process ended with {process.returncode}"}
             print(f"{begun:22} {table[begun]['made']}", file=sys.stderr, flush=True)
     return table

@@ -13,7 +13,6 @@ reports/benchmarks/training_*.json. mlx-lm counts one padding token a row as sup
 """
 
 import json
-import os
 import platform
 import random
 import shutil
@@ -112,11 +111,7 @@ def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
         rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
         return model, rows, {"batch_size": 8, "num_layers": 4, "mask": "final_turn"}
     if name == "smollm2":
-        folder = (
-            Path(os.environ["PUNIE_MODELS"]) / "smollm2-135m-instruct"
-            if "PUNIE_MODELS" in os.environ
-            else find_model(SMOLLM2)
-        )
+        folder = find_model(SMOLLM2)
         model, tokenizer = load_model(folder)[0], load_tokenizer(str(folder))
         rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
         knobs = {"batch_size": 4, "num_layers": 16, "rank": 16, "mask": "final_turn", "grad_checkpoint": True}

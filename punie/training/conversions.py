@@ -142,14 +142,15 @@ def find_places(
     found: list[Places] = []
     for start, end, calls in find_blocks(text, tools):
         for call in calls if not any(call.malformed for call in calls) else []:
-            if isinstance(code := call.arguments.get("code"), str) and call.name == "execute_code" and code:
+            if call.form in ("json", "fence"):
+                start = text.index("{", start)
+                places = None if call.name == "execute_code" else _places_in_json(text, start)
+                found += [places] if places else []
+                start = _DECODER.raw_decode(text, start)[1]
+            elif isinstance(code := call.arguments.get("code"), str) and call.name == "execute_code" and code:
                 start = text.index(code, text.find("<parameter=code>", start, end) + 1 or start)
                 found += [each.shifted(start) for each in places_in_code(code, tools)]
                 start += len(code)
-            elif call.form in ("json", "fence") and call.name != "execute_code":
-                start = text.index("{", start)
-                found += [places] if (places := _places_in_json(text, start)) else []
-                start = _DECODER.raw_decode(text, start)[1]
     return found
 
 # %% ../../nbs/training/05_conversions.ipynb #c0a62f89

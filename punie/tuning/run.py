@@ -96,7 +96,7 @@ def held_shortcut(model: "nn.Module", rows: Sequence[SupervisedRow]) -> Shortcut
     True
     """
     ordered = sorted(rows, key=lambda row: len(row.ids))
-    chosen = [list(row.ids) for row in {ordered[-1], ordered[len(ordered) // 2]}]
+    chosen = [list(row.ids) for row in dict.fromkeys([ordered[-1], ordered[len(ordered) // 2]])]
     return find_shortcut(model, chosen, shared_prefix(rows))
 
 # %% ../../nbs/tuning/09_run.ipynb #b69b1f60

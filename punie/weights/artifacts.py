@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TOKENIZER_FILES', 'LICENCE_FILES', 'is_hub_id', 'on_shelf', 'found_on_shelf', 'find_model', 'artifact_id',
            'tokenizer_id', 'first_infinite', 'load_weights', 'expands', 'load_model', 'copy_tokenizer', 'copy_licence',
-           'scratch_beside', 'publish', 'write_model', 'quantize_weights']
+           'scratch_beside', 'require_free', 'publish', 'write_model', 'quantize_weights']
 
 # %% ../../nbs/weights/01_artifacts.ipynb #03050613
 import atexit
@@ -99,8 +99,9 @@ def find_model(
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
+        needed = [wanted] if tokenizer_only else ["model*.safetensors", "*.json"]  # others may never have been fetched
         try:
-            return Path(snapshot_download(name, local_files_only=True))
+            return Path(snapshot_download(name, local_files_only=True, allow_patterns=needed, ignore_patterns="*/*"))
         except (LocalEntryNotFoundError, OSError, ValueError) as error:
             raise PunieError(
                 f"the model {name} is not in the local cache; fetch it first with: hf download {name}"
@@ -291,14 +292,25 @@ def scratch_beside(
                 target.parent.rmdir()
 
 
+def require_free(
+    target: Path,
+) -> None:
+    """Raise `PunieError` where something is at a place already.
+
+    >>> require_free(Path("no-such-folder"))
+    """
+    if os.path.lexists(target):
+        raise PunieError(f"{target} exists already; name another folder, or remove it first")
+
+
 def publish(
     made: Path,  # in a scratch folder beside the target
     target: Path,
     replace: bool = False,  # what is at the target may be replaced
 ) -> None:
     """Move what is whole to its place. Raises `PunieError` where something is there already, or the disk refuses."""
-    if os.path.lexists(target) and not replace:
-        raise PunieError(f"{target} exists already; name another folder, or remove it first")
+    if not replace:
+        require_free(target)
     try:
         if os.path.lexists(target):
             target.rename(made.with_name("replaced"))
@@ -318,8 +330,8 @@ def write_model(
     """Write a model folder whole or not at all. Raises `PunieError` where the folder exists or the disk refuses."""
     from mlx_lm.utils import save_config, save_model
 
-    if os.path.lexists(folder) and not replace:
-        raise PunieError(f"{folder} exists already; name another folder, or remove it first")
+    if not replace:
+        require_free(folder)
     with scratch_beside(folder) as scratch:
         made = scratch / folder.name
         try:

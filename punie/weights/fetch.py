@@ -16,6 +16,7 @@ from typing import Any
 
 from ..settings import PunieError
 from .artifacts import LICENCE_FILES, find_model, is_hub_id
+from .model_files import read_weights
 
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md")  # not in folders below
 
@@ -65,11 +66,16 @@ def _one_line(name: str) -> Generator[None]:
         raise PunieError(f"{name} cannot be fetched: {reason}; look at the network, or at HF_ENDPOINT") from None
 
 
+def _is_whole(folder: Path) -> bool:
+    """Say whether a model has all its weights; only one in the hub's cache may be half a download."""
+    return folder.parent.name != "snapshots" or not read_weights(folder)[1]
+
+
 def find_missing(
     name: str,  # a folder, or a hub id
     endpoint: str | None = None,  # of the hub; HF_ENDPOINT by default
 ) -> Missing | None:
-    """Ask the hub what a model weighs that is not on this machine; None for one that is.
+    """Ask the hub what a model weighs that is not on this machine, or not whole; None for one that is.
 
     Raises `PunieError` where the hub does not say, or where a folder is named that is not there.
 
@@ -79,8 +85,8 @@ def find_missing(
     from huggingface_hub import HfApi
 
     try:
-        find_model(name)
-        return None
+        if _is_whole(find_model(name)):
+            return None
     except PunieError:
         if not is_hub_id(name):
             raise

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from ..agent.prompt_utils import load_tokenizer, render
-from ..blas import mlx_core, on_cpu
+from ..blas import mlx_core
 from ..check_results import CheckResult, require_checks
 from ..files import read_json, read_jsonl
 from ..settings import GateFailed, PunieError, any_settings
-from .artifacts import artifact_id, first_infinite, load_weights, quantize_weights, write_model
+from .artifacts import artifact_id, expands, first_infinite, load_weights, quantize_weights, write_model
 from .footprint import export_bytes
 from .model_files import DTYPES, AdapterConfig, open_weights, read_as, read_model_files, weight_files
 
@@ -81,8 +81,11 @@ def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> It
             yield f"{name} has the shape {shape}, the configuration the rank {rank}"
         if not np.isfinite(tensors[name]).all():
             yield f"{name} holds values that are not finite"
-    layers = {found[1] for name in tensors if (found := re.search(r"\.(?:layers|h|blocks)\.(\d+)\.", f".{name}"))}
-    if config.num_layers not in (-1, len(layers)):
+    layers = {found[0] for name in tensors if (found := re.match(r".*?\.\d+\.", name))}  # whatever holds them
+    few = (
+        bool(config.lora_parameters.keys) and 0 < len(layers) < config.num_layers
+    )  # of a hybrid, not all have the keys
+    if config.num_layers not in (-1, len(layers)) and not few:
         yield f"{len(layers)} layers have tensors, the configuration says {config.num_layers}"
 
 
@@ -222,9 +225,11 @@ def check_finite(
     mx = mlx_core()
     if name := _first_infinite(folder):
         return CheckResult("finite model", False, f"{name} holds values that are not finite; nothing is published")
-    model, _ = load_weights(folder, expanded=on_cpu())
+    model, _ = load_weights(folder, expanded=expands())
     known = model(mx.array([[0]])).shape[-1]  # ids beyond are a fault of the tokenizer, which preflight finds
     ids = [each for each in _question_ids(folder) if each < known]
+    if not ids:
+        return CheckResult("finite model", False, f"no token of a prompt is among the {known} ids that the model knows")
     if not mx.isfinite(model(mx.array([ids]))).all().item():
         return CheckResult("finite model", False, "the logits of a prompt are not finite; nothing is published")
     return CheckResult("finite model", True, f"the weights and the logits of {len(ids)} positions are finite")

@@ -12,7 +12,7 @@ from ..agent.prompt_utils import load_tokenizer, render
 from ..files import read_json, write_text
 from ..markdown import fenced
 from ..settings import PunieError
-from .artifacts import artifact_id, copy_licence, publish, scratch_beside
+from .artifacts import artifact_id, copy_licence, publish, require_free, scratch_beside
 from .gguf_model import require_outtype, to_gguf
 from .gguf_tokens import read_stops
 from .model_card import card_of, licence_of, terms_of, write_card
@@ -85,6 +85,7 @@ def write_gguf_folder(
     Raises as `to_gguf` does.
     """
     require_outtype(outtype)
+    require_free(folder)
     name = name or model.name
     file, licence = f"{name}-{outtype}.gguf", licence_of(model)
     with scratch_beside(folder) as scratch:

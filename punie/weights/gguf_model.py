@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..blas import mlx_core
 from ..settings import GateFailed, PunieError
-from .artifacts import artifact_id, load_weights, publish, scratch_beside
+from .artifacts import artifact_id, load_weights, publish, require_free, scratch_beside
 from .fusion import require_whole
 from .gguf_tokens import Vocabulary, read_stops, read_vocabulary
 
@@ -210,8 +210,7 @@ def to_gguf(
     punie.settings.PunieError: no type 'q2' to export in; types are f16, bf16, q8_0
     """
     require_outtype(outtype)
-    if out.exists():
-        raise PunieError(f"{out} exists already; name another folder, or remove it first")
+    require_free(out)
     gguf = _gguf()
     require_whole(folder)
     model, config = load_weights(folder, expanded=True)

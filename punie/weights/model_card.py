@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -125,9 +126,10 @@ def card_of(
     link = licence.link
     if link and "://" not in link and not (folder / link).exists() and is_hub_id(base):
         link = f"https://huggingface.co/{base}/blob/main/{link}"  # the file itself is not here
+    ids: Any = [*licence.ids] if len(licence.ids) > 1 else next(iter(licence.ids), None)  # the hub takes a list too
     head = ModelCardData(
         base_model=base if is_hub_id(base) else None,
-        license=[*licence.ids] if len(licence.ids) > 1 else next(iter(licence.ids), None),  # ty: ignore[invalid-argument-type]  # the hub takes a list too
+        license=ids,
         license_name=licence.name,
         license_link=link,
         library_name=library,
@@ -187,6 +189,17 @@ def _use(run: str, artifact: Path, origin: Origin, example: Example | None) -> l
     ]
 
 
+def _width(artifact: Path) -> str:
+    """Say in which precision an artifact is stored. Raises `PunieError` where its files are broken."""
+    files = read_model_files(artifact)
+    packing = files.quantization
+    return f"{packing.bits} bits in groups of {packing.group_size}" if packing else files.dtype
+
+
+def _id(artifact: Path) -> str:
+    return f"Artifact id, the hash of weights, configuration, tokenizer and template: `{artifact_id(artifact)}`."
+
+
 def make_card(
     artifact: Path,  # the model folder
     origin: Origin,
@@ -198,19 +211,16 @@ def make_card(
     run: str = "",  # by which commands name it; phase and seed by default
 ) -> str:
     """Make the card of an artifact. Raises `PunieError` where the artifact's files are broken."""
-    files = read_model_files(artifact)
-    packing = files.quantization
-    width = f"{packing.bits} bits in groups of {packing.group_size}" if packing else files.dtype
     parts = [
         origin.purpose.strip(),
         *_scores(scores, verdict),
         "## Made of",
         f"{origin.base} ({origin.base_id[:12]}), tuned with LoRA on the data set {origin.data} "
-        f"({origin.data_id[:12]}), fused, and stored in {width}. {terms_of(licence)}",
+        f"({origin.data_id[:12]}), fused, and stored in {_width(artifact)}. {terms_of(licence)}",
         *_survival(survival),
         _table(("knob", "value"), [(key, str(value)) for key, value in origin.knobs.items()]),
         *_use(run or f"{origin.name}/seed{origin.seed}", artifact, origin, example),
-        f"Artifact id, the hash of weights, configuration, tokenizer and template: `{artifact_id(artifact)}`.",
+        _id(artifact),
     ]
     return card_of(f"{origin.name}, seed {origin.seed}", origin.base, licence, parts, artifact)
 
@@ -243,9 +253,8 @@ def write_plain_card(
 
     Raises `PunieError` as `write_card` does.
     """
-    files, licence = read_model_files(artifact), licence_of(source)
-    packing = files.quantization
-    width = f"{packing.bits} bits in groups of {packing.group_size}" if packing else files.dtype
-    made = f"{base} ({artifact_id(source)[:12]}) and {tuned}, fused, and stored in {width}. {terms_of(licence)}"
-    own = f"Artifact id, the hash of weights, configuration, tokenizer and template: `{artifact_id(artifact)}`."
-    write_card(artifact, card_of(title, base, licence, [made, "Not judged.", own], artifact))
+    licence = licence_of(source)
+    made = (
+        f"{base} ({artifact_id(source)[:12]}) and {tuned}, fused, and stored in {_width(artifact)}. {terms_of(licence)}"
+    )
+    write_card(artifact, card_of(title, base, licence, [made, "Not judged.", _id(artifact)], artifact))

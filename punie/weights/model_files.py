@@ -35,6 +35,7 @@ class LoRAParameters(BaseModel):
     rank: PositiveInt
     scale: PositiveFloat
     dropout: float
+    keys: list[str] | None = Field(default=None, repr=False)  # modules of a layer that are tuned; None for every one
 
 
 class AdapterConfig(BaseModel):
