@@ -121,6 +121,7 @@ def verify(
     """
     from punie.check_results import failures_first
     from punie.faults.gallery import verify_faults
+    from punie.pages.card import read_card
     from punie.pages.verify import verify_page, verify_run
     from punie.phases.finished import open_finished, run_folder
 
@@ -129,10 +130,9 @@ def verify(
     for name in target:
         folder = _page_of(name)
         with working(f"verifying {name}"):
-            if folder.name == "faults" and (folder / "card.json").exists():
-                found = verify_faults(folder, rerun)
-            elif (folder / "card.json").exists():
-                found = verify_page(folder, rerun, history)
+            if (folder / "card.json").exists():
+                of_faults = read_card(folder / "card.json").kind == "faults"
+                found = verify_faults(folder, rerun) if of_faults else verify_page(folder, rerun, history)
             else:
                 found = verify_run(open_finished(run_folder(name)), rerun)
         told.append({"target": name, "verdict": found.verdict, "status": found.status, "checks": found.checks})

@@ -141,9 +141,7 @@ def find_steps(
         if before:
             source = source if source in before else before[-1]
             [reference], [candidate] = measure(source, records[source]), measure(form, mine)
-            compared = compare_two(
-                reference, candidate, runs=runs, across=("engine", "stop")
-            )
+            compared = compare_two(reference, candidate, runs=runs, across=("engine", "stop"))
             replies = {each.key: each.replies for each in records[source]}
             found = compared.overall
             step = Step(

@@ -162,7 +162,9 @@ def verify_faults(
         found = [try_fault(*every[name]) for name in chosen]
         wrong = tuple(f"{each.fault.name}: {each.state}" for each in found if each.state != shown[each.fault.name])
         checks.append(
-            CheckResult("tried again", not wrong, f"{len(found) - len(wrong)} of {len(found)} as shown", wrong)
+            CheckResult(
+                "tried again", bool(found) and not wrong, f"{len(found) - len(wrong)} of {len(found)} as shown", wrong
+            )
         )
     return Verified(card.sentence, [*checks, *verify_costs(folder), _check_shown_costs(folder)])
 

@@ -21,7 +21,7 @@ from typing import Any
 from ..check_results import CheckResult
 from ..evals.records import Record
 from ..evals.statistics import Share
-from ..files import read_text, write_bytes, write_text
+from ..files import write_bytes, write_text
 from ..markdown import Written, fenced, plain, rendered, slug
 from .lessons import failure_modes, lessons, next_steps
 from .page import render_page
@@ -277,8 +277,8 @@ def _arrow(table: Table) -> Any:
 def check_tables(tables: Mapping[str, Table], folder: Path) -> CheckResult:
     """Compare the tables beside a page with what they should hold."""
     names = csv_files(tables)
-    wanted = {name: csv_text(tables[key]) for key, name in names.items()}
-    found = {f"{DATA}/{path.name}": read_text(path) for path in (folder / DATA).glob("*.csv")}
+    wanted = {name: csv_text(tables[key]).encode() for key, name in names.items()}
+    found = {f"{DATA}/{path.name}": path.read_bytes() for path in (folder / DATA).glob("*.csv")}
     wrong = [name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)]
     if (path := folder / PARQUET).exists():
         if (made := _arrow(tables[OUTCOMES])) is None and not wrong:
