@@ -3198,6 +3198,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'punie.synthesis.starter._no_call': ( 'synthesis/starter.html#_no_call',
                                                                                'punie/synthesis/starter.py'),
                                          'punie.synthesis.starter._note': ('synthesis/starter.html#_note', 'punie/synthesis/starter.py'),
+                                         'punie.synthesis.starter._rows': ('synthesis/starter.html#_rows', 'punie/synthesis/starter.py'),
                                          'punie.synthesis.starter._stating': ( 'synthesis/starter.html#_stating',
                                                                                'punie/synthesis/starter.py'),
                                          'punie.synthesis.starter._tool_table': ( 'synthesis/starter.html#_tool_table',

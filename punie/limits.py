@@ -167,12 +167,13 @@ def _long(operation: Any, value: Any) -> bool:
 def is_suspect(pattern: str) -> bool:
     """Say whether a pattern has a form that may take for ever. Raises `re.error` where it is none.
 
-    >>> is_suspect("^[a-z]+(-[a-z]+)?$"), is_suspect("(.*)*x(.*)*y")
-    (False, True)
+    >>> is_suspect("^[a-z]+(-[a-z]+)?$"), is_suspect("(.*)*x(.*)*y"), is_suspect("^(a|a?)+$")
+    (False, True, True)
     """
     parts = list(_parts(sre_parser.parse(pattern)))
     loops = [value for operation, value in parts if _long(operation, value)]
-    nested = any(_long(*each) for value in loops for each in _parts(value[2]))
+    inside = {operation for value in loops for operation, _ in _parts(value[2])}
+    nested = not inside.isdisjoint({*_REPEATS, sre.BRANCH})  # a text may be read in several ways
     return nested or len(loops) > 2 or any(operation is sre.GROUPREF for operation, _ in parts)
 
 
@@ -217,7 +218,7 @@ def require_pattern(pattern: str) -> None:
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{pattern[:40]!r} is no regular expression: {error}") from error
     if suspect and not (tried := try_apart("pattern", {"pattern": pattern})).ended:
-        raise ValueError(f"{pattern[:40]!r} {tried.said} for a short text; write it without repeats of repeats")
+        raise ValueError(f"{pattern[:40]!r} {tried.said} for a short text; make its repeats unambiguous")
 
 
 TRIALS = {"template": _render, "pattern": _search}

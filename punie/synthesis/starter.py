@@ -48,12 +48,12 @@ def plain_questions(tool: Tool, without: str = "") -> list[str]:
 
     >>> from punie.agent.typed_tools import TOOLS
     >>> plain_questions(TOOLS["git_status"])
-    ['list changed files: path {path}', 'use git_status with path {path}', 'git status, path {path}']
+    ['(use|run|call) git_status with path {path}', 'list changed files: path {path}', 'git status, path {path}']
     """
     slots = [slot for slot in usable_slots(tool).values() if slot.name != without]
     needed = [slot for slot in slots if slot.required]
     order, words = order_of(tool), in_words(tool.json_name)
-    questions = [_joined(order, ": ", needed), _joined(f"use {tool.json_name}", " with ", needed)]
+    questions = [_joined(f"(use|run|call) {tool.json_name}", " with ", needed), _joined(order, ": ", needed)]
     if more := [slot for slot in slots if not slot.required]:
         questions.append(_joined(order, ": ", needed + more))
     questions.append(_joined(words, ", ", needed))
@@ -154,14 +154,35 @@ def _tool_table(tool: Tool) -> Table:
     return table
 
 # %% ../../nbs/synthesis/15_starter.ipynb #93e5165f
+_POEMS = (
+    "write a (poem|limerick|haiku|ballad)",
+    "tell me a (joke|riddle|fairy tale|rhyme)",
+    "sing (a song|an aria|a lullaby|a chorus)",
+    "make up a (proverb|legend|fable|tongue twister)",
+    "invent a (novel|saga|comedy|tragedy)",
+)
+_SUBJECTS = (
+    "(a dragon|two foxes|the moon|an old wizard|a lost mitten|three sailors|a shy ghost|the king of frogs|a paper boat|"
+    "seven dwarfs|a grumpy owl|the first snow|a pirate|a mermaid|the lazy hare|a clever goose)"
+)
+
+
 def _no_call(tools: Registry) -> list[tuple[list[str], list[str]]]:
     abilities = list(dict.fromkeys(order_of(tool) for tool in tools.values()))[:6]
     return [
         (["Hello", "Hi there", "Good morning"], ["Hello! What can I do?"]),
         (["Thanks", "Thank you", "That is all, thanks"], ["You are welcome."]),
         (["What can you do?", "How can you help me?", "Which things can you do?"], [f"I can {', '.join(abilities)}."]),
-        (["write a poem", "tell me a joke", "sing a song"], ["I have no tool for that."]),
+        ([f"{order} about {_SUBJECTS}" for order in _POEMS], ["I have no tool for that."]),
     ]
+
+
+def _rows(tools: Registry) -> dict[str, list[int]]:
+    """Count rows by kind, for training and for validation; several calls need several tools."""
+    for_each = {"one_call": 40, "several": 10, "asks_back": 8, "no_call": 7}
+    if len(tools) == 1:
+        for_each |= {"one_call": 50, "several": 0}
+    return {kind: [count * len(tools), -(-count * len(tools) // 10)] for kind, count in for_each.items()}
 
 
 def starter(
@@ -185,9 +206,8 @@ def starter(
     document["courtesies"].comment("around an order; {} is the order")
     rows = tomlkit.table()
     rows.comment(_COUNTS)
-    for kind, of_tool in {"one_call": 40, "several": 10, "asks_back": 8}.items():
-        rows.add(kind, _array([of_tool * len(tools), of_tool * len(tools) // 10]))
-    rows.add("no_call", _array([24, 4]))
+    for kind, counts in _rows(tools).items():
+        rows.add(kind, _array(counts))
     document.add("rows", rows)
     every = tomlkit.table(is_super_table=True)
     for tool in tools.values():
