@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from ..agent import tool_results
 from ..agent.dialects import PUNIE, Dialect
 from ..agent.registry import Misfit, Registry
-from ..annotations import fields, is_named, parts
+from ..annotations import bare, fields, is_named, parts
 from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .dataset_validation import validate_example
@@ -182,7 +182,7 @@ def _invented(reading: Reading) -> Iterator[Fault]:
 
 def _free_values(value: object, kind: Any) -> Iterator[object]:
     """List the parts of a value that somebody has to state. A choice from an enum is made from the prompt."""
-    if any(get_origin(each) is Literal for each in parts(kind)):
+    if any(get_origin(bare(each)) is Literal for each in parts(kind)):
         return
     if isinstance(value, dict):
         kinds = next((fields(each) for each in parts(kind) if is_named(each)), {})
