@@ -333,6 +333,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'punie/agent/schema_types.py'),
                                           'punie.agent.schema_types.SchemaReader._unnoted': ( 'agent/schema_types.html#schemareader._unnoted',
                                                                                               'punie/agent/schema_types.py'),
+                                          'punie.agent.schema_types.SchemaReader.arguments': ( 'agent/schema_types.html#schemareader.arguments',
+                                                                                               'punie/agent/schema_types.py'),
                                           'punie.agent.schema_types.SchemaReader.kind': ( 'agent/schema_types.html#schemareader.kind',
                                                                                           'punie/agent/schema_types.py'),
                                           'punie.agent.schema_types.SchemaReader.read': ( 'agent/schema_types.html#schemareader.read',

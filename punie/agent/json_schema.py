@@ -50,6 +50,12 @@ def _function(entry: Any) -> Mapping[str, Any]:
     function = entry.get("function", entry) if isinstance(entry, Mapping) else entry
     if not isinstance(function, Mapping):
         raise PunieError(f"a tool is an object with a name and parameters, not {str(entry):.80}")
+    if "name" not in function and "properties" in function:  # the schema of the arguments, with a title
+        named = {"name": function.get("title"), "description": function.get("description")}
+        return {
+            **named,
+            "parameters": {key: part for key, part in function.items() if key not in ("title", "description")},
+        }
     return function
 
 
@@ -77,12 +83,15 @@ def _default(stated: Any, kind: Any, place: str, notes: list[str]) -> Any:
 
 
 def _parameters(reader: SchemaReader, schema: Schema) -> list[inspect.Parameter]:
+    schema = reader.arguments(schema)
     properties, more = object_parts(schema)
+    if "" in properties:
+        raise ValueError("a parameter has no name; every key of properties is one")
     if more not in (None, False, {}):
         reader.notes.append("arguments of any further name are not kept")
     required, made = set(schema.get("required") or ()), []
     for outside, name in python_names(properties).items():
-        stated: Any = properties[outside]
+        stated: Any = {} if properties[outside] is True else properties[outside]
         default = _NO
         if outside not in required and isinstance(stated, Mapping):
             bare = {key: value for key, value in stated.items() if key != "default"}

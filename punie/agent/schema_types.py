@@ -55,6 +55,7 @@ _UNCHECKED = frozenset(
     "contains minContains maxContains minProperties maxProperties prefixItems additionalItems unevaluatedProperties "
     "unevaluatedItems".split()
 )
+_OF_ARGUMENTS = _UNCHECKED | {"anyOf", "oneOf"}  # one of several lists of arguments is no signature
 _SAID = ("description", "default", "title", "examples", "nullable")  # of the whole, not of each part
 Schema = Mapping[str, Any]
 
@@ -252,6 +253,14 @@ class SchemaReader:
         """Read a schema. Raises `ValueError` where it cannot be stated as a type."""
         self._root, self._results = schema if root is None else root, results
         return self.kind(schema, name, place)
+
+    def arguments(self, schema: Schema) -> Schema:
+        """Put into one what the schema of all arguments refers to. Raises `ValueError` where they are no object."""
+        whole, _ = _whole(schema, schema, "the arguments", ())
+        if _TYPES.get(str(whole.get("type", "object")).lower()) is not dict:
+            raise ValueError(f"its arguments are of type {whole['type']!r}, and are an object")
+        self.notes += [f"{key!r} of the arguments is not checked" for key in sorted(_OF_ARGUMENTS & set(whole))]
+        return whole
 
     def kind(self, schema: Any, name: str, place: str = "", inside: tuple[str, ...] = ()) -> Any:
         """Read a schema, or a part of one at a place."""

@@ -40,10 +40,12 @@ def listed(
         for key in ("result", "tools", "functions", "function"):
             if isinstance(inside := value.get(key), (Mapping, list)) and not (key == "function" and "type" in value):
                 return listed(inside, file)
-        if "name" in value or "function" in value:
+        if value.keys() & {"name", "function", "properties"}:
             return [value]
     if not isinstance(value, list):
-        raise PunieError(f"{file} holds no list of tools; OpenAI's `tools` and the result of MCP's tools/list are read")
+        raise PunieError(
+            f"{file} holds no list of tools; OpenAI's `tools`, MCP's tools/list and a JSON Schema are read"
+        )
     return value
 
 # %% ../../nbs/agent/15_tool_files.ipynb #9b9b2dc1
