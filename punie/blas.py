@@ -18,12 +18,12 @@ from .settings import PunieError, any_settings
 
 # %% ../nbs/02_blas.ipynb #dab9b5e5
 def _keep_freed_memory() -> None:
-    """Tell glibc's allocator to reuse large buffers instead of returning them (mallopt(3))."""
+    """Tell glibc's allocator to keep all that is freed: a page given back is zeroed when it is needed again."""
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):  # musl
         return
-    arena_max, mmap_threshold, trim_threshold, top_pad = -8, -3, -1, -2  # glibc's malloc.h
-    for option, value in ((arena_max, 1), (mmap_threshold, 32 << 20), (trim_threshold, 1 << 30), (top_pad, 64 << 20)):
+    arena_max, mmap_max, trim_threshold, top_pad = -8, -4, -1, -2  # glibc's malloc.h; see mallopt(3)
+    for option, value in ((arena_max, 1), (mmap_max, 0), (trim_threshold, -1), (top_pad, 64 << 20)):
         libc.mallopt(option, value)
 
 
