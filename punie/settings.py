@@ -76,7 +76,8 @@ def find_root(
         if _is_ours(folder / "settings.ini"):
             return folder
     raise NoProject(
-        f"{start} is in no project (no settings.ini of punie there or above); `punie init FOLDER` makes one"
+        f"{start} is in no project (no settings.ini of punie there or above); `punie init FOLDER` makes one, "
+        "and papermill works in one with --cwd FOLDER"
     )
 
 # %% ../nbs/00_settings.ipynb #e739a9dc

@@ -35,7 +35,8 @@ README = """\
 | `reports` | pages with their evidence | `punie run PHASE` |
 
 What this project has no file of, such as `data/models/tiny` or the phase `tiny`, is read from the installed package.
-A file of the same name here is read instead. `settings.ini` holds this machine's choices.
+A file of the same name here is read instead.
+To explore the notebooks: `pip install 'punie[lab]'`, then `jupyter lab`. `settings.ini` holds this machine's choices.
 """
 
 # %% ../../nbs/phases/22_projects.ipynb #1f9e764d
