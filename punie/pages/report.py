@@ -173,6 +173,8 @@ def loss_figure(
         if points := curve(kind, key):
             axes.plot(*zip(*points), color=colour, linestyle=line, marker=marker, markersize=5, label=label)
     axes.set(title="Loss at supervised tokens", xlabel="update", ylabel="nats a token", yscale="log")
+    planned = next((event["updates"] for event in events if event["kind"] == "plan"), events[-1]["update"])
+    axes.set_xlim(-0.05 * planned, 1.05 * planned)  # a run that is not done yet shows how far it is
     for event in (event for event in events if event["kind"] == "stop"):
         axes.axvline(event["update"], color=GUIDE, linestyle=":", label=f"stopped: {event['reason']}")
     if probes := curve("probe", "share"):
