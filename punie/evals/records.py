@@ -55,6 +55,7 @@ SCORER = (
     "punie.evals.suites",
     "punie.evals.workspace_eval",
     "punie.evals.workspaces",
+    "punie.parameters",
     "punie.training.code_calls",
     "punie.training.code_shape",
     "punie.training.row_faults",
