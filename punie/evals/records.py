@@ -36,6 +36,7 @@ SCORER = (
     "punie.agent.json_calls",
     "punie.agent.json_schema",
     "punie.agent.made_results",
+    "punie.agent.marker_search",
     "punie.agent.names_and_formats",
     "punie.agent.registry",
     "punie.agent.renamed_tools",

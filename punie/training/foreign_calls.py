@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..agent.call_markers import FORMS, unquoted
+from ..agent.marker_search import unquoted
+
+from ..agent.call_markers import FORMS
 from ..agent.registry import Registry
 from ..files import DECODER
 from ..settings import PunieError

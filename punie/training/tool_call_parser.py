@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..agent.call_markers import FORMS, Marked, find_marker, may_call, quotations, unquoted
+from ..agent.marker_search import Marked, find_marker, may_call, quotations, unquoted
+
+from ..agent.call_markers import FORMS
 from ..agent.dialects import Calls
 from ..agent.interpreter import MAX_CODE
 from ..agent.registry import Registry
