@@ -160,10 +160,9 @@ class _Connection:
 
     async def _hear(self, message: object) -> None:
         """Note what is no message."""
-        if isinstance(message, ValidationError):
-            self._said.append(str(message.errors(include_url=False)[0]["input"]))
-        elif isinstance(message, Exception):
-            self._said.append(str(message))
+        if isinstance(message, Exception):
+            is_text = isinstance(message, ValidationError)
+            self._said.append(str(message.errors(include_url=False)[0]["input"] if is_text else message))
 
 # %% ../../nbs/agent/14_mcp_servers.ipynb #a8a8c0f4
 class McpServer(_Connection):
