@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from .names_and_formats import python_names
+from .names_and_formats import Schema, class_name, python_names
 from .registry import Registry, Tool
-from .schema_types import Schema, SchemaReader, class_name, object_parts
+from .schema_types import SchemaReader, object_parts
 from ..annotations import misfit, noted, parts, without_name
 from ..settings import PunieError
 

@@ -9,7 +9,7 @@ __all__ = ['result_text', 'result_value', 'McpServer']
 import logging
 import shlex
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import cached_property
 from types import TracebackType
@@ -78,6 +78,31 @@ def _first(error: BaseException) -> BaseException:
     """The error inside groups of errors."""
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
+# %% ../../nbs/agent/14_mcp_servers.ipynb #12c99a55
+def _reason(error: BaseException, errors: TextIO, said: Sequence[str]) -> str:
+    """Say why a server does not start."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such program"
+    errors.flush()
+    errors.seek(0)
+    printed = [line.strip() for line in errors.read()[-10_000:].splitlines() if line.strip()]
+    reason = printed[-1] if printed else str(error) or type(error).__name__
+    return f"{reason:.200}" + (f" (it printed {said[0]!r:.80})" if said else "")
+
+
+def _start_fault(
+    where: str, error: BaseException, timeout: float, errors: TextIO, said: Sequence[str]
+) -> PunieError | KeyboardInterrupt:
+    """Make the error to raise where a connection fails: one line, unless it is one already."""
+    from mcp import MCPError
+
+    if isinstance(error, (PunieError, KeyboardInterrupt)):
+        return error
+    late = isinstance(error, TimeoutError)
+    hangs = late or isinstance(error, MCPError) and "timed out" in str(error)
+    reason = f"after {timeout:g} s" if late else _reason(error, errors, said)
+    return PunieError(f"the MCP server {where!r} {'has not answered' if hangs else 'does not start:'} {reason}")
+
 # %% ../../nbs/agent/14_mcp_servers.ipynb #143a9e4b
 class _Connection:
     """A connection to a live MCP server, in a `with` block."""
@@ -94,8 +119,8 @@ class _Connection:
 
     def __enter__(self) -> Self:
         try:
+            import mcp  # noqa: F401
             from anyio.from_thread import start_blocking_portal
-            from mcp import MCPError
         except ImportError:
             raise PunieError("the package mcp is missing; `pip install 'punie[mcp]'`") from None
         logging.getLogger("mcp").setLevel(logging.CRITICAL)
@@ -105,13 +130,7 @@ class _Connection:
                 self._portal = stack.enter_context(start_blocking_portal())
                 self._client = stack.enter_context(self._portal.wrap_async_context_manager(self._connected()))
             except (Exception, BaseExceptionGroup) as error:
-                if isinstance(first := _first(error), (PunieError, KeyboardInterrupt)):
-                    raise first from None
-                reason = f"after {self.timeout:g} s" if isinstance(first, TimeoutError) else self._reason(first)
-                hangs = isinstance(first, TimeoutError) or isinstance(first, MCPError) and "timed out" in str(first)
-                raise PunieError(
-                    f"the MCP server {self.where!r} {'has not answered' if hangs else 'does not start:'} {reason}"
-                ) from None
+                raise _start_fault(self.where, _first(error), self.timeout, self._errors, self._said) from None
             self._stack = stack.pop_all()
         return self
 
@@ -141,20 +160,9 @@ class _Connection:
 
     async def _hear(self, message: object) -> None:
         """Note what is no message."""
-        if isinstance(message, ValidationError):
-            self._said.append(str(message.errors(include_url=False)[0]["input"]))
-        elif isinstance(message, Exception):
-            self._said.append(str(message))
-
-    def _reason(self, error: BaseException) -> str:
-        """Say why it does not start: what it printed at last, or what the system says."""
-        self._errors.flush()
-        self._errors.seek(0)
-        printed = [line.strip() for line in self._errors.read()[-10_000:].splitlines() if line.strip()]
-        if isinstance(error, FileNotFoundError):
-            return "there is no such program"
-        reason = printed[-1] if printed else str(error) or type(error).__name__
-        return f"{reason:.200}" + (f" (it printed {self._said[0]!r:.80})" if self._said else "")
+        if isinstance(message, Exception):
+            is_text = isinstance(message, ValidationError)
+            self._said.append(str(message.errors(include_url=False)[0]["input"] if is_text else message))
 
 # %% ../../nbs/agent/14_mcp_servers.ipynb #a8a8c0f4
 class McpServer(_Connection):

@@ -116,8 +116,6 @@ def _view(value: object, note: Callable[[str], None], watched: bool = False, pat
 _LIMIT = re.compile(r"(?:feed time|turn time|sleep|memory|suspension) limit|^RecursionError: maximum recursion depth")
 _REFUSALS = (ImportError, NotImplementedError, PermissionError)
 
-Called = Callable[[Tool, tuple, dict[str, Any]], object]  # a tool, what it is called with, and what the program gets
-
 
 def _end(error: Any, tool_failed: bool) -> End:
     """Say which kind of end an interpreter's error is."""
@@ -130,25 +128,33 @@ def _end(error: Any, tool_failed: bool) -> End:
     refused = is_lack(str(error)) or isinstance(error.exception(), _REFUSALS) and not tool_failed
     return "refused" if refused else "exception"
 
+# %% ../../nbs/agent/07_sandbox.ipynb #19e0e3c6
+Called = Callable[[Tool, tuple, dict[str, Any]], object]  # a tool, what it is called with, and what the program gets
 
+
+def _function(tool: Tool, called: Called, failed: list[str]) -> Callable[..., object]:
+    """Make the function that a program calls. `failed` receives the texts of the errors that it raises."""
+
+    def call(*args: Any, **kwargs: Any) -> object:
+        try:
+            return called(tool, args, kwargs)
+        except Exception as error:
+            kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
+            failed.append(f"{kind.__name__}: {error}")
+            raise (ValueError if issubclass(kind, UnicodeError) else kind)(str(error)) from error
+
+    return call
+
+# %% ../../nbs/agent/07_sandbox.ipynb #bf6d97ec
 def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: int = 0) -> Trace:
     """Run a program; the trace still lacks the calls."""
     from pydantic_monty import CollectString, ExternalModule, MontyError
 
     failed: list[str] = []
 
-    def function(tool: Tool) -> Callable[..., object]:
-        def call(*args: Any, **kwargs: Any) -> object:
-            try:
-                return called(tool, args, kwargs)
-            except Exception as error:
-                kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
-                failed.append(f"{kind.__name__}: {error}")
-                raise (ValueError if issubclass(kind, UnicodeError) else kind)(str(error)) from error
-
-        return call
-
-    functions: dict[str, Any] = {tool.name: function(tool) for tool in tools.values() if tool.name in code}
+    functions: dict[str, Any] = {
+        tool.name: _function(tool, called, failed) for tool in tools.values() if tool.name in code
+    }
     output = CollectString(max_bytes=limits.output)
     session = interpreters().checkout(
         limits={
@@ -179,6 +185,48 @@ def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: in
 Answer = Callable[[str, dict[str, object]], object]
 
 
+class _Record:
+    """Answer the calls of a run, and note them."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.calls: list[TracedCall] = []
+        self.errors: dict[int, Exception] = {}  # by the place of the call, as the next
+        self.lacks: dict[int, list[str]] = {}  # fields that were asked for and do not exist
+
+    def called(self, tool: Tool, args: tuple, kwargs: dict[str, Any]) -> object:
+        """Bind a call, answer it and note both."""
+        place = len(self.calls)
+        self.calls.append(TracedCall(tool.name, None))
+        try:
+            arguments = tool.bind(*args, **kwargs)
+            self.calls[place] = TracedCall(tool.name, arguments)
+            result = self.answer(tool.name, arguments)
+        except Exception as error:
+            problem = error.problem if isinstance(error, Misfit) else None
+            failure = f"{type(error).__name__}: {error}"
+            self.calls[place] = replace(self.calls[place], problem=problem, failure=failure)
+            self.errors[place] = error
+            raise
+        self.calls[place] = replace(self.calls[place], result=result)
+        return _view(result, self.lacks.setdefault(place, []).append)
+
+# %% ../../nbs/agent/07_sandbox.ipynb #2d279c54
+def _reads(code: str, record: _Record, tools: Registry, limits: Limits) -> dict[int, list[str]]:
+    """Find the fields that are read of each call's result, by a run that gives the same results again."""
+    read: dict[int, list[str]] = {}
+    places = iter(range(len(record.calls)))
+
+    def called(tool: Tool, args: tuple, kwargs: dict[str, Any]) -> object:
+        place = next(places)
+        if place in record.errors:
+            raise record.errors[place]
+        return _view(record.calls[place].result, read.setdefault(place, []).append, watched=True)
+
+    _run(code, called, tools, limits, lookups=100 * limits.calls)
+    return read
+
+# %% ../../nbs/agent/07_sandbox.ipynb #99abf8d3
 def run_code(
     code: str,
     answer: Answer,  # gives the result of a call, or raises
@@ -196,46 +244,12 @@ def run_code(
     """
     if fault := syntax_fault(code):
         return Trace(end="syntax", message=f"SyntaxError: {fault[0]}", line=fault[1])
-    calls: list[TracedCall] = []
-    errors: dict[int, Exception] = {}
-
-    def called(tool: Tool, args: tuple, kwargs: dict[str, Any]) -> object:
-        place = len(calls)
-        calls.append(TracedCall(tool.name, None))
-        try:
-            arguments = tool.bind(*args, **kwargs)
-            calls[place] = TracedCall(tool.name, arguments)
-            result = answer(tool.name, arguments)
-        except Exception as error:
-            problem = error.problem if isinstance(error, Misfit) else None
-            failure = f"{type(error).__name__}: {error}"
-            calls[place], errors[place] = replace(calls[place], problem=problem, failure=failure), error
-            raise
-        calls[place] = replace(calls[place], result=result)
-        return _view(result, lacking.setdefault(place, []).append)
-
-    lacking: dict[int, list[str]] = {}
-    trace = _run(code, called, tools, limits)
-    read = _reads(code, calls, errors, tools, limits) if reads and lacking else {}
-    for place, call in enumerate(calls):
-        lacks = dict.fromkeys(lacking.get(place, ()))
+    record = _Record(answer)
+    trace = _run(code, record.called, tools, limits)
+    read = _reads(code, record, tools, limits) if reads and record.lacks else {}
+    calls = []
+    for place, call in enumerate(record.calls):
+        lacks = dict.fromkeys(record.lacks.get(place, ()))
         found = dict.fromkeys(name for name in read.get(place, ()) if name not in lacks)
-        calls[place] = replace(call, reads=tuple(found), lacks=tuple(lacks))
+        calls.append(replace(call, reads=tuple(found), lacks=tuple(lacks)))
     return replace(trace, calls=tuple(calls))
-
-
-def _reads(
-    code: str, calls: list[TracedCall], errors: dict[int, Exception], tools: Registry, limits: Limits
-) -> dict[int, list[str]]:
-    """Find the fields that are read of each call's result, by a run that gives the same results again."""
-    read: dict[int, list[str]] = {}
-    places = iter(range(len(calls)))
-
-    def called(tool: Tool, args: tuple, kwargs: dict[str, Any]) -> object:
-        place = next(places)
-        if place in errors:
-            raise errors[place]
-        return _view(calls[place].result, read.setdefault(place, []).append, watched=True)
-
-    _run(code, called, tools, limits, lookups=100 * limits.calls)
-    return read

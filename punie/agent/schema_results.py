@@ -77,7 +77,16 @@ def _characters(parts: Any) -> str:
         return "".join(each for each in _KNOWN if each not in found) or "\u00e9"
     return found
 
-# %% ../../nbs/agent/16_schema_results.ipynb #ae1e1d9e
+# %% ../../nbs/agent/16_schema_results.ipynb #a1c8f498
+def _range(schema: Mapping[str, Any], whole: bool) -> tuple[float | None, float | None, float]:
+    """The least and the greatest number that a schema accepts, None where it states none, and the step between them."""
+    step = schema.get("multipleOf") or (1 if whole else 0.01)
+    low, high = schema.get("minimum"), schema.get("maximum")
+    low = schema["exclusiveMinimum"] + step if "exclusiveMinimum" in schema else low
+    high = schema["exclusiveMaximum"] - step if "exclusiveMaximum" in schema else high
+    return low, high, step
+
+# %% ../../nbs/agent/16_schema_results.ipynb #360b2c70
 _OF_FORMAT = {
     "date": "2026-03-{:02}",
     "date-time": "2026-03-{:02}T10:00:00Z",
@@ -89,7 +98,7 @@ _OF_FORMAT = {
     "uri": "https://example.org/{}",
 }
 
-
+# %% ../../nbs/agent/16_schema_results.ipynb #1ff6b612
 class SchemaMaker(Maker):
     """Draw values that a schema accepts.
 
@@ -113,11 +122,9 @@ class SchemaMaker(Maker):
             return [self.value(schema.get("items", {}), name, depth + 1) for _ in range(count)]
         if kind in ("integer", "number"):
             return self._amount(schema, kind == "integer")
-        return (
-            {"boolean": self.draw.random() < 0.5, "null": None}.get(kind, self._text(schema, name))
-            if kind
-            else self.word()
-        )
+        if not kind:
+            return self.word()
+        return {"boolean": self.draw.random() < 0.5, "null": None}.get(kind, self._text(schema, name))
 
     def _fields(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         if properties := schema.get("properties"):
@@ -128,10 +135,7 @@ class SchemaMaker(Maker):
 
     def _amount(self, schema: Mapping[str, Any], whole: bool) -> float:
         """Draw a number; outside of its range it is moved into it."""
-        step = schema.get("multipleOf") or (1 if whole else 0.01)
-        low, high = schema.get("minimum"), schema.get("maximum")
-        low = schema["exclusiveMinimum"] + step if "exclusiveMinimum" in schema else low
-        high = schema["exclusiveMaximum"] - step if "exclusiveMaximum" in schema else high
+        low, high, step = _range(schema, whole)
         number = self.number() if whole else self.number() + self.number() / 100
         if low is not None and high is not None:
             number = low + (number - low) % (high - low + step)

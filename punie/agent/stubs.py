@@ -11,8 +11,9 @@ from typing import Any
 
 from typing_extensions import is_typeddict
 
-from .registry import Registry, Tool, written_parameter
+from .registry import Registry, Tool
 from ..annotations import declared, fields, named_types, note, written
+from ..parameters import written_parameter
 
 # %% ../../nbs/agent/05_stubs.ipynb #6391ba3c
 def _class(kind: Any) -> Iterator[str]:

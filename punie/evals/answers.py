@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..agent.registry import Misfit, Registry, ResultPart
+from ..agent.registry import Misfit, Registry
+from ..agent.reply_calls import ToolCall
 from ..agent.sandbox import TracedCall
 from .expected import ExpectedCall, values_at
-from ..training.tool_call_parser import ToolCall, parse_tool_calls
+from ..parameters import ResultPart
+from ..training.tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/evals/02_answers.ipynb #62bcfec3
 _CALL = re.compile(

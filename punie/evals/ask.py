@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from ..agent.dialects import PUNIE, Dialect
 from ..agent.json_calls import json_results, run_json_call
 from ..agent.registry import Registry
+from ..agent.reply_calls import OWN_FORMS, OwnForm
 from ..agent.sandbox import Answer, Limits, Trace, TracedCall, run_code
 from .answers import MAX_REPLY, Turn, read_answer, without_thinking
 from .dialogue import response
@@ -24,7 +25,6 @@ from ..settings import PunieError
 from ..toolbox.workspace import ToolFault
 from ..training.dataset import ChatMessage, TrainingExample
 from ..training.dataset_validation import validate_example
-from ..training.tool_call_parser import OWN_FORMS, OwnForm
 
 # %% ../../nbs/evals/29_ask.ipynb #2391a837
 End = Literal["answered", "cut", "unreadable", "withheld", "max_turns", "no_reply"]

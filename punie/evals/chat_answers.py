@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from ..agent.dialects import Dialect
 from ..agent.json_calls import json_results
 from ..agent.prompt_utils import load_tokenizer, render
+from ..agent.reply_calls import OWN_FORMS
 from .answers import read_answer
 from .chat_requests import BadRequest, ChatRequest, dialect_for
 from .client_dialogues import Open, Programs, call_id, read_messages
@@ -26,7 +27,6 @@ from .handed_calls import Handed
 from .server_engine import ServerReply, read_reply
 from ..files import read_json
 from ..settings import PunieError
-from ..training.tool_call_parser import OWN_FORMS
 
 # %% ../../nbs/evals/44_chat_answers.ipynb #59e9e685
 MAX_ROUNDS = 8  # replies for one request: programs that need nothing of the client are answered here

@@ -12,12 +12,12 @@ from functools import cached_property
 
 from ..agent.json_calls import json_call, json_results, run_json_call
 from ..agent.prompt_utils import code_mode, tool_response
+from ..agent.reply_calls import OWN_FORMS, ToolCall
 from ..agent.sandbox import Limits, Trace, TracedCall, run_code
 from .answers import Answer, Turn, accepts, pair, read_answer
 from .expected import ExpectedCall, World
 from .suites import Sample
 from ..training.dataset import ChatMessage
-from ..training.tool_call_parser import OWN_FORMS, ToolCall
 
 # %% ../../nbs/evals/03_dialogue.ipynb #adbd8493
 MAX_OUTPUT = 20_000  # bytes of a program; more is no answer, and fills a model's context

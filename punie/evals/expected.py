@@ -15,8 +15,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 
 from ..agent.dialects import PUNIE
-from ..agent.registry import Registry, ResultPart, Tool
+from ..agent.registry import Registry, Tool
 from ..agent.schema_results import result_for
+from ..parameters import ResultPart
 
 # %% ../../nbs/evals/00_expected.ipynb #0fa6b7ef
 class Strict(BaseModel):

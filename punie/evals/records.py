@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..agent.dialects import Calls
+from ..agent.reply_calls import OWN_FORMS
 from .answers import MAX_REPLY
 from .engines import Reply, Sampling
 from .reply_rules import Outcome
@@ -26,7 +27,7 @@ from .suites import Sample, Suite
 from ..files import parse_line, read_lines, read_text, sha256_text, write_jsonl
 from ..markdown import fenced
 from ..settings import GateFailed, PunieError
-from ..training.tool_call_parser import OWN_FORMS, parse_tool_calls
+from ..training.tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/evals/14_records.ipynb #aa09c065
 SCORER = (
@@ -36,9 +37,11 @@ SCORER = (
     "punie.agent.json_calls",
     "punie.agent.json_schema",
     "punie.agent.made_results",
+    "punie.agent.marker_search",
     "punie.agent.names_and_formats",
     "punie.agent.registry",
     "punie.agent.renamed_tools",
+    "punie.agent.reply_calls",
     "punie.agent.sandbox",
     "punie.agent.schema_results",
     "punie.agent.schema_types",
@@ -55,6 +58,7 @@ SCORER = (
     "punie.evals.suites",
     "punie.evals.workspace_eval",
     "punie.evals.workspaces",
+    "punie.parameters",
     "punie.training.code_calls",
     "punie.training.code_shape",
     "punie.training.row_faults",

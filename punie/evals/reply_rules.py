@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ..agent.interpreter import MAX_CODE, syntax_fault
 from ..agent.registry import Problem
+from ..agent.reply_calls import OWN_FORMS
 from .answers import MAX_REPLY, Answer, read_answer
 from .suites import Sample
 from ..training.row_faults import states
-from ..training.tool_call_parser import OWN_FORMS
 
 # %% ../../nbs/evals/04_reply_rules.ipynb #7ece8a8a
 Outcome = Literal["correct", "wrong_call", "abstained", "malformed", "error"]

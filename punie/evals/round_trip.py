@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from ..agent.dialects import PUNIE, Dialect
 from ..agent.json_calls import json_call
 from ..agent.prompt_utils import code_mode, load_tokenizer, render
+from ..agent.reply_calls import OWN_FORMS
 from ..blas import load_blas
 from ..check_results import CheckResult
 from .dialogue import gold_replies, next_turn
 from .scoring import score_replies
 from .suites import Sample, Suite
 from ..training.dataset import ChatMessage, TrainingExample
-from ..training.tool_call_parser import OWN_FORMS, parse_tool_calls
+from ..training.tool_call_parser import parse_tool_calls
 
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper

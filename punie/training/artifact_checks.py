@@ -21,10 +21,11 @@ from ..agent.dialects import PUNIE
 from ..agent.interpreter import syntax_fault
 from ..agent.prompt_utils import code_mode
 from ..agent.registry import Registry
+from ..agent.reply_calls import FORMAT_A, ToolCall
 from ..check_results import CheckResult, allowing, at_least, at_most
 from ..settings import PunieError
 from .dataset import TrainingExample
-from .tool_call_parser import FORMAT_A, ToolCall, parse_tool_calls
+from .tool_call_parser import parse_tool_calls
 from ..weights.model_files import Quantization, StoredTensor, read_as, read_model_files
 
 # %% ../../nbs/training/22_artifact_checks.ipynb #c541da96

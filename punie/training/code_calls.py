@@ -191,10 +191,30 @@ class Places(NamedTuple):
         values = tuple((start + by, end + by) for start, end in self.values)
         return Places((self.name[0] + by, self.name[1] + by), values)
 
-
+# %% ../../nbs/training/03_code_calls.ipynb #c113d3ee
 _QUOTE = re.compile(r"[rbuRBU]*(\'\'\'|\"\"\"|'|\")")
 
 
+class _Text:
+    """Tell where the nodes of a syntax tree stand in their text, in characters."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.lines = [0, *(end.end() for end in re.finditer(r"\r\n|\r|\n", code))]
+
+    def place(self, line: int | None, column: int | None) -> int:
+        start = self.lines[(line or 1) - 1]
+        return start + len(self.code[start : start + (column or 0)].encode()[: column or 0].decode())
+
+    def span(self, node: ast.expr) -> tuple[int, int]:
+        """Start and end of a node, of a text constant without its quotes."""
+        start = self.place(node.lineno, node.col_offset)
+        end = self.place(node.end_lineno, node.end_col_offset)
+        if isinstance(node, ast.Constant) and (quote := _QUOTE.match(self.code, start, end)):
+            return quote.end(), max(quote.end(), end - len(quote[1]))
+        return start, end
+
+# %% ../../nbs/training/03_code_calls.ipynb #fa1cf107
 def _leaves(node: ast.expr) -> Iterator[ast.expr]:
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
         yield from (leaf for item in node.elts for leaf in _leaves(item))
@@ -219,18 +239,7 @@ def places_in_code(
         nodes = [node for node in ast.walk(parse_python(code)) if isinstance(node, ast.expr)]
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return []
-    lines = [0, *(end.end() for end in re.finditer(r"\r\n|\r|\n", code))]
-
-    def place(line: int | None, column: int | None) -> int:  # ast counts bytes
-        start = lines[(line or 1) - 1]
-        return start + len(code[start : start + (column or 0)].encode()[: column or 0].decode())
-
-    def span(node: ast.expr) -> tuple[int, int]:
-        start, end = place(node.lineno, node.col_offset), place(node.end_lineno, node.end_col_offset)
-        if isinstance(node, ast.Constant) and (quote := _QUOTE.match(code, start, end)):
-            return quote.end(), max(quote.end(), end - len(quote[1]))
-        return start, end
-
+    text = _Text(code)
     arguments = {
         id(node.func): [*node.args, *(each.value for each in node.keywords)]
         for node in nodes
@@ -239,7 +248,7 @@ def places_in_code(
     found = []
     for node in nodes:
         if isinstance(getattr(node, "ctx", None), ast.Load) and (name := called_tool(node, tools)):
-            end = span(node)[1]
-            values = (span(leaf) for value in arguments.get(id(node), []) for leaf in _leaves(value))
+            end = text.span(node)[1]
+            values = (text.span(leaf) for value in arguments.get(id(node), []) for leaf in _leaves(value))
             found.append(Places((end - len(name), end), tuple(sorted(values))))
     return sorted(found)

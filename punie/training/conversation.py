@@ -91,6 +91,27 @@ def _message(turn: Turn) -> dict[str, Any]:
         message["tool_call_id"] = turn.answers
     return message
 
+# %% ../../nbs/training/06_conversation.ipynb #41113bff
+def _turn_fault(turn: Turn) -> str | None:
+    """Say what is wrong with a turn, wherever it stands."""
+    if turn.role == "assistant":
+        if turn.calls:
+            ids = [call.id for call in turn.calls if call.id is not None]
+            if len(set(ids)) < len(ids):
+                return f"has two calls with the id {max(ids, key=ids.count)!r:.80}"
+            if len(ids) < len(turn.calls) > 1 and turn.code is None:
+                return "has several calls, and not every one has an id"
+        elif turn.code is None and not turn.content.strip():
+            return "is the assistant's and says nothing"
+        return "answers a call, and is the assistant's" if turn.answers is not None else None
+    if turn.calls or turn.code is not None:
+        return f"has calls, and is the {turn.role}'s"
+    if turn.role == "tool":
+        return None
+    if turn.answers is not None:
+        return f"answers a call, and is the {turn.role}'s"
+    return None if turn.content.strip() else f"is the {turn.role}'s and is blank"
+
 # %% ../../nbs/training/06_conversation.ipynb #e80e5ecd
 def check_turns(turns: Sequence[Turn]) -> None:
     """Raise a `PunieError` that names the first message at which a conversation is not sound.
@@ -132,27 +153,6 @@ def _unasked(answers: str | None) -> str:
     if answers is None:
         return "is an answer that names no call, and no program waits for one"
     return f"answers {answers[:80]!r}, and no call that waits for an answer has this id"
-
-
-def _turn_fault(turn: Turn) -> str | None:
-    """Say what is wrong with a turn, wherever it stands."""
-    if turn.role == "assistant":
-        if turn.calls:
-            ids = [call.id for call in turn.calls if call.id is not None]
-            if len(set(ids)) < len(ids):
-                return f"has two calls with the id {max(ids, key=ids.count)!r:.80}"
-            if len(ids) < len(turn.calls) > 1 and turn.code is None:
-                return "has several calls, and not every one has an id"
-        elif turn.code is None and not turn.content.strip():
-            return "is the assistant's and says nothing"
-        return "answers a call, and is the assistant's" if turn.answers is not None else None
-    if turn.calls or turn.code is not None:
-        return f"has calls, and is the {turn.role}'s"
-    if turn.role == "tool":
-        return None
-    if turn.answers is not None:
-        return f"answers a call, and is the {turn.role}'s"
-    return None if turn.content.strip() else f"is the {turn.role}'s and is blank"
 
 # %% ../../nbs/training/06_conversation.ipynb #2f1b0f90
 class _Strict(BaseModel):

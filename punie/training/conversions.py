@@ -18,10 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 from ..agent.call_markers import FORMS
 from ..agent.prompt_utils import code_mode
 from ..agent.registry import Registry
+from ..agent.reply_calls import ToolCall
 from ..settings import PunieError
 from .code_calls import Places, places_in_code
 from .dataset import ChatMessage, Role, TrainingExample, has_half_pair
-from .tool_call_parser import ToolCall, parse_tool_calls
+from .tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/training/05_conversions.ipynb #8eff830e
 def _typed(text: str, parameter: Parameter) -> object:

@@ -17,6 +17,7 @@ from math import exp, lgamma, log
 
 from pydantic import Field, model_validator
 
+from ..agent.reply_calls import OWN_FORMS
 from ..check_results import CheckResult, allowing, at_least, at_most
 from ..passages import plain_words
 from .audit import Audit, Faults, Tally
@@ -31,7 +32,6 @@ from punie.training.question_checks import (
 )
 from .row_faults import GATES
 from .supervision import Mask
-from .tool_call_parser import OWN_FORMS
 
 # %% ../../nbs/training/21_data_checks.ipynb #384f627c
 class Thresholds(PhaseTable):

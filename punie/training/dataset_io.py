@@ -43,7 +43,40 @@ def _conversation(row: dict) -> dict | None:
         return {**row, "messages": stated}
     return None
 
+# %% ../../nbs/training/08_dataset_io.ipynb #5ba002dd
+def _in_dialect(example: TrainingExample, dialect: Dialect) -> TrainingExample:
+    """Take a row of text as one of a dialect. Raises `NoForm` where it has no form in it."""
+    if not dialect.is_json and not dialect.shared_rows:
+        return replace(example, dialect=dialect)
+    written = _written(own_conversation(example), dialect)
+    return written if dialect.is_json else replace(example, dialect=dialect)
 
+
+def _written(row: Conversation, dialect: Dialect) -> TrainingExample:
+    """Write a row in a dialect, and see whether it has a form in the other one where that is demanded."""
+    if dialect.shared_rows:
+        write_row(row, dialect.other)
+    return write_row(row, dialect)
+
+# %% ../../nbs/training/08_dataset_io.ipynb #bda7ec05
+def _text_row(row: dict, place: str) -> TrainingExample:
+    """Read a row of plain messages. Raises a `PunieError` that names the message."""
+    messages, ignored = [], sorted(row.keys() - {"messages"})
+    for number, message in enumerate(row["messages"], 1):
+        if (
+            not isinstance(message, dict)
+            or not isinstance(message.get("role"), str)
+            or not isinstance(message.get("content"), str)
+        ):
+            raise PunieError(f"{place}: message {number} must have a text 'role' and a text 'content'")
+        if has_half_pair(message["role"]) or has_half_pair(message["content"]):
+            raise PunieError(f"{place}: message {number} holds {_HALF_PAIR}")
+        messages.append(ChatMessage(message["role"], message["content"]))
+        if len(message) > 2:
+            ignored += [f"{key} of message {number}" for key in sorted(_stated(message).keys() - {"role", "content"})]
+    return TrainingExample(tuple(messages), tuple(ignored))
+
+# %% ../../nbs/training/08_dataset_io.ipynb #ba766e80
 def parse_row(
     row: dict,
     place: str,  # file and line, for the error
@@ -58,57 +91,24 @@ def parse_row(
     'Hi'
     """
     keys, row = sorted(row), _stated(row)
-    if isinstance(row.get("text"), str) and "messages" not in row:
-        if has_half_pair(row["text"]):
-            raise PunieError(f"{place}: the text holds {_HALF_PAIR}")
-        try:
+    if isinstance(row.get("text"), str) and "messages" not in row and has_half_pair(row["text"]):
+        raise PunieError(f"{place}: the text holds {_HALF_PAIR}")
+    try:
+        if isinstance(row.get("text"), str) and "messages" not in row:
             read = TrainingExample(text_to_messages(row["text"]), tuple(sorted(row.keys() - {"text"})))
             return _in_dialect(read, dialect)
-        except NoForm:
-            raise
-        except PunieError as error:
-            raise PunieError(f"{place}: {error}") from error
-    if kept := _conversation(row):
-        try:
+        if kept := _conversation(row):
             return _written(read_conversation(kept), dialect)
-        except NoForm:
-            raise
-        except PunieError as error:
-            raise PunieError(f"{place}: {error}") from error
+    except NoForm:
+        raise
+    except PunieError as error:
+        raise PunieError(f"{place}: {error}") from error
     if not isinstance(row.get("messages"), list):
         raise PunieError(
             f"{place}: a row is an object with a list under 'messages' or ChatML under 'text', "
             f"this one has {reprlib.repr(keys)}"
         )
-    messages, ignored = [], sorted(row.keys() - {"messages"})
-    for number, message in enumerate(row["messages"], 1):
-        if (
-            not isinstance(message, dict)
-            or not isinstance(message.get("role"), str)
-            or not isinstance(message.get("content"), str)
-        ):
-            raise PunieError(f"{place}: message {number} must have a text 'role' and a text 'content'")
-        if has_half_pair(message["role"]) or has_half_pair(message["content"]):
-            raise PunieError(f"{place}: message {number} holds {_HALF_PAIR}")
-        messages.append(ChatMessage(message["role"], message["content"]))
-        if len(message) > 2:
-            ignored += [f"{key} of message {number}" for key in sorted(_stated(message).keys() - {"role", "content"})]
-    return _in_dialect(TrainingExample(tuple(messages), tuple(ignored)), dialect)
-
-
-def _in_dialect(example: TrainingExample, dialect: Dialect) -> TrainingExample:
-    """Take a row of text as one of a dialect. Raises `NoForm` where it has no form in it."""
-    if not dialect.is_json and not dialect.shared_rows:
-        return replace(example, dialect=dialect)
-    written = _written(own_conversation(example), dialect)
-    return written if dialect.is_json else replace(example, dialect=dialect)
-
-
-def _written(row: Conversation, dialect: Dialect) -> TrainingExample:
-    """Write a row in a dialect, and see whether it has a form in the other one where that is demanded."""
-    if dialect.shared_rows:
-        write_row(row, dialect.other)
-    return write_row(row, dialect)
+    return _in_dialect(_text_row(row, place), dialect)
 
 # %% ../../nbs/training/08_dataset_io.ipynb #30bc763b
 _ROLE_AND_CONTENT = itemgetter("role", "content")
@@ -124,7 +124,7 @@ def _parse_plain(line: bytes) -> TrainingExample | None:
     plain = texts and line.count(b'"') == marks and b"\\u0022" not in line  # an escaped mark
     return TrainingExample(tuple(starmap(ChatMessage, texts))) if plain else None
 
-
+# %% ../../nbs/training/08_dataset_io.ipynb #5a9bbced
 def parse_row_line(
     line: bytes,  # one line of a file
     place: str,
@@ -141,7 +141,7 @@ def parse_row_line(
     row = parse_line(line, place)
     return parse_row(row, place, dialect), "text" if row.get("messages") is None else "messages"
 
-
+# %% ../../nbs/training/08_dataset_io.ipynb #7d35aaae
 def read_split(
     path: Path,
     dialect: Dialect = PUNIE,

@@ -10,13 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..agent.call_markers import FORMS, unquoted
+from ..agent.call_markers import FORMS
+from ..agent.marker_search import unquoted
 from ..agent.registry import Registry
+from ..agent.reply_calls import ToolCall
 from ..files import DECODER
 from ..settings import PunieError
 from .conversation import Call
 from .declarations import properties
-from .tool_call_parser import ToolCall, parse_tool_calls
+from .tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #a1f025ce
 def read_arguments(value: object) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class LedgerRow:
     hidden: int  # tokens of calls that the mask hides
     truncated: int  # tokens beyond the limit, which a trainer that cuts would lose
 
-
+# %% ../../nbs/training/15_ledger.ipynb #13c27e32
 @dataclass(frozen=True)
 class Ledger:
     """Hold the tokens of every row under one mask.
@@ -117,7 +117,7 @@ def make_ledger(
     """
     return Ledger(mask, tuple(_entry(row, limit) for row in rows))
 
-
+# %% ../../nbs/training/15_ledger.ipynb #58dfc333
 def check_ledger(ledger: Ledger) -> CheckResult:
     """Check that each tool that rows call has supervised tokens, and that no row is cut off.
 

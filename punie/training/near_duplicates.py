@@ -41,7 +41,7 @@ class Twin:
     other: int  # the counterpart's place
     similarity: float  # 0 to 1
 
-
+# %% ../../nbs/training/12_near_duplicates.ipynb #9869ecf8
 @lru_cache
 def _empty() -> "MinHash":
     from datasketch import MinHash  # imports scipy, which takes a second and which most commands do not need
@@ -54,7 +54,7 @@ def _signature(text: str) -> "MinHash":
     signature.update_batch([text[start : start + RUN].encode() for start in range(max(1, len(text) - RUN + 1))])
     return signature
 
-
+# %% ../../nbs/training/12_near_duplicates.ipynb #8e4a1fcd
 class _Index:
     """Keep texts, and measure those that share a band with a given one."""
 

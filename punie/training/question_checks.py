@@ -20,9 +20,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult, allowing, at_most
 from ..files import read_jsonl
+from ..masked_names import mask_names, text_hash
 from ..passages import Found, Passages
 from ..settings import PunieError, data_paths, load_settings
-from .audit import Audit, Tally, Trace, mask_names, text_hash
+from .audit import Audit, Tally, Trace
 from .dataset_io import parse_row
 from .near_duplicates import Questions, later_questions, leak_result
 from .row_faults import Reading

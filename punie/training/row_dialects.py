@@ -116,7 +116,22 @@ def known_calls(code: str, tools: Registry) -> tuple[Call, ...] | None:
             return None
     return tuple(first or ())
 
+# %% ../../nbs/training/07_row_dialects.ipynb #32ea4190
+def _written(calls: Sequence[Call], tools: Registry) -> str:
+    for call in calls:
+        _tool(call, tools)
+    return "\n".join(json_call(call.name, call.arguments) for call in calls)
 
+
+def _prints_result(code: str, calls: Sequence[Call], tools: Registry) -> bool:
+    """Say whether a program prints the text that its one call returns, and nothing else."""
+    if len(calls) != 1:
+        return False
+    tool, given = _tool(calls[0], tools)
+    probe = "a text that no program holds"
+    return tool.returns is str and run_code(code, lambda *_: probe, tools, reads=False).printed == f"{probe}\n"
+
+# %% ../../nbs/training/07_row_dialects.ipynb #5343c02b
 def _json_turns(turn: Turn, answers: Sequence[Turn], tools: Registry) -> Iterator[ChatMessage]:
     """Write an assistant turn that calls, and what it is told, as one exchange or as several."""
     calls, told = turn.calls, [answer.content for answer in answers]
@@ -137,21 +152,6 @@ def _json_turns(turn: Turn, answers: Sequence[Turn], tools: Registry) -> Iterato
     yield ChatMessage("assistant", _joined(turn.content, _written(calls, tools)))
     if told:
         yield ChatMessage("user", json_results(told))
-
-
-def _written(calls: Sequence[Call], tools: Registry) -> str:
-    for call in calls:
-        _tool(call, tools)
-    return "\n".join(json_call(call.name, call.arguments) for call in calls)
-
-
-def _prints_result(code: str, calls: Sequence[Call], tools: Registry) -> bool:
-    """Say whether a program prints the text that its one call returns, and nothing else."""
-    if len(calls) != 1:
-        return False
-    tool, given = _tool(calls[0], tools)
-    probe = "a text that no program holds"
-    return tool.returns is str and run_code(code, lambda *_: probe, tools, reads=False).printed == f"{probe}\n"
 
 # %% ../../nbs/training/07_row_dialects.ipynb #bf5ea1cc
 def write_row(row: Conversation, dialect: Dialect) -> TrainingExample:

@@ -15,12 +15,13 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from ..agent import tool_results
 from ..agent.dialects import PUNIE, Dialect
 from ..agent.registry import Misfit, Registry
+from ..agent.reply_calls import OWN_FORMS, ToolCall
 from ..annotations import bare, fields, is_named, parts
 from .code_calls import UNKNOWN, MadeCall, UnreadableCode, calls_in_code
 from .dataset import TrainingExample
 from .dataset_validation import validate_example
 from .row_runs import fixed_arguments, program_fault
-from .tool_call_parser import OWN_FORMS, ToolCall, parse_tool_calls
+from .tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/training/10_row_faults.ipynb #e0334482
 class Turn(NamedTuple):
@@ -153,7 +154,23 @@ _NUMBER_EDGES, _WORD_EDGES = re.compile(r"(?<!\d)(?=\d)|(?<=\d)(?!\d)"), re.comp
 def _joins_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
+# %% ../../nbs/training/10_row_faults.ipynb #aa0cacac
+def _free_values(value: object, kind: Any) -> Iterator[object]:
+    """List the parts of a value that somebody has to state. A choice from an enum is made from the prompt."""
+    if any(get_origin(bare(each)) is Literal for each in parts(kind)):
+        return
+    if isinstance(value, dict):
+        kinds = next((fields(each) for each in parts(kind) if is_named(each)), {})
+        for key, each in value.items():
+            yield from _free_values(each, kinds.get(key, Any))
+    elif isinstance(value, list):
+        inside = next((get_args(each)[0] for each in parts(kind) if get_args(each)), Any)
+        for each in value:
+            yield from _free_values(each, inside)
+    elif not isinstance(value, bool) and value is not None:
+        yield value
 
+# %% ../../nbs/training/10_row_faults.ipynb #a165f951
 def _arguments(turn: Turn, tools: Registry) -> Iterator[tuple[str, str, object]]:
     """List the arguments that a turn states: the call's tool, the parameter, the value."""
     for call in turn.calls:
@@ -178,22 +195,6 @@ def _invented(reading: Reading) -> Iterator[Fault]:
                 said = "\n".join([message.content for message in earlier if message.role == "user"])
             if any(not states(said, each) for each in _free_values(value, parameter.annotation)):
                 yield "invented", f"{tool} with {name} = {value!r}, which nobody stated"
-
-
-def _free_values(value: object, kind: Any) -> Iterator[object]:
-    """List the parts of a value that somebody has to state. A choice from an enum is made from the prompt."""
-    if any(get_origin(bare(each)) is Literal for each in parts(kind)):
-        return
-    if isinstance(value, dict):
-        kinds = next((fields(each) for each in parts(kind) if is_named(each)), {})
-        for key, each in value.items():
-            yield from _free_values(each, kinds.get(key, Any))
-    elif isinstance(value, list):
-        inside = next((get_args(each)[0] for each in parts(kind) if get_args(each)), Any)
-        for each in value:
-            yield from _free_values(each, inside)
-    elif not isinstance(value, bool) and value is not None:
-        yield value
 
 # %% ../../nbs/training/10_row_faults.ipynb #89746482
 _RESPONSE = re.compile(r"<tool_response>\n?(?P<body>.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)

@@ -121,11 +121,25 @@ def _ending(trace: Trace) -> str:
     place = f"line {trace.line}: " if trace.line else ""
     return f"{place}{' '.join(trace.message.split())[:160]}: {trace.end}"
 
-# %% ../../nbs/training/09_row_runs.ipynb #24dba1e5
+# %% ../../nbs/training/09_row_runs.ipynb #a461276f
 _TEXT, _NUMBER = "src/stand_in.py", 8191  # of a kind that programs have, with values that they do not
 _LENGTH = "count"  # the argument that decides how many items a result has
 
 
+def _is_free(parameter: inspect.Parameter) -> bool:
+    """Say whether a parameter takes any text or any number: no enum, range or pattern limits it."""
+    kinds = {kind for each in parts(parameter.annotation) for kind in (each, *get_args(each))}
+    return get_origin(parameter.annotation) is not Annotated and bool(kinds & {str, int, Any})
+
+
+def _replaced(node: ast.expr, parameter: str) -> ast.expr:
+    if isinstance(node, ast.List):
+        return ast.List([_replaced(item, parameter) for item in node.elts], node.ctx)
+    if isinstance(node, ast.Constant) and type(node.value) in (str, int) and parameter != _LENGTH:
+        return ast.Constant(_TEXT if isinstance(node.value, str) else _NUMBER)
+    return node
+
+# %% ../../nbs/training/09_row_runs.ipynb #874d40ee
 class _StandIns(ast.NodeTransformer):
     """Replace the literals that are arguments of tools, where a parameter takes any text or number."""
 
@@ -144,21 +158,7 @@ class _StandIns(ast.NodeTransformer):
                     keyword.value = _replaced(keyword.value, keyword.arg or "")
         return node
 
-
-def _is_free(parameter: inspect.Parameter) -> bool:
-    """Say whether a parameter takes any text or any number: no enum, range or pattern limits it."""
-    kinds = {kind for each in parts(parameter.annotation) for kind in (each, *get_args(each))}
-    return get_origin(parameter.annotation) is not Annotated and bool(kinds & {str, int, Any})
-
-
-def _replaced(node: ast.expr, parameter: str) -> ast.expr:
-    if isinstance(node, ast.List):
-        return ast.List([_replaced(item, parameter) for item in node.elts], node.ctx)
-    if isinstance(node, ast.Constant) and type(node.value) in (str, int) and parameter != _LENGTH:
-        return ast.Constant(_TEXT if isinstance(node.value, str) else _NUMBER)
-    return node
-
-
+# %% ../../nbs/training/09_row_runs.ipynb #39755859
 def stand_in(code: str, tools: Registry) -> str:
     """Write the program that is run for this one and for all that cannot differ from it; itself if it is no Python.
 

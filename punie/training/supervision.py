@@ -188,6 +188,13 @@ def _turn_tokens(
         raise GateFailed(f"{place}: its tokens say {decoded[:40]!r}; run the preflight on this tokenizer")
     return range(first, last + 1)
 
+# %% ../../nbs/training/14_supervision.ipynb #1e212b8e
+def _is_target(mask: Mask, part: Part, is_last: bool) -> bool:
+    """Say whether the loss sees a token of an assistant turn."""
+    if mask == "final_turn":
+        return is_last
+    return mask == "assistant_turns" or (mask == "tool_calls" and part == "call")
+
 
 def _mark(
     example: TrainingExample,
@@ -212,11 +219,7 @@ def _mark(
             parts[inside] = ["call"] * (inside.stop - inside.start)
         parts[tokens[-1]] = "call" if span.calls else "prose"
         for token in tokens:
-            supervised[token] |= (
-                mask == "assistant_turns"
-                or (mask == "final_turn" and number == len(spans))
-                or (mask == "tool_calls" and parts[token] == "call")
-            )
+            supervised[token] |= _is_target(mask, parts[token], number == len(spans))
         for place in span.places:
             chosen, given = _decision_tokens(place, text, starts, known, tokenizer)
             names.update(chosen)
