@@ -297,11 +297,16 @@ def _knows_quiet(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _nothing() -> None:
+    pass
+
+
 def with_quiet(app: typer.Typer) -> None:
-    """Let every command of an application know `-q`, and every group that does something of its own."""
-    own = [app.registered_callback] if app.registered_callback else []
-    for command in (*app.registered_commands, *own):
-        if command.callback and "quiet" not in inspect.signature(command.callback).parameters:
+    """Let every command and every group of an application know `-q`."""
+    if app.registered_callback is None:
+        app.callback()(_nothing)
+    for command in (*app.registered_commands, app.registered_callback):
+        if command and command.callback and "quiet" not in inspect.signature(command.callback).parameters:
             command.callback = _knows_quiet(command.callback)
     for group in app.registered_groups:
         if group.typer_instance:

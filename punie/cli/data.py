@@ -118,6 +118,8 @@ def build_data(
 
     Examples: `punie data build phase26`, `punie data build home`, `punie data build data/examples/home/wordings.toml`
     """
+    from punie.synthesis.checked_wordings import load_own_wordings
+    from punie.synthesis.own_advice import own_advice
     from punie.synthesis.own_sets import build_own, wordings_path
     from punie.synthesis.recipes import RECIPES, build
 
@@ -133,11 +135,14 @@ def build_data(
             f"`punie data new {name} --tools REGISTRY` writes wordings for your tools"
         )
     folder, made = build_own(name, folder, force)
+    advice = own_advice(made, load_own_wordings(wordings_path(name)))
     rows = {split: len(rows) for split, rows in made.splits.items()}
     lines = [f"{split}: {count:,} rows" for split, count in rows.items()]
     for kind, (wanted, found) in made.short.items():
         lines.append(f"{kind}: {found:,} of {wanted:,} rows; the wordings give no more different questions")
-    show(as_json, {"folder": folder, "rows": rows, "short": made.short}, *lines, f"Built: {folder}")
+    lines += [f"A phase would refuse these rows. {line}" for line in advice]
+    told = {"folder": folder, "rows": rows, "short": made.short, "advice": advice}
+    show(as_json, told, *lines, f"Built: {folder}")
 
 # %% ../../nbs/cli/00_data.ipynb #5e20aa02
 @data_app.command("new")

@@ -133,12 +133,23 @@ def categories(scored: "list[Scored]") -> Iterator[Grid]:
 
 # %% ../../nbs/cli/03_eval.ipynb #34cdafff
 def _ask(
-    model: str, label: str, suite: "Suite", plan: "Plan", options: dict, bars: Progress
+    model: str,
+    label: str,
+    suite: "Suite",
+    plan: "Plan",
+    options: dict,
+    bars: Progress,
+    base: Path | None = None,  # the evaluation of the untrained base
 ) -> tuple[Path, "list[Scored]"]:
     """Ask one model the prompts that have no outcome yet; return the folder of its outcomes, and its scores."""
+    from datetime import UTC, datetime
+
+    from punie.evals.evaluations import ASKED, asked_of, read_asked, write_asked
+    from punie.evals.records import stream_records
     from punie.evals.scores import score_file
     from punie.evals.workspace_outcomes import evaluate_suite_into, require_control
     from punie.files import write_json
+    from punie.phases.registration import machine
 
     task, home = bars.add_task(f"{label}: loading", total=None), load_settings().runs / "evals"
     controls = require_control(suite)
@@ -163,7 +174,20 @@ def _ask(
     scored = [each for each in score_file(kept / "outcomes.jsonl", label) if each.temperature in plan.temperatures]
     write_json(kept / "controls.json", [controls.model_dump()])
     write_json(kept / "scores.json", [each.model_dump() for each in scored])
+    made = read_asked(kept).made if (kept / ASKED).exists() else datetime.now(UTC).date().isoformat()
+    record, runs = next(stream_records(kept / "outcomes.jsonl")), load_settings().runs
+    beside = base.relative_to(runs).as_posix() if base else None
+    write_asked(kept, asked_of(suite, _page_name(model, folder), record, machine(), made, beside), suite)
     return kept, scored
+
+
+def _page_name(model: str, folder: Path) -> str:
+    """Name a model on a page: a run, a place in the project or a hub id, but no place on this machine."""
+    from punie.phases.finished import run_name
+
+    if (folder.parent / "registration.json").exists():
+        return run_name(folder.parent)
+    return "/".join(Path(model).parts[-2:]) if model[:1] in "/~." else model.rstrip("/")
 
 
 def _in_dialect(suite: "Suite", calls: Any, agent: str | None, model: str) -> "Suite":
@@ -254,16 +278,17 @@ def eval_model(
     scored: list[Scored] = []
     try:
         with progress(MofNCompleteColumn()) as bars:
+            before: Path | None = None
             if base:
-                scored += _ask(base, "untrained base", loaded, plan, options | {"engine": "in-process"}, bars)[1]
-            kept, own = _ask(model, Path(model).name, loaded, plan, options, bars)
+                before, scored = _ask(base, "untrained base", loaded, plan, options | {"engine": "in-process"}, bars)
+            kept, own = _ask(model, Path(model).name, loaded, plan, options, bars, before)
     except KeyboardInterrupt:
         raise PunieError("stopped; the same command continues, and finished samples are not asked again") from None
     scored += own
     save_figure(draw_scores(scored), kept / "scores.png")
     best = read_controls(kept / "controls.json")[0].floor
     floor = [f"The best constant reply is right on {best.share:.1%} of {loaded.name}."] if best else []
-    where = f"Kept: {kept} (outcomes.jsonl, scores.json, scores.png, controls.json)"
+    where = f"Kept: {kept} (outcomes.jsonl, scores.json, scores.png, controls.json); `punie report` makes a page of it"
     told = {"kept": kept, "scores": scored, "best_constant": best and best.share}
     show(as_json, told, overview(scored), *categories(scored), where, *floor)
     for warning in filter(None, (cut_warning(each.summary) for each in own)):

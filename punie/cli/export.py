@@ -16,21 +16,52 @@ import typer
 from rich.progress import MofNCompleteColumn
 
 from ..output import Grid, Json, progress, show, working
-from ..phases.names import completing
-from ..settings import PunieError, any_settings, load_settings
+from ..phases.names import completing, find_artifact, find_source
+from ..settings import PunieError, any_settings, given_path, load_settings
 
 if TYPE_CHECKING:
     from punie.agent.dialects import Dialect
     from punie.evals.suites import Suite
+    from punie.phases.run import Run
     from punie.weights.ladder import Scores
+
+# %% ../../nbs/cli/04_export.ipynb #d01a92c0
+def _adapter_of(run: "Run") -> Path:
+    """Find the trained adapter of a run. Raises `PunieError` where it has none yet."""
+    from punie.phases.finished import run_command, run_name
+
+    if not run.path("adapters/adapters.safetensors").exists():
+        raise PunieError(f"{run_name(run.folder)} has no adapter yet; train it first with: {run_command(run)}")
+    return run.path("adapters")
+
+
+def _find_adapter(name: str) -> tuple[Path, str | None]:
+    """Find an adapter, and the base that a run tuned. Raises `PunieError` where there is none."""
+    given = given_path(str(Path(name).expanduser()))
+    if (given / "adapter_config.json").is_file():
+        return given, None
+    run = find_source(name)
+    if isinstance(run, Path):
+        raise PunieError(f"{name} is a model and no adapter; name a folder with adapter_config.json, or a run")
+    return _adapter_of(run), str(run.base)
 
 # %% ../../nbs/cli/04_export.ipynb #3d31b4be
 def fuse_adapter(
-    adapter: Annotated[Path, typer.Argument(help="Folder with adapters.safetensors and adapter_config.json.")],
+    adapter: Annotated[
+        str,
+        typer.Argument(
+            help="Folder with adapters.safetensors and adapter_config.json, or a run.",
+            autocompletion=completing("runs"),
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="Receives the model; it must not exist.")],
     base: Annotated[
-        str, typer.Option(help="The model that the adapter was tuned on: a folder, or a hub id in the local cache.")
-    ],
+        str | None,
+        typer.Option(
+            help="The model that the adapter was tuned on: a folder, or a hub id in the local cache; of a run its own.",
+            autocompletion=completing("models"),
+        ),
+    ] = None,
     bits: Annotated[int, typer.Option(help="2, 3, 4, 5, 6 or 8; 16 for a model that is not quantized.")] = 5,
     group_size: Annotated[int, typer.Option(help="Weights that share a scale: 32, 64 or 128.")] = 64,
     survival: Annotated[
@@ -69,21 +100,24 @@ def fuse_adapter(
     except ValidationError as error:
         first = error.errors()[0]
         raise PunieError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
-    source, allowed = find_model(base), read_allowed(allow or [])
+    trained, tuned_on = _find_adapter(adapter)
+    if not (named := base or tuned_on):
+        raise PunieError(f"say with --base which model {adapter} was tuned on")
+    source, allowed = find_model(named), read_allowed(allow or [])
     kept, lines = None, list[str]()
     with scratch_beside(folder) as scratch:
         fused = made = scratch / "fused"
         with working("fusing"):
-            fuse(source, adapter, fused, dtype=dtype, allow=allowed)
+            fuse(source, trained, fused, dtype=dtype, allow=allowed)
             require_checks(run_post_fusion_checks(fused, base=source))
         if export:
             made = scratch / folder.name
             with working(f"quantizing to {bits} bits"):
                 quantize(fused, made, bits, group_size)
-                kept = check_survival(measure_survival(source, adapter, made), survival)
+                kept = check_survival(measure_survival(source, trained, made), survival)
                 require_checks([*run_post_quantization_checks(made, bits, group_size, base=source), kept])
             lines.append(f"{kept.check_name}: {kept.message}")
-        write_plain_card(made, folder.name, base, source, f"the adapter in {adapter.name}")
+        write_plain_card(made, folder.name, named, source, f"the adapter in {trained.name}")
         publish(made, folder)
     artifact = artifact_id(folder)
     told = {"model": folder, "artifact": artifact, "bits": bits, "survival": kept}
@@ -159,7 +193,7 @@ def ladder(
     from punie.training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks
     from punie.weights.ladder import climb, ladder_rows, plot_ladder
 
-    widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _find_source(model)
+    widths, (base, adapter, folder, named, group_size, max_tokens) = read_widths(bits), _climbed(model)
     suites, tuned = [open_suite(name, folder.parent) for name in suite or named], dialect_of(folder)
     suites = [each.asked_in(tuned) for each in suites] if tuned else suites
     tokenizer = load_tokenizer(str(base))
@@ -211,23 +245,15 @@ def read_widths(text: str) -> list[int]:
     return sorted(widths, reverse=True)
 
 
-def _find_source(model: str) -> tuple[Path, Path | None, Path, list[str], int, int]:
+def _climbed(model: str) -> tuple[Path, Path | None, Path, list[str], int, int]:
     """Find base, adapter, the ladder's folder, suites, group size and the longest reply."""
-    from punie.phases.finished import open_registered, run_command, run_folder
-    from punie.phases.spec import phase_names
-    from punie.weights.artifacts import find_model
-
-    place = run_folder(model)
-    if not (place / "registration.json").exists() and model.partition("/")[0] not in phase_names():
-        folder = find_model(str(Path(model).resolve()) if Path(model).exists() else model)
-        return folder, None, load_settings().runs / "ladders" / folder.name, ["phase33_27"], 64, 512
-    run = open_registered(place)
-    if not run.path("adapters/adapters.safetensors").exists():
-        raise PunieError(f"{model} has no adapter yet; train it first with: {run_command(run)}")
+    run = find_source(model)
+    if isinstance(run, Path):
+        return run, None, load_settings().runs / "ladders" / run.name, ["phase33_27"], 64, 512
     spec = run.spec
     return (
         run.base,
-        run.path("adapters"),
+        _adapter_of(run),
         run.path("ladder"),
         [*map(spec.evaluation.place, spec.evaluation.suites)],
         spec.export.group_size,
@@ -258,7 +284,6 @@ def find_judged(name: str) -> JudgedModel:
     import re
 
     from punie.phases.finished import open_registered, run_name
-    from punie.phases.names import find_artifact
     from punie.phases.verdict import read_verdict
 
     model = find_artifact(name)

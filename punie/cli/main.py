@@ -29,7 +29,7 @@ from .serve import serve
 from .suites import suites_app
 from .tools import tools_app
 from .train import train
-from ..output import HELP_NAMES, Grid, Json, Settings, be_quiet, note, progress, show, with_quiet, working
+from ..output import HELP_NAMES, Grid, Json, Quiet, Settings, note, progress, show, with_quiet, working
 from ..phases.names import completing
 from ..settings import PunieError, any_settings, load_settings
 from ..unexpected import end_in_one_line
@@ -58,9 +58,7 @@ Version = typer.Option("--version", callback=_show_version, is_eager=True, help=
 @app.callback()
 def _options(
     version: Annotated[bool, Version] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", callback=be_quiet, help="Only the result: no progress and no notes.")
-    ] = False,
+    quiet: Quiet = False,
     traceback: Annotated[
         bool, typer.Option("--traceback", help="After a fault, show where in the code it happened.")
     ] = False,  # `main` takes it from anywhere on the command line

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from ..output import Grid, Json, Settings, screen, show, working
-from ..phases.names import completing
+from ..phases.names import completing, phase_of
 from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:
@@ -174,8 +174,10 @@ def status(
     from punie.phases.status import list_runs
 
     runs = list_runs()
-    wanted = {name: {name, run_name(run_folder(name))} for name in names or []}
-    found = {name: [run for run in runs if {run.name, run.name.partition("/")[0]} & of] for name, of in wanted.items()}
+    wanted = {name: phase_of(name) or run_name(run_folder(name)) for name in names or []}
+    found = {
+        name: [run for run in runs if meant in (run.name, run.name.partition("/")[0])] for name, meant in wanted.items()
+    }
     if names:
         runs = [run for run in runs if any(run in each for each in found.values())]
     grid = Grid("run", "done", "", "")

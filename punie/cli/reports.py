@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..files import make_folder
 from ..output import Grid, Json, Settings, note, progress, say, show, working
-from ..phases.names import completing
+from ..phases.names import completing, find_evaluation, find_page
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ Runs = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN...",
-        help="A phase, or a phase and a folder of its runs, such as tiny/seed1.",
-        autocompletion=completing("runs"),
+        help="A phase, or a phase and a folder of its runs, such as tiny/seed1; or an evaluation, or a page.",
+        autocompletion=completing("pages"),
     ),
 ]
 
@@ -38,24 +38,34 @@ def report(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Publish the page of a finished run; of several runs, their comparison with the first.
+    """Publish the page of a finished run or of an evaluation; of several runs, their comparison with the first.
 
-    The folder of a published page is made again from its evidence alone, by the present code.
+    A published page is made again from its evidence alone, by the present code.
 
     Examples: `punie report tiny`, `punie report tiny/seed0 tiny/seed1`, `punie report tiny "tiny/seed0+lora.rank=4"`,
-    `punie report reports/tiny`
+    `punie report runs/evals/models-tiny-2e172f360e1e/phase33_27`, `punie report reports/tiny`
     """
     from punie.evals.conditions import read_across
-    from punie.pages.card import page_folder
+    from punie.pages.card import page_folder, read_card
+    from punie.pages.evaluation_page import make_evaluation_page, remake_evaluation
     from punie.pages.index_page import write_index
     from punie.pages.publish import make_comparison, make_page
     from punie.pages.verify import remake
     from punie.phases.finished import open_finished, run_folder
 
-    folders = [Path(name) for name in runs if (Path(name) / "card.json").exists()]
+    shown = [page for name in runs if (page := find_page(name))]
+    asked = [] if shown else [each for name in runs if (each := find_evaluation(name))]
     with working("making the page"):
-        if len(folders) == len(runs):
-            made = [remake(folder) for folder in folders]
+        if len(shown) == len(runs):
+            kinds = [
+                (remake_evaluation if read_card(page / "card.json").kind == "evaluation" else remake, page)
+                for page in shown
+            ]
+            made = [again(page) for again, page in kinds]
+        elif len(asked) == len(runs) == 1:
+            made = [make_evaluation_page(asked[0])]
+        elif asked:
+            raise PunieError("one page shows one evaluation, or several runs; `punie compare` compares evaluations")
         elif len(runs) == 1:
             opened = open_finished(run_folder(runs[0]))
             made = [make_page(opened, page_folder(opened))]
@@ -105,8 +115,8 @@ def verify(
         list[str],
         typer.Argument(
             metavar="RUN|PAGE...",
-            help="A run such as tiny/seed0, or the folder of a page.",
-            autocompletion=completing("runs"),
+            help="A run such as tiny/seed0, an evaluation, or a page.",
+            autocompletion=completing("pages"),
         ),
     ],
     rerun: Annotated[int, typer.Option(min=0, help="Ask so many prompts again, where the weights are at hand.")] = 0,
@@ -122,17 +132,22 @@ def verify(
     from punie.check_results import failures_first
     from punie.faults.gallery import verify_faults
     from punie.pages.card import read_card
+    from punie.pages.evaluation_page import verify_evaluation, verify_kept
     from punie.pages.verify import verify_page, verify_run
     from punie.phases.finished import open_finished, run_folder
 
     words = {True: Text("right", "green"), False: Text("WRONG", "red"), None: Text("not checked", "yellow")}
     worst, told = 0, []
     for name in target:
-        folder = _page_of(name)
+        page = find_page(name)
         with working(f"verifying {name}"):
-            if (folder / "card.json").exists():
-                of_faults = read_card(folder / "card.json").kind == "faults"
-                found = verify_faults(folder, rerun) if of_faults else verify_page(folder, rerun, history)
+            kind = read_card(page / "card.json").kind if page else None
+            if page and kind in (of_kind := {"faults": verify_faults, "evaluation": verify_evaluation}):
+                found = of_kind[kind](page, rerun)
+            elif page:
+                found = verify_page(page, rerun, history)
+            elif asked := find_evaluation(name):
+                found = verify_kept(asked, rerun)
             else:
                 found = verify_run(open_finished(run_folder(name)), rerun)
         told.append({"target": name, "verdict": found.verdict, "status": found.status, "checks": found.checks})
@@ -147,18 +162,6 @@ def verify(
         show(True, told)
     if worst:
         raise typer.Exit(worst)
-
-
-def _page_of(name: str) -> Path:
-    """Find the folder of a page: a path, its index.html, or its name where no run is called so."""
-    from punie.phases.finished import run_folder
-
-    place = Path(name)
-    place = place.parent if place.name == "index.html" else place
-    shown = load_settings().reports / name
-    if (place / "card.json").exists() or not (shown / "card.json").exists():
-        return place
-    return place if (run_folder(name) / "registration.json").exists() else shown
 
 
 def pages(

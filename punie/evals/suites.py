@@ -206,12 +206,16 @@ class Suite(BaseModel):
     declared: tuple[str, ...] = ()  # categories of its own
     files: tuple[Path, ...] = Field(default=(), repr=False)  # that it was read from; those of its tools come last
 
+    @property
+    def prompts(self) -> list[str]:
+        """What its samples say of their tools in the system prompt: once, or for each where some bring their own."""
+        own = any(sample.functions for sample in self.samples)
+        return [sample.system for sample in (self.samples if own else self.samples[:1])]
+
     @cached_property
     def system(self) -> str:
-        """The hash of what its samples say of their tools in the system prompt."""
-        prompts = [sample.system for sample in self.samples]
-        own = any(sample.functions for sample in self.samples)
-        return sha256_text("\n".join(prompts if own else prompts[:1]))
+        """The hash of its system prompts."""
+        return sha256_text("\n".join(self.prompts))
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -299,6 +303,7 @@ def suite_names() -> list[str]:
 
 def load_suite(
     name: str,  # of a file in the folder of suites, or a path that ends in .jsonl
+    tools_at: Path | None = None,  # the file of its tools, where it lies elsewhere than the suite says
 ) -> Suite:
     """Load a suite. Raises `PunieError` that names file and line of the first fault.
 
@@ -317,7 +322,7 @@ def load_suite(
             if number == rows[0][0] and "id" not in row and row.keys() & Header.model_fields.keys():
                 header = Header.model_validate(row)
                 if header.tools:
-                    tools, more = _suite_tools(header.tools, path.parent)
+                    tools, more = _suite_tools(str(tools_at or header.tools), path.parent)
                     files += more
                 continue
             own = {phrase for group in row.get("says", []) for phrase in group}

@@ -33,7 +33,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["phase", "comparison", "sweep", "faults"]
+    kind: Literal["phase", "comparison", "sweep", "faults", "evaluation"]
     name: str  # the page's folder
     title: str
     made: str  # date of the registration; of a comparison, the newest one

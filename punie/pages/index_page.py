@@ -103,8 +103,9 @@ document.querySelectorAll('th button').forEach((button, column) => button.addEve
 }));"""
 _TITLE = "Phases and their verdicts"
 _BODY = """<h1>{{ title }}</h1>
-<p>Each page is one run, a comparison of several, or a sweep over seeds and knobs. A verdict compares criteria that were
-registered before the run with shares of prompts answered strictly right, which have a 95% interval.</p>
+<p>Each page is one run, a comparison of several, a sweep over seeds and knobs, or an evaluation, for which no criteria
+were registered. A verdict compares criteria that were registered before the run with shares of prompts answered
+strictly right, which have a 95% interval.</p>
 {% if documents %}<p>
 {%- for name, target in documents %}<a href="{{ target }}">{{ name }}</a>{{ "" if loop.last else ", " }}{% endfor -%}
 </p>{% endif %}

@@ -7,6 +7,7 @@ __all__ = ['requirements_document', 'tracker_document', 'all_documents']
 
 # %% ../../nbs/pages/14_tracker.ipynb #e2387afa
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from ..markdown import Written, plain
 from .card import Card
@@ -101,7 +102,7 @@ def _own_rows(card: Card) -> list[list[object]]:
             f"{shares['overall']} within {shares['overall'].interval}",
             f"strictly right, {suite}",
             card.verdict or "",
-            Written(f"[page]({card.name}/index.html)"),
+            Written(f"[page]({quote(card.name)}/index.html)"),
         ]
         for suite, shares in card.scores.items()
     ]

@@ -33,7 +33,7 @@ from .spec import phase_path
 from .stage_functions import DONE_AGAIN, STAGES, read_survival
 from .status import Checked
 from .verdict import Verdict, read_verdict
-from ..settings import GateFailed, PunieError, any_settings, load_settings
+from ..settings import GateFailed, PunieError, any_settings, given_path, load_settings
 from ..training.hyperparam import read_events
 from ..weights.survival import Survival
 
@@ -56,7 +56,7 @@ def run_folder(
     (('tiny', 'seed0'), ('tiny', 'seed3'))
     """
     settings = any_settings()
-    runs, place = settings.runs.resolve(), Path(name).expanduser()
+    runs, place = settings.runs.resolve(), given_path(str(Path(name).expanduser()))
     place = (place.parent if place.is_file() else place).resolve()
     if (place / "registration.json").is_file():
         return place

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..evals.engines import Sampling
 from ..evals.records import Record, read_records, require_artifact
-from ..evals.rescoring import score_again
+from ..evals.rescoring import changed_outcomes, score_again
 from ..evals.suites import Suite
 from .phase_suites import require_suite
 from .registration import Registration, read_registration
@@ -61,12 +61,6 @@ def judge_run(
     stored = read_records(run.path("outcomes.jsonl"))
     require_conditions(stored, registration)
     fresh = score_again(stored, suites)
-    changed = [
-        f"{new.sample} on {new.suite}: {old.outcome} by scorer {str(old.scorer)[:8]}, "
-        f"{new.outcome} by scorer {str(new.scorer)[:8]}"
-        for old, new in zip(stored, fresh)
-        if old.outcome != new.outcome
-    ]
     tuned = [record for record in fresh if record.artifact == artifact]
     base = [record for record in fresh if record.artifact != artifact]
     if not base or len({record.artifact for record in base}) > 1:
@@ -75,4 +69,5 @@ def judge_run(
         for name, suite in suites.items():
             require_artifact([each for each in records if each.suite == name], records[0].artifact, suite)
     verdict = decide(registration, tuned, artifact, suites, base)
+    changed = changed_outcomes(stored, fresh)
     return Judgement(registration, suites, base, tuned, changed, all(redrawn), verdict)

@@ -18,7 +18,7 @@ from ..evals.decision import undecidable
 from ..files import read_text, read_toml, write_text
 from .phase_suites import plan_suite
 from .spec import NAME, Evaluation, Spec, explain, load_spec, phase_path
-from .toml_keys import INSTEAD_OF
+from .toml_keys import override
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/phases/03_spec_changes.ipynb #d23c99b5
@@ -123,18 +123,9 @@ def new_phase(
             key, message = explain(error)
             raise PunieError(f"{phase_path(source)}: {'.'.join(map(str, key))}: {message}") from error
         _ask_others(document, suites, source)
-    for key, value in overrides.items():
-        *tables, last = key.split(".")
-        table: Any = document
-        for part in tables:
-            table = table.setdefault(part, tomlkit.table())
-            if not isinstance(table, Mapping):
-                raise PunieError(f"--set {key}={value}: {part} is no table")
-        table[last] = value
-        if key in INSTEAD_OF and f"lora.{INSTEAD_OF[key]}" not in overrides:
-            table.pop(INSTEAD_OF[key], None)
+    changed: Any = override(document, overrides)  # keeps the comments
     try:
-        Spec.model_validate({**document.unwrap(), "name": name})
+        Spec.model_validate({**changed.unwrap(), "name": name})
     except ValidationError as error:
         key, message = explain(error)
         dotted = ".".join(map(str, key))
@@ -142,7 +133,7 @@ def new_phase(
             f"{name} would not be sound: {dotted}: {message}; say another value with --set {dotted}=VALUE "
             "(nothing was written)"
         ) from error
-    write_text(path, f"# Begun as a copy of {source}.\n{tomlkit.dumps(document)}")
+    write_text(path, f"# Begun as a copy of {source}.\n{tomlkit.dumps(changed)}")
     return load_spec(name)
 
 

@@ -6,6 +6,7 @@
 __all__ = ['order_of', 'plain_questions', 'plain_reply', 'usable_slots', 'starter']
 
 # %% ../../nbs/synthesis/15_starter.ipynb #21b61d81
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,30 +35,74 @@ def order_of(tool: Tool) -> str:
     return words[0].lower() + words[1:]
 
 
-def _stating(slots: Iterable[Slot]) -> str:
-    """State slots: `room {room}, brightness {brightness}`."""
-    return ", ".join(f"{slot.words} {{{slot.name}}}" for slot in slots)
+def _stated(slots: Iterable[Slot], each: str = "{words} {{{name}}}", link: str = ", ") -> str:
+    """State slots, such as `room {room}, brightness {brightness}`."""
+    return link.join(each.format(words=slot.words, name=slot.name) for slot in slots)
 
 
-def _joined(start: str, link: str, slots: list[Slot]) -> str:
-    return f"{start}{link}{_stating(slots)}" if slots else start
+# {order} is what is done, {name} the tool; {listed} and {told} state the values, {turned} in the other order.
+# Each fifth is for validation, so it shares few words with the others.
+_FRAMES = (
+    "(use|run|call) {name} with {listed}",
+    "{order}: {listed}",
+    "{words}, {pairs}",
+    "(Take|Use|Choose|I have) {linked}, and {order}(.|, will you?|, if you can.|)",
+    "{order}, as stands (here|there) on the list that was left for me: it is about {turned}",
+    "{order} (with|using|taking|given) {linked}",
+    "(I want to|I would like to|We need to|Somebody has to|My boss wants me to) {order}; {pairs}",
+    "{order}. {told}.",
+    "With {turned}(, | in mind, | as I said, |: ){order}(.|, please.|!)",
+    "A friend asked whether a machine could {order}; as (I know|I heard|she says), {told}.",
+    "(Is it possible to|Would you mind if I asked you to|How do I) {order} with {linked}?",
+    "(My next wish|Another job|Now comes this|One more task): {order}, {turned}",
+    "{words} ({pairs})",
+    "(While I make coffee|Before I forget it|As soon as you can), {order} with {listed}.",
+    "Here is all that was written down: {told}. Do what it takes to {order}.",
+)
+_BARE = (  # the same for a call that states nothing
+    "(use|run|call) {name}",
+    "{order}",
+    "{words}",
+    "(I want to|I would like to|We need to|Somebody has to|My boss wants me to) {order}(.| today.| again.|)",
+    "{order}, as stands (here|there) on the list that was left for me",
+    "{order} (right away|once more|again|this time|as always|first of all)",
+    "(Is it possible to|Would you mind if I asked you to|How do I) {order}?",
+    "(My next wish|Another job|Now comes this|One more task): {order}",
+    "(While I make coffee|Before I forget it|As soon as you can), {order}.",
+    "A friend asked whether a machine could {order}; (could it|can you|let us see)?",
+)
+
+
+def _framed(frames: Iterable[str], tool: Tool, slots: list[Slot]) -> list[str]:
+    parts = {
+        "order": order_of(tool),
+        "words": in_words(tool.json_name),
+        "name": tool.json_name,
+        "listed": _stated(slots),
+        "turned": _stated(slots[::-1]),
+        "linked": _stated(slots, link=" and "),
+        "pairs": _stated(slots, "{words}: {{{name}}}", "; "),
+        "told": _stated(slots, "the {words} is {{{name}}}", " and "),
+    }
+    return [re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], frame) for frame in frames]
 
 
 def plain_questions(tool: Tool, without: str = "") -> list[str]:
-    """Write two to four questions that state what a call requires, all but one slot where that is missing.
+    """Write questions that state what a call requires, all but one slot where that is missing.
+
+    Some state what is optional too.
 
     >>> from punie.agent.typed_tools import TOOLS
-    >>> plain_questions(TOOLS["git_status"])
-    ['(use|run|call) git_status with path {path}', 'list changed files: path {path}', 'git status, path {path}']
+    >>> plain_questions(TOOLS["git_status"])[:3]
+    ['(use|run|call) git_status with path {path}', 'list changed files: path {path}', 'git status, path: {path}']
     """
     slots = [slot for slot in usable_slots(tool).values() if slot.name != without]
     needed = [slot for slot in slots if slot.required]
-    order, words = order_of(tool), in_words(tool.json_name)
-    questions = [_joined(f"(use|run|call) {tool.json_name}", " with ", needed), _joined(order, ": ", needed)]
-    if more := [slot for slot in slots if not slot.required]:
-        questions.append(_joined(order, ": ", needed + more))
-    questions.append(_joined(words, ", ", needed))
-    return list(dict.fromkeys(questions))
+    if without:
+        return _framed(_FRAMES[:10] if needed else _BARE, tool, needed)
+    whole = slots if len(slots) > len(needed) else []
+    first = _framed(_FRAMES if needed else _BARE, tool, needed)
+    return list(dict.fromkeys([*first, *(_framed(_FRAMES[5:], tool, whole) if whole else [])]))
 
 
 def plain_reply(tool: Tool) -> str:
@@ -202,7 +247,7 @@ def starter(
     document.add(tomlkit.nl())
     document.add("registry", tomlkit.item(registry))
     document.add("seed", tomlkit.item(1))
-    document.add("courtesies", _array(COURTESIES[:8]))
+    document.add("courtesies", _array(COURTESIES))
     document["courtesies"].comment("around an order; {} is the order")
     rows = tomlkit.table()
     rows.comment(_COUNTS)
