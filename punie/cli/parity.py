@@ -54,7 +54,7 @@ def find_subject(model: str) -> Subject:
         raise PunieError(f"{model} has no adapter yet; train it first with: {run_command(run)}")
     judged = find_artifact(str(place)) if "quantize" in read_manifest(place) else None
     export, asked = run.spec.export, run.spec.evaluation
-    artifact = Artifact(run.base, run.path("adapters"), judged, export.bits, export.group_size)
+    artifact = Artifact(run.base, run.path("adapters"), judged, export.bits, export.group_size, export.allow)
     suites = [*map(asked.place, asked.suites)]
     return Subject(artifact, run.path("ladder"), suites, asked.max_tokens, run.dialect)
 

@@ -26,7 +26,7 @@ from ..files import sha256_files, sha256_text
 from ..settings import PunieError
 from ..training.checks import run_post_fusion_checks, run_post_quantization_checks
 from ..weights.artifacts import artifact_id
-from ..weights.fusion import fuse, quantize, require_export_room
+from ..weights.fusion import Allowed, fuse, quantize, require_export_room
 from ..weights.gguf_model import to_gguf
 from ..weights.llama_cpp import complete, find_llama
 from ..weights.model_files import read_config, weight_files
@@ -138,6 +138,7 @@ class Artifact:
     model: Path | None = None  # that was judged, or is to be used; None before it is made
     bits: int = 16  # of that model
     group_size: int = 64
+    allow: tuple[Allowed, ...] = ()  # faults of the adapter that the run lives with
 
     @property
     def whole(self) -> str:
@@ -190,7 +191,7 @@ class Forms:
         if not adapter:
             return base
         require_export_room(read_config(base), self.scratch, 8, self.artifact.group_size, inf)
-        fuse(base, adapter, made)
+        fuse(base, adapter, made, allow=self.artifact.allow)
         require_checks(run_post_fusion_checks(made, base=base))
         return made
 
