@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['CheckResult', 'allowing', 'at_most', 'at_least', 'failures_first', 'count_checks', 'summarize_checks',
-           'require_checks']
+           'require_checks', 'allow_named']
 
 # %% ../nbs/03_check_results.ipynb #74322560
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil, floor
+from shlex import quote
 
-from .settings import GateFailed
+from .settings import GateFailed, PunieError
 
 # %% ../nbs/03_check_results.ipynb #fa92195e
 @dataclass(frozen=True)
@@ -136,3 +137,29 @@ def require_checks(results: Sequence[CheckResult]) -> None:
     for result in results:
         if result.failed:
             raise GateFailed(_failure(result))
+
+# %% ../nbs/03_check_results.ipynb #e1949b43
+def allow_named(
+    results: Sequence[CheckResult],
+    names: Collection[str],  # of checks, as `--allow` gives them
+    phase: bool = False,  # there is a phase file too, whose key may be changed
+) -> list[CheckResult]:
+    """Let named failures stop nothing, and say how others are allowed. Raises `PunieError` for another name.
+
+    >>> rare = CheckResult("coverage", False, "2 rows", allow="[gates] min_rows = 2")
+    >>> [each.word for each in allow_named([rare], ["coverage"])], allow_named([rare], [])[0].allow
+    (['nothing to judge'], '--allow coverage')
+    """
+    if unknown := sorted(set(names) - {result.check_name for result in results}):
+        known = ", ".join(dict.fromkeys(result.check_name for result in results))
+        raise PunieError(f"--allow {unknown[0]}: no gate has this name; there are {known}")
+
+    def judged(result: CheckResult) -> CheckResult:
+        if not (result.failed and result.allow):
+            return result
+        if result.check_name in names:
+            return replace(result, passed=None, message=f"allowed, though {result.message}")
+        option = f"--allow {quote(result.check_name)}"
+        return replace(result, allow=f"{result.allow}, or {option}," if phase else option)
+
+    return [judged(result) for result in results]

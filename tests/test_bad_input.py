@@ -22,6 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 from safetensors.numpy import load_file, save_file
 
 from punie.cli.main import app
+from punie.evals.rungs import read_ladder
 from punie.evals.suites import load_suite
 from punie.files import read_toml
 from punie.pages.card import read_card
@@ -41,7 +42,6 @@ from punie.training.hyperparam import read_events
 from punie.tuning.checkpoints import Checkpoints
 from punie.unexpected import end_in_one_line
 from punie.weights.artifacts import artifact_id, load_model
-from punie.weights.ladder import read_ladder
 from punie.weights.model_files import AdapterConfig, read_as, read_config
 from punie.weights.shape_twin import write_random_adapter
 

@@ -19,10 +19,10 @@ from .. import __version__
 from .ask import ask_model
 from .data import data_app
 from .eval import compare_runs, eval_model
-from .export import export_run, fuse_adapter, ladder
+from .export import export_run, fuse_adapter
 from .faults import faults_app
 from .gates import check, preflight
-from .parity import parity
+from .parity import ladder, parity
 from .phases import phases_app, rehearse, status
 from .reports import pages, report, results, sweep, verify
 from .serve import serve

@@ -69,7 +69,7 @@ def _parts(identity: str) -> tuple[str, int]:
     key = head.removeprefix("call_")
     return (key, int(place)) if key != head and place.isdecimal() and len(place) < 6 else (identity, 0)
 
-# %% ../../nbs/evals/43_client_dialogues.ipynb #4d08f650
+# %% ../../nbs/evals/43_client_dialogues.ipynb #85aca70d
 @dataclass(frozen=True)
 class Open:
     """Hold a reply with calls, and the results that came back.
@@ -102,31 +102,34 @@ def _foreign(calls: Sequence[Call], dialect: Dialect) -> str:
                 f"the earlier call of {name!r:.80} does not fit the tools that were sent: {error}"
             ) from None
         made.append(json_call(name, given) if dialect.is_json else f"print({tool.code(bound)})")
-    if dialect.is_json:
-        return "\n".join(made)
-    return code_mode("\n".join(made))
+    return "\n".join(made) if dialect.is_json else code_mode("\n".join(made))
 
 
-def _opened(calls: Sequence[Call], before: Open | None, dialect: Dialect, programs: Programs) -> Open:
-    """Find the reply of some calls; the one before where they belong to it."""
+def _opened(message: Message, calls: Sequence[Call], before: Open | None, dialect: Dialect, programs: Programs) -> Open:
+    """Find the reply of a message's calls; the one before where they belong to it."""
     key = _parts(calls[0].id)[0]
     if before and key and before.key == key:
         return before
-    reply = programs.find(key)
-    return Open(key, reply, {}) if reply else Open("", _foreign(calls, dialect), {})
+    if reply := programs.find(key):
+        return Open(key, reply, {})
+    return Open("", "\n".join(filter(None, (message.content, _foreign(calls, dialect)))), {})
 
 
 def _answered(calls: Sequence[Call], answers: Sequence[Message], known: bool) -> dict[int, str]:
     """Sort results by the place of their calls. Raises `BadRequest` where one is missing, or answers no call."""
     given = {answer.tool_call_id: answer.content or "" for answer in answers}
     names = [call.id for call in calls]
+    if len(set(names)) < len(names):
+        raise BadRequest("two calls of one message have the same id, so their answers cannot be told apart")
+    if len(given) < len(answers):
+        raise BadRequest("a call has two messages of role tool; send one for each call")
     if missing := [name for name in names if name not in given]:
         raise BadRequest(f"the call {missing[0]!r:.80} has no answer; send a message of role tool for each call")
     if spare := [name for name in given if name not in names]:
         raise BadRequest(f"a message of role tool answers {spare[0]!r:.80}, which is no call of the message before it")
     return {_parts(name)[1] if known else place: given[name] for place, name in enumerate(names)}
 
-
+# %% ../../nbs/evals/43_client_dialogues.ipynb #4afb0b85
 def read_messages(
     messages: Sequence[Message],
     dialect: Dialect,  # with the client's tools
@@ -156,7 +159,7 @@ def read_messages(
             turns.append({"role": message.role, "content": message.content or ""})
             continue
         end = next((at for at in range(place, len(rest)) if rest[at].role != "tool"), len(rest))
-        found = _opened(message.tool_calls, going, dialect, programs)
+        found = _opened(message, message.tool_calls, going, dialect, programs)
         if found is not going:
             close()
         results = _answered(message.tool_calls, rest[place:end], bool(found.key))

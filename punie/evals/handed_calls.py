@@ -14,12 +14,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from ..agent.dialects import Dialect
-from ..agent.json_calls import run_json_call
 from ..agent.registry import Tool
-from ..agent.sandbox import Limits, Trace, run_code
+from ..agent.sandbox import Limits
 from ..agent.tool_results import ToolResult
 from .answers import Turn
-from .dialogue import MAX_OUTPUT, response
+from .ask import run_blocks, told_of
+from .dialogue import MAX_OUTPUT
 
 # %% ../../nbs/evals/41_handed_calls.ipynb #cad0ff7d
 def read_result(
@@ -84,11 +84,5 @@ def advance(
         waiting.append(Handed(place, tools[name].json_name, given))
         raise RuntimeError("the call was not made")
 
-    traces: list[Trace] = []
-    for block in turn.blocks:
-        if block.code is None:
-            traces.append(run_json_call(block.name or "", block.arguments, answer, tools))
-        elif dialect.is_json or not waiting:
-            traces.append(run_code(block.code, answer, tools, limits, reads=False))
-    told = [response([trace]) for trace in traces] if dialect.is_json else [response(traces)]
-    return Advance(tuple(waiting if dialect.is_json else waiting[:1]), tuple(told))
+    told = told_of([*run_blocks(turn, answer, dialect, limits, lambda: dialect.is_json or not waiting)], dialect)
+    return Advance(tuple(waiting if dialect.is_json else waiting[:1]), told)

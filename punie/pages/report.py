@@ -15,11 +15,11 @@ from typing import Any
 
 from ..evals.records import Record
 from ..evals.reply_rules import OUTCOMES
+from ..evals.rungs import ladder_rows, plot_ladder, read_ladder, where_it_changes
 from ..evals.runner import Summary
 from ..evals.statistics import Share
 from .page import COLOURS, GUIDE, PUBLISHED, SERIES, TUNED, Html, show, table
 from ..phases.finished import Results
-from ..weights.ladder import ladder_rows, plot_ladder, read_ladder
 from ..weights.survival import Survival, plot_survival
 
 # %% ../../nbs/pages/02_report.ipynb #a91432c6
@@ -247,13 +247,14 @@ def ladder_figure(
             f"<p>Other widths were not tried; <code>{escape(command)}</code> does that, "
             "and the next page of this run shows it.</p>"
         )
-    rungs = sorted(rungs, key=lambda rung: -rung.bits)
+    rungs = sorted(rungs, key=lambda rung: -(rung.bits or 0))
     head, *rows = ladder_rows(rungs)
     told = []
     for rung in rungs:
         scores = [f"{share:.0%} of {rung.scores[suite][1]} on {suite}" for suite, share in rung.shares.items()]
-        told.append(f"{rung.bits} bits: {', '.join(scores)}")
-    return Html(show(plot_ladder(rungs), "; ".join(told)).data + table(head, rows).data)
+        told.append(f"{rung.name}: {', '.join(scores)}")
+    said = f"<p>{escape(where_it_changes(rungs))}</p>" if any(rung.steps for rung in rungs) else ""
+    return Html(show(plot_ladder(rungs), "; ".join(told)).data + table(head, rows).data + said)
 
 # %% ../../nbs/pages/02_report.ipynb #b1485ace
 def run_bars(results: Results, suite: str) -> Html:

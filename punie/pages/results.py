@@ -20,6 +20,7 @@ from typing import Any
 
 from ..check_results import CheckResult
 from ..evals.records import Record
+from ..evals.rungs import ladder_table, read_ladder
 from ..evals.runner import Summary
 from ..evals.statistics import Share
 from ..files import write_bytes, write_text
@@ -33,7 +34,6 @@ from ..phases.run import Run, folder_name
 from ..phases.stage_functions import STAGES
 from ..phases.verdict import Judged
 from ..settings import load_settings
-from ..weights.ladder import read_ladder
 
 # %% ../../nbs/pages/08_results.ipynb #dc96827a
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -233,10 +233,7 @@ def chart_tables(run: Run, results: Results) -> dict[str, Table]:  # by key of t
         tables["survival"] = [["matrix", "change", "kept", "noise"], *kept]
     rungs = read_ladder(run.path(LADDER))
     if results.verdict.artifact in {rung.artifact for rung in rungs}:
-        scores: Table = [
-            [r.bits, r.size, r.divergence, name, *score] for r in rungs for name, score in r.scores.items()
-        ]
-        tables["ladder"] = [["bits", "bytes", "divergence, nats", "suite", "right", "prompts"], *scores]
+        tables["ladder"] = ladder_table(rungs)
     return tables | {f"bars:{suite}": _bars_table(results, suite) for suite in run.spec.evaluation.suites}
 
 

@@ -29,6 +29,7 @@ from ..settings import PunieError, data_path, data_paths, load_settings, root_pa
 from ..training.data_checks import Thresholds
 from ..training.lora_config import LoRAConfig, PhaseTable
 from ..training.remedies import Remedy
+from ..weights.fusion import Allowed
 
 # %% ../../nbs/phases/02_spec.ipynb #f58d251f
 NAME = re.compile(r"[A-Za-z0-9_-]+")  # a phase or a suite: the stem of a file, never a path
@@ -97,12 +98,13 @@ class Export(PhaseTable):
     """Say how the fused model is quantized, and how much of the tuning must survive.
 
     >>> Export(bits=4)
-    Export(bits=4, group_size=64, survival=0.5)
+    Export(bits=4, group_size=64, survival=0.5, allow=())
     """
 
     bits: Literal[2, 3, 4, 5, 6, 8] = 5  # what MLX can quantize to
     group_size: Literal[32, 64, 128] = 64  # weights that share a scale
     survival: float = Field(default=0.5, ge=0, le=1)  # least share of its change that a tuned matrix keeps; 0: no gate
+    allow: tuple[Allowed, ...] = ()  # faults of the adapter that it is fused with all the same
 
 
 class Evaluation(PhaseTable):

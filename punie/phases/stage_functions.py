@@ -23,7 +23,7 @@ from ..evals.records import Record, stream_records, write_records
 from ..evals.runner import summarize
 from ..evals.suites import load_suite
 from ..files import read_form, read_json, read_text, write_json, write_text
-from .gates import run_preflight
+from .gates import run_data_gates, run_preflight
 from .judgement import judge_run
 from .manifest import describe_outputs, read_manifest
 from .phase_suites import SEALED, plan_suite, seal
@@ -38,14 +38,11 @@ from punie.training.checks import (
     run_post_fusion_checks,
     run_post_quantization_checks,
     run_post_training_checks,
-    run_pre_training_checks,
 )
-from ..training.ledger import check_ledger, make_ledger
 from ..training.near_duplicates import check_twins
-from ..training.prepare import ledger_rows, prepare_rows
+from ..training.prepare import prepare_rows
 from ..training.question_checks import check_leakage
 from ..training.remedies import REWRITTEN, write_remedied
-from ..tuning.budget import check_budget, plan_budget
 from ..tuning.forecast import require_memory
 from ..tuning.lora import describe_event, tune
 from ..weights.artifacts import artifact_id, find_model, load_model
@@ -76,20 +73,17 @@ def _check(run: Run, notify: Notify) -> list[Path]:
     from punie.agent.prompt_utils import load_tokenizer
 
     spec, folder = run.spec, data_path(run.spec.data.name)
-    results = run_pre_training_checks(
+    results, ledger, budget = run_data_gates(
         folder,
-        "messages",
-        spec.data.patterns,
+        run.rows().train,
+        load_tokenizer(str(run.base)),
+        spec.lora,
         spec.gates,
-        spec.lora.mask,
-        dialect=run.dialect,
-        suites=spec.evaluation.elsewhere,
+        run.dialect,
+        spec.data.patterns,
+        spec.evaluation.elsewhere,
+        run.inputs.seed,
     )
-    rows, tokenizer = run.rows().train, load_tokenizer(str(run.base))
-    supervised = ledger_rows(rows, tokenizer, spec.lora.max_tokens, spec.lora.mask, spec.lora.long_rows)
-    ledger = make_ledger(supervised, spec.lora.mask, spec.lora.max_tokens)
-    budget = plan_budget(supervised, spec.lora, run.inputs.seed)
-    results += [check_ledger(ledger), check_budget(budget, spec.gates.unseen)]
     write_json(run.path("checks.json"), [asdict(result) for result in results])
     write_json(run.path("ledger.json"), {**ledger.summary(), "budget": budget.to_dict()})
     require_checks(results)
@@ -143,7 +137,7 @@ def _train(run: Run, notify: Notify) -> list[Path]:
     (adapters / "adapters.safetensors").unlink(missing_ok=True)  # it is written again from the last checkpoint
     log, text = run.path("events.jsonl"), plain.convert_ids_to_tokens
     events = tune(model, train, valid, config, run.inputs.seed, adapters, report, base, *probe, log, text=text)
-    require_checks(run_post_training_checks(events, adapters, run.spec.gates))
+    require_checks(run_post_training_checks(events, adapters, run.spec.gates, run.spec.export.allow))
     return [run.path("events.jsonl"), adapters / "adapters.safetensors", adapters / "adapter_config.json"]
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #43ec70c3
@@ -186,7 +180,7 @@ def _write_card(run: Run, records: Sequence[Record], verdict: str) -> Path:
 
 # %% ../../nbs/phases/13_stage_functions.ipynb #92397dd2
 def _fuse(run: Run, notify: Notify) -> list[Path]:
-    fuse(run.base, run.path("adapters"), run.path("fused_f16"), replace=True)
+    fuse(run.base, run.path("adapters"), run.path("fused_f16"), replace=True, allow=run.spec.export.allow)
     require_checks(run_post_fusion_checks(run.path("fused_f16"), base=run.base))
     return []  # the fused model is an intermediate; quantizing removes it
 

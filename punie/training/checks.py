@@ -14,7 +14,7 @@ __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks',
            'check_variety']
 
 # %% ../../nbs/training/23_checks.ipynb #e5bec15a
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from ..agent.dialects import PUNIE, Dialect
@@ -53,7 +53,7 @@ from punie.training.question_checks import (
 )
 from .reference import check_same_as_base
 from .supervision import Mask
-from ..weights.fusion import check_adapter_files
+from ..weights.fusion import Allowed, check_adapter_files
 
 _all_ = [
     "CheckResult",
@@ -130,6 +130,7 @@ def run_post_training_checks(
     events: Sequence[dict],  # as `tune` returned them
     adapter_directory: Path,
     thresholds: Thresholds = Thresholds(),
+    allow: Collection[Allowed] = (),  # faults of the adapter that stop nothing
 ) -> list[CheckResult]:
     """Check that the loss fell, and that the adapter is whole and trained.
 
@@ -139,7 +140,7 @@ def run_post_training_checks(
     """
     return [
         check_training_loss(events, thresholds.max_loss, thresholds.min_fall),
-        check_adapter_files(adapter_directory),
+        check_adapter_files(adapter_directory, allow),
     ]
 
 

@@ -11,6 +11,7 @@ __all__ = ['Allowed', 'QUESTION', 'require_export_room', 'read_allowed', 'check_
 import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from ..agent.prompt_utils import load_tokenizer, render
 from ..blas import mlx_core
-from ..check_results import CheckResult, require_checks
+from ..check_results import CheckResult, allowing, require_checks
 from ..files import read_json, read_jsonl
 from ..settings import GateFailed, PunieError, any_settings
 from .artifacts import artifact_id, expands, first_infinite, load_weights, quantize_weights, write_model
@@ -69,6 +70,12 @@ def read_allowed(words: Sequence[str]) -> list[Allowed]:
     return [word for word in get_args(Allowed) if word in words]
 
 
+def _allowing(word: Allowed) -> str:
+    """Say how a fault of an adapter is allowed: on the command line, and in a phase file."""
+    line = allowing("export", "allow", f'["{word}"]')
+    return f"--allow {word} of `punie fuse`, or {line} of a phase file,"
+
+
 def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> Iterator[str]:
     pairs = {f"{name.rpartition('.')[0]}.{part}" for name in tensors for part in ("lora_a", "lora_b")}
     for name in sorted(pairs ^ tensors.keys()):
@@ -109,8 +116,9 @@ def check_adapter_files(
     moved = sum(
         all(tensors.get(f"{name}.{part}", np.zeros(1)).any() for part in ("lora_a", "lora_b")) for name in pairs
     )
-    if not moved and "untrained" not in allow:
-        faults.append("every product of lora_a and lora_b is zero: the adapter was never trained")
+    if not moved and not faults and "untrained" not in allow:
+        zero = "every product of lora_a and lora_b is zero: the adapter was never trained"
+        return CheckResult("adapter files", False, "1 fault", (zero,), _allowing("untrained"))
     return CheckResult.of(
         "adapter files", faults, f"{moved} of {len(pairs)} pairs of rank {config.lora_parameters.rank} are trained"
     )
@@ -135,8 +143,8 @@ def check_adapter_base(
     if "base" in allow:
         return CheckResult("adapter's base", None, f"allowed on the base {own[:12]}")
     known = f"was tuned on the base {tuned_on[:12]}, not on {own[:12]}" if tuned_on else "does not say on which base"
-    advice = "fuse it with its own base, or allow it: --allow base"
-    return CheckResult("adapter's base", False, f"the adapter in {adapter} {known}; {advice}")
+    message = f"the adapter in {adapter} {known}; fuse it with its own base"
+    return CheckResult("adapter's base", False, message, allow=_allowing("base"))
 
 # %% ../../nbs/weights/04_fusion.ipynb #0d726aae
 def _events_of(adapter: Path) -> Path | None:
@@ -158,22 +166,21 @@ def check_adapter_loss(
     """
     path = _events_of(adapter)
     events = [event for _, event in read_jsonl(path)] if path else []
-    ends = [event for event in events if event.get("kind") == "end"]
-    valid = [event for event in events if event.get("kind") == "valid"]
-    if ends:
-        begun, left = ends[-1]["base_loss"], ends[-1]["loss"]
-    elif len(valid) > 1:
-        begun, left = valid[0]["loss"], min(event["loss"] for event in valid[1:])
-    else:
+    readings = [event for event in events if event.get("kind") in ("valid", "end")]
+    ends = [event for event in readings if event["kind"] == "end"]
+    if not ends and len(readings) < 2:
         return CheckResult("adapter's loss", None, "no measurements of its training lie beside the adapter")
+    begun, left = (
+        ends[-1].get("base_loss", nan) if ends else readings[0].get("loss", nan),
+        readings[-1].get("loss", nan),
+    )
     message = f"the loss on held-out rows is {left:.3f}, the base's is {begun:.3f}"
     if left <= begun:
         return CheckResult("adapter's loss", True, message)
     if "worse" in allow:
         return CheckResult("adapter's loss", None, f"allowed: {message}")
-    return CheckResult(
-        "adapter's loss", False, f"{message}: tune again with a lower learning rate, or allow it: --allow worse"
-    )
+    message += "; tune again with a lower learning rate"
+    return CheckResult("adapter's loss", False, message, allow=_allowing("worse"))
 
 
 def check_adapter(
@@ -227,12 +234,14 @@ def check_finite(
         return CheckResult("finite model", False, f"{name} holds values that are not finite; nothing is published")
     model, _ = load_weights(folder, expanded=expands())
     known = model(mx.array([[0]])).shape[-1]  # ids beyond are a fault of the tokenizer, which preflight finds
-    ids = [each for each in _question_ids(folder) if each < known]
+    asked = _question_ids(folder)
+    ids = [each for each in asked if each < known]
     if not ids:
         return CheckResult("finite model", False, f"no token of a prompt is among the {known} ids that the model knows")
     if not mx.isfinite(model(mx.array([ids]))).all().item():
         return CheckResult("finite model", False, "the logits of a prompt are not finite; nothing is published")
-    return CheckResult("finite model", True, f"the weights and the logits of {len(ids)} positions are finite")
+    beyond = f"; {len(asked) - len(ids)} ids beyond the {known} that it knows were left out" if ids != asked else ""
+    return CheckResult("finite model", True, f"the weights and the logits of {len(ids)} positions are finite{beyond}")
 
 
 def require_finite_model(folder: Path) -> None:
