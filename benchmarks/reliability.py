@@ -1,12 +1,15 @@
-"""Try faults on small runs, and count what holds: damaged files, interrupted writes, killed processes, many runs.
+"""Try faults on small runs, and count what holds: damaged files, interrupted writes, killed processes, much data.
 
-    uv run python benchmarks/reliability.py
-    uv run python benchmarks/reliability.py --all
-    uv run python benchmarks/reliability.py --seed 7 --publish
+    uv run python benchmarks/reliability.py                       # the matrix: at most half an hour on two cores
+    uv run python benchmarks/reliability.py --part damage         # one part of it
+    uv run python benchmarks/reliability.py --all                 # every interruption, and the large load: hours
+    uv run python benchmarks/reliability.py --pretrained          # 20 kills on SmolLM2-135M, where it is at hand
+    uv run python benchmarks/reliability.py --publish
 
 Prints for each kind how many faults were tried and how many held, and each that did not. Damage is tried on every file
-of a run. Interruptions are a seeded sample of the calls that change the disk; --all tries each of them, which takes
-over an hour. `--publish` writes reports/reliability.md and .html.
+of a run. Interruptions are a seeded sample of the calls that change the disk. Each result is kept under
+runs/reliability, so the same command goes on where it was stopped; a change of the package begins anew. `--publish`
+writes reports/reliability.md and .html.
 """
 
 import os
@@ -16,47 +19,64 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import psutil
 import typer
+from load import load_trials
 
 from punie.evals.server import free_port
-from punie.faults.damage import KINDS, Tried, a_run, run_files, state_of, try_damage
+from punie.faults.damage import KINDS, Tried, a_run, other_files, run_files, state_of, try_damage
 from punie.faults.interruptions import HOWS, try_interruption, undisturbed
-from punie.faults.reliability import figures, reliability_document
-from punie.faults.training_faults import PHASE, run_folder_in, write_phase
+from punie.faults.reliability import Trial, figures, go_through, reliability_document
+from punie.faults.training_faults import PHASE, write_phase
 from punie.pages.results import write_document
-from punie.phases.miniature import inside
-from punie.phases.status import list_runs
+from punie.phases.miniature import inside, write_miniature
+from punie.phases.registration import code_version
+from punie.phases.spec import load_spec
 from punie.phases.sweep import grid, sweep_cluster
-from punie.programs import end_with_me
-from punie.settings import load_settings
+from punie.programs import end_tree, end_with_me
+from punie.settings import PunieError, load_settings
+from punie.weights.artifacts import find_model
 
-COMMAND = [sys.executable, "-c", "from punie.cli.main import main; main()", "run", PHASE, "--no-page"]
+PUNIE = [sys.executable, "-c", "from punie.cli.main import main; main()"]
+COMMAND = [*PUNIE, "run", PHASE, "--no-page"]
+PRETRAINED = "smollm2_135m"  # a phase; its base has to be on this machine
 
 
-def damages() -> Iterator[Tried]:
+def damages() -> Iterator[Trial]:
     """Damage each file of a finished run in each way."""
     with a_run() as folder:
         names = run_files(folder)
     for name in names:
         for kind in KINDS:
-            yield try_damage(name, kind)
+            yield Trial(f"{kind} {name}", lambda name=name, kind=kind: [try_damage(name, kind)])
 
 
-def interruptions(dice: random.Random, sample: int | None) -> Iterator[Tried]:
-    """Interrupt calls that change the disk: all of them, or a sample."""
+@cache
+def whole_run() -> tuple[dict[str, object], int]:
+    """Do the run once undisturbed; return what it is, and how many of its calls can be interrupted."""
     with tempfile.TemporaryDirectory() as name:
-        wanted, calls = undisturbed(Path(name) / "whole")
-        print(f"a run makes {calls} calls that can be interrupted", flush=True)
-        chosen = range(1, calls + 1) if sample is None else sorted(dice.sample(range(1, calls + 1), sample))
-        for at in chosen:
-            for how in HOWS:
-                with tempfile.TemporaryDirectory() as place:
-                    yield try_interruption(at, how, Path(place), wanted)
+        return undisturbed(Path(name) / "whole")
+
+
+def interrupt(at: int, how: str) -> list[Tried]:
+    """Interrupt one call of a new run."""
+    with tempfile.TemporaryDirectory() as place:
+        return [try_interruption(at, how, Path(place), whole_run()[0])]
+
+
+def interruptions(dice: random.Random, sample: int | None) -> Iterator[Trial]:
+    """Interrupt calls that change the disk: all of them, or a sample."""
+    calls = whole_run()[1]
+    print(f"a run makes {calls} calls that can be interrupted", flush=True)
+    chosen = range(1, calls + 1) if sample is None else sorted(dice.sample(range(1, calls + 1), sample))
+    for at in chosen:
+        for how in HOWS:
+            yield Trial(f"{how} at call {at}", partial(interrupt, at, how))
 
 
 def left_over(below: Path) -> list[str]:
@@ -73,32 +93,55 @@ def left_over(below: Path) -> list[str]:
     return found
 
 
-def kills(dice: random.Random, count: int) -> Iterator[Tried]:
-    """Kill the whole command at random moments, from its start to its end."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phase(folder)
-        with inside(folder):
-            started = time.monotonic()
-            subprocess.run(COMMAND, capture_output=True, check=True)
-            seconds, wanted = time.monotonic() - started, state_of(run_folder_in(folder))
-    wanted.pop("registration.json")
-    for _ in range(count):
+def write_pretrained(folder: Path) -> None:
+    """Write a small phase on the pretrained base: a few updates, and suites of a few prompts."""
+    write_miniature(load_spec(PRETRAINED), folder, load_spec(PRETRAINED).base.model, {"budget": {"disk_gb": 2.0}})
+
+
+class Killed:
+    """Kill the command of a run at random moments, from its start to its end."""
+
+    def __init__(self, phase: str, write: Callable[[Path], None], count: int, dice: random.Random) -> None:
+        self.phase, self.write = phase, write
+        self.command = [*PUNIE, "run", phase, "--no-page"]
+        self.shares = [dice.random() for _ in range(count)]
+
+    def folder(self, below: Path) -> Path:
+        """Name the folder of the run."""
+        return below / "runs" / self.phase / "seed0"
+
+    @cached_property
+    def whole(self) -> tuple[dict[str, object], float]:
+        """Do the run undisturbed; return what it is, and its seconds."""
+        with tempfile.TemporaryDirectory() as name:
+            self.write(Path(name))
+            with inside(Path(name)):
+                started = time.monotonic()
+                subprocess.run(self.command, capture_output=True, check=True)
+                return state_of(self.folder(Path(name))), time.monotonic() - started
+
+    def kill(self, share: float) -> list[Tried]:
+        """Kill it after a share of its time, give the command again, and compare."""
+        wanted, seconds = self.whole
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_phase(folder)
+            self.write(folder)
             with inside(folder):
-                after = dice.uniform(0, seconds)
-                with subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-                    time.sleep(after)
+                null = subprocess.DEVNULL
+                with subprocess.Popen(self.command, stdout=null, stderr=null) as process:
+                    time.sleep(share * seconds)
                     process.kill()
                 orphans = left_over(folder)
-                done = subprocess.run(COMMAND, capture_output=True, text=True)
-                state = state_of(run_folder_in(folder)) if done.returncode == 0 else {}
-            state.pop("registration.json", None)
-            other = [name for name in {**wanted, **state} if wanted.get(name) != state.get(name)]
-            wrong = [*orphans, *other, *([done.stderr[-300:]] if done.returncode else [])]
-            yield Tried("command killed", f"after {after:.1f} s", not wrong, "; ".join(wrong) or "as undisturbed")
+                done = subprocess.run(self.command, capture_output=True, text=True)
+                other = [done.stderr[-300:]] if done.returncode else other_files(self.folder(folder), wanted)
+        wrong = [*orphans, *other]
+        where = f"{self.phase}, after {share:.0%} of its time"
+        return [Tried("command killed", where, not wrong, "; ".join(wrong) or "as undisturbed")]
+
+    def trials(self) -> Iterator[Trial]:
+        """Give the kills."""
+        for share in self.shares:
+            yield Trial(f"{self.phase} killed at {share:.6f}", partial(self.kill, share))
 
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:
@@ -120,72 +163,86 @@ def lost_workers(count: int) -> Iterator[Tried]:
         scheduler = [dask, "scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard"]
         worker = [dask, "worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         worker += ["--resources", "accelerator=1", "--local-directory", str(folder / "dask")]
-        running = [start(scheduler)]
-        workers = [start(worker) for _ in range(2)]
-        try:
-            time.sleep(8)
-            cells = grid(PHASE, range(max(2, count // 2)))
-            sweep = threading.Thread(target=lambda: sweep_cluster(cells, address), daemon=True)
-            sweep.start()
-            for number in range(count):
-                time.sleep(12)
-                if not sweep.is_alive():
-                    break
-                place = number % 2
-                below = psutil.Process(workers[place].pid).children(recursive=True)
-                workers[place].kill()
-                workers[place].wait()
-                alive = psutil.wait_procs(below, timeout=20)[1]
-                failed = [cell.name for cell in cells if cell.state[0] == "failed"]
-                wrong = [*(f"lives on: {each.pid}" for each in alive), *(f"failed: {name}" for name in failed)]
-                yield Tried(
-                    "worker killed", f"kill {number + 1}", not wrong, "; ".join(wrong) or f"{len(below)} below it ended"
-                )
-                workers[place] = start(worker)
-            sweep.join(600)
-            for cell in cells:
-                yield Tried("cell of a sweep", cell.name, cell.state[0] == "done", " ".join(cell.state)[:200])
-        finally:
-            for process in (*workers, *running):
-                process.kill()
-                process.wait()
+        running, cells = [start(scheduler), start(worker), start(worker)], grid(PHASE, range(count))
+        stack.callback(lambda: [end_tree(process) for process in running])
+        sweep = threading.Thread(target=sweep_cluster, args=(cells, address), daemon=True)
+        time.sleep(8)
+        sweep.start()
+        for number in range(count):
+            place = 1 + number % 2
+            yield kill_worker(running[place], cells, f"kill {number + 1}", sweep)
+            running[place] = start(worker)
+        sweep.join(900)
+        for cell in cells:
+            yield Tried("cell of a sweep", cell.name, cell.state[0] == "done", " ".join(cell.state)[:200])
 
 
-def many_runs(count: int) -> str:
-    """Say how long a list of many runs takes."""
-    with a_run() as folder:
-        small = [path for path in folder.iterdir() if path.is_file() and path.name != ".lock"]
-        for number in range(1, count):
-            other = folder.with_name(f"seed{number}")
-            other.mkdir()
-            for path in small:
-                os.link(path, other / path.name)
-        started = time.perf_counter()
-        listed = len(list_runs())
-        return f"The state of {listed} runs is read in {time.perf_counter() - started:.2f} s."
+def kill_worker(worker: subprocess.Popen[bytes], cells: list, where: str, sweep: threading.Thread) -> Tried:
+    """Wait until a worker is at work on a cell, kill it, and say what became of what it had started."""
+    end, below = time.monotonic() + 120, []
+    while sweep.is_alive() and time.monotonic() < end and len(below) < 3:  # the cell, its watcher, and a stage
+        time.sleep(1)
+        below = psutil.Process(worker.pid).children(recursive=True)
+    worker.kill()
+    worker.wait()
+    alive = psutil.wait_procs(below, timeout=20)[1]
+    failed = [cell.name for cell in cells if cell.state[0] == "failed"]
+    wrong = [*(f"lives on: {each.pid}" for each in alive), *(f"failed: {name}" for name in failed)]
+    wrong += [] if below else ["it was not at work"]
+    return Tried("worker killed", where, not wrong, "; ".join(wrong) or f"{len(below)} below it ended")
 
 
-def main(seed: int = 0, sample: int = 30, every: bool = typer.Option(False, "--all"), publish: bool = False) -> None:
-    dice, tried = random.Random(seed), []
-    trials = (
-        damages(),
-        interruptions(dice, None if every else sample),
-        kills(dice, 20 if every else 10),
-        lost_workers(10),
-    )
-    for each in (one for group in trials for one in group):
-        tried.append(each)
-        if not each.held:
-            print(f"DID NOT HOLD: {each.kind} at {each.where}: {each.said}", flush=True)
-    notes = [many_runs(1000), "" if every else f"Interruptions are a sample of {sample} calls, drawn with seed {seed}."]
+def trials(part: str, seed: int, sample: int, every: bool) -> Iterator[Trial]:
+    """Give the trials of a part."""
+    dice = random.Random(f"{seed} {part}")
+    if part == "damage":
+        yield from damages()
+    elif part == "interruptions":
+        yield from interruptions(dice, None if every else sample)
+    elif part == "kills":
+        yield from Killed(PHASE, write_phase, 20 if every else 10, dice).trials()
+    elif part == "workers":
+        yield Trial("workers", lambda: lost_workers(10))
+    elif part == "load":
+        yield from load_trials(every)
+    elif part == "pretrained":
+        find_model(load_spec(PRETRAINED).base.model)
+        yield from Killed(PRETRAINED, write_pretrained, 20, dice).trials()
+
+
+PARTS = ("damage", "interruptions", "kills", "workers", "load")
+
+
+def main(
+    part: list[str] | None = typer.Option(None, help=f"Of {', '.join(PARTS)}; may be given several times."),
+    seed: int = 0,
+    sample: int = 30,
+    every: bool = typer.Option(False, "--all", help="Every interruption, 20 kills, and the large load."),
+    pretrained: bool = typer.Option(False, help="Also 20 kills on the pretrained base."),
+    publish: bool = False,
+) -> None:
+    wanted, tried, started = part or [*PARTS], [], time.monotonic()
+    if unknown := {*wanted} - {*PARTS}:
+        raise PunieError(f"no part {unknown.pop()!r}; parts are {', '.join(PARTS)}")
+    kept = load_settings().runs / "reliability" / f"seed{seed}.jsonl"
+    for name in [*wanted, *(["pretrained"] if pretrained else [])]:
+        begun = time.monotonic()
+        for each in go_through(trials(name, seed, sample, every), kept):
+            tried.append(each)
+            if not each.held:
+                print(f"DID NOT HOLD: {each.kind} at {each.where}: {each.said}", flush=True)
+        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+    notes = ["" if every else f"Interruptions are a sample of {sample} calls, drawn with seed {seed}."]
+    notes += [f"{each.where}: {each.said}." for each in tried if each.kind == "load"]
+    notes += [] if pretrained else ["The pretrained base was not tried; `--pretrained` does."]
     for kind, count, held in figures(tried):
         print(f"{kind:18} {count:4} tried {held:4} held")
-    print(*notes, sep="\n")
+    print(*notes, f"{time.monotonic() - started:.0f} s", sep="\n")
     if publish:
-        head = ["git", "-C", str(load_settings().root), "rev-parse", "HEAD"]
-        commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
-        page = write_document(reliability_document(tried, commit, notes), load_settings().reports / "reliability.md")
-        print(page)
+        text = reliability_document(tried, code_version(), notes)
+        print(write_document(text, load_settings().reports / "reliability.md"))
+    if not all(each.held for each in tried):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from .train import train
 from ..output import HELP_NAMES, Grid, Json, Quiet, Settings, note, progress, show, with_quiet, working
 from ..phases.names import completing
 from ..settings import PunieError, any_settings, load_settings
-from ..unexpected import end_in_one_line
+from ..unexpected import end_in_one_line, settle
 
 if TYPE_CHECKING:
     from punie.phases.finished import Results
@@ -293,5 +293,6 @@ with_quiet(app)
 # %% ../../nbs/cli/13_main.ipynb #50f90a62
 def main() -> None:
     """Run the command line; what goes wrong ends in one line on standard error, with exit status 1."""
+    settle()
     words = [word for word in sys.argv[1:] if word != "--traceback"]
     sys.exit(end_in_one_line(lambda: app(words, standalone_mode=False), "--traceback" in sys.argv))

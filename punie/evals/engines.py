@@ -25,6 +25,7 @@ from ..files import sha256_text
 from ..training.dataset import ChatMessage
 from ..tuning.objective import common_prefix
 from ..weights.artifacts import artifact_id, load_model
+from ..weights.model_files import stop_ids
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -127,12 +128,8 @@ def stop_tokens(folder: Path) -> tuple[str, ...]:
     >>> stop_tokens(Path("data/models/tiny"))
     ('<|im_end|>',)
     """
-    mlx_core()
-    from mlx_lm.utils import load_config
-
-    tokenizer, stated = load_tokenizer(str(folder)), load_config(folder).get("eos_token_id")
-    stops = [tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])]
-    ids = {number for number in stops if isinstance(number, int)}
+    tokenizer = load_tokenizer(str(folder))
+    ids = {number for number in (tokenizer.eos_token_id, *stop_ids(folder)) if isinstance(number, int)}
     return tuple(str(tokenizer.decode([number])) for number in sorted(ids))
 
 # %% ../../nbs/evals/09_engines.ipynb #db0c1a3b

@@ -21,7 +21,7 @@ from typing import Any
 from unittest.mock import patch
 
 from ..blas import mlx_core
-from .damage import Tried, run_again, state_of
+from .damage import Tried, helps, other_files, run_again, state_of
 from .training_faults import run_folder_in, write_phase
 from ..phases.miniature import inside
 from ..settings import PunieError
@@ -98,18 +98,13 @@ def _run_apart(folder: Path, at: int, how: str) -> tuple[str, int]:
     return said, int(count)
 
 
-def _state(folder: Path) -> dict[str, object]:
-    """Say what a run is, without its registration, which holds the time."""
-    return {name: value for name, value in state_of(folder).items() if name != "registration.json"}
-
-
 def undisturbed(folder: Path) -> tuple[dict[str, object], int]:
     """Do the bench's run; return what it is, and how many calls can be interrupted."""
     write_phase(folder)
     said, calls = _run_apart(folder, 0, "killed")
     if said != "done":
         raise PunieError(f"the undisturbed run ended with {said}")
-    return _state(run_folder_in(folder)), calls
+    return state_of(run_folder_in(folder)), calls
 
 
 def try_interruption(at: int, how: str, folder: Path, wanted: dict[str, object]) -> Tried:
@@ -118,10 +113,7 @@ def try_interruption(at: int, how: str, folder: Path, wanted: dict[str, object])
     first = _run_apart(folder, at, how)[0]
     second = _run_apart(folder, 0, how)[0]
     run = run_folder_in(folder)
-    wrong = [said for said in (first, second) if said.startswith("traceback") or "\n" in said]
-    wrong += [second] if second != "done" else []
-    if not wrong:
-        after = _state(run)
-        wrong = [f"other: {name}" for name in {**wanted, **after} if wanted.get(name) != after.get(name)]
-        wrong += [f"left over: {path.name}" for path in run.rglob(".*.*") if path.is_file()]
+    wrong = [first] if first not in ("done", "killed") and not helps(first, str(run)) else []
+    wrong += [second] if second != "done" else [f"other: {name}" for name in other_files(run, wanted)]
+    wrong += [f"left over: {path.name}" for path in run.rglob(".*.*") if path.is_file()]
     return Tried(how, f"call {at}", not wrong, "; ".join(wrong) or f"{first}, then as undisturbed")

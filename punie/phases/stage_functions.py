@@ -25,7 +25,7 @@ from ..evals.suites import load_suite
 from ..files import read_form, read_json, read_text, write_json, write_text
 from .gates import run_data_gates, run_preflight
 from .judgement import judge_run
-from .manifest import describe_outputs, read_manifest
+from .manifest import NAME as MANIFEST, describe_outputs, read_manifest
 from .phase_suites import SEALED, plan_suite, seal
 from .registration import code_hash, register
 from .run import Run
@@ -96,8 +96,8 @@ def _register(run: Run, notify: Notify) -> list[Path]:
         register(run.spec, run.inputs, path, run.overrides)
     elif "register" not in read_manifest(run.folder) and run.path("events.jsonl").exists():
         raise GateFailed(
-            f"{run.folder} holds results, and no manifest says that {path.name} was there before them; "
-            "move that folder away to start a new run"
+            f"{run.folder} holds results and no entry in {MANIFEST} of what was promised before them; "
+            f"put {MANIFEST} back, or move that folder away to start a new run"
         )
     made = [path]
     if source := registry_file(run.spec.tools.registry):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PERMUTATIONS', 'BANDS', 'RUN', 'Questions', 'Twin', 'twins_in', 'twins_within', 'later_questions', 'leak_result',
-           'check_twins', 'check_variety']
+           'in_training', 'check_twins', 'check_variety']
 
 # %% ../../nbs/training/12_near_duplicates.ipynb #7634d79b
 import zlib
@@ -173,6 +173,16 @@ def leak_result(
         return CheckResult(name, None, f"no suite has a question{f'; {figures} {what}' if figures else ''}")
     return CheckResult(name, True, f"{figures} {what}", tuple(found[:5]))
 
+# %% ../../nbs/training/12_near_duplicates.ipynb #64a8b646
+def in_training(audit: Audit) -> str:
+    """Say among which training rows near duplicates are looked for: only the first ones have their questions as text.
+
+    >>> in_training(Audit("three rows", {"train": Tally(rows=3, questions=["Lint src."])}))
+    'among the first 1 of 3 training rows'
+    """
+    kept, rows = len(audit.train.questions), audit.train.rows
+    return f"among the first {kept} of {rows} training rows" if kept < rows else "in training"
+
 # %% ../../nbs/training/12_near_duplicates.ipynb #64a8b647
 def check_twins(
     audit: Audit,
@@ -192,7 +202,8 @@ def check_twins(
     found = twins_in([question for _, question in later], train, least, lambda done: progress(done, total))
     twins = sorted(found, key=lambda twin: -twin.similarity)
     worst = [f"{later[twin.text][0]} is {twin.similarity:.2f} similar to {train[twin.other][:60]!r}" for twin in twins]
-    return leak_result("twins", f"have a twin in training (similarity {least:g} or more)", worst, later, most, "twins")
+    what = f"have a twin {in_training(audit)} (similarity {least:g} or more)"
+    return leak_result("twins", what, worst, later, most, "twins")
 
 # %% ../../nbs/training/12_near_duplicates.ipynb #2c5b3eee
 def check_variety(
@@ -212,6 +223,7 @@ def check_variety(
     templates = len(set(audit.train.templates))
     message = (
         f"{len(twins)} of {len(questions)} training questions resemble an earlier one (similarity {least:g} or more), "
+        f"{f'the first of {audit.train.rows}, ' if len(questions) < audit.train.rows else ''}"
         f"{most:.0%} allowed; {templates} differ in more than their names"
     )
     lines = audit.train.places

@@ -11,10 +11,10 @@ __all__ = ['MOST_WAYS', 'EXACT', 'SAME_CALLS', 'check_contradictions', 'check_re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, compress, islice, product
-from operator import not_
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..agent.typed_tools import TOOLS
@@ -29,6 +29,11 @@ from .near_duplicates import Questions, later_questions, leak_result
 from .row_faults import Reading
 
 # %% ../../nbs/training/13_question_checks.ipynb #133c5086
+def _shown_question(tally: Tally, row: int) -> str:
+    """Quote a question; of a row far below there is no text."""
+    return repr(tally.questions[row][:60]) if row < len(tally.questions) else "a question"
+
+
 def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
     """Check that no training question is answered with a call in one row and in prose in another.
 
@@ -37,22 +42,21 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
     ("'What changed?' calls in train:3, answers in prose in train:4",)
     """
     train = audit.train
-    calling = set(compress(train.questions, train.calls_first))
-    direct = set(compress(train.questions, map(not_, train.calls_first)))
-    both = calling & direct
-    rows: dict[str, dict[int, int]] = {}  # by question, the first row of each kind
-    for row, (question, calls) in enumerate(zip(train.questions, train.calls_first)) if both else ():
-        if question in both:
-            rows.setdefault(question, {}).setdefault(calls, row)
-    worst = tuple(
-        f"{question[:60]!r} calls in train:{train.places[at[1]]}, answers in prose in train:{train.places[at[0]]}"
-        for question, at in list(rows.items())[:5]
-    )
+    asked, calls = np.asarray(train.asked, np.uint64), np.asarray(train.calls_first, bool)
+    calling, direct = np.unique(asked[calls]), np.unique(asked[~calls])
+    both = np.intersect1d(calling, direct, assume_unique=True)
+    first = (int(np.argmax(asked == each)) for each in both)
+    worst = []
+    for row in sorted(islice(first, 1000))[:5]:
+        same = asked == asked[row]
+        called, told = (train.places[int(np.argmax(same & kind))] for kind in (calls, ~calls))
+        question = _shown_question(train, row)
+        worst.append(f"{question} calls in train:{called}, answers in prose in train:{told}")
     questions = len(calling) + len(direct) - len(both)
     if not questions:
         return CheckResult("contradictions", None, "there is no training question")
     message = f"{len(both)} of {questions} training questions have a call in one row and prose in another"
-    return CheckResult("contradictions", len(both) <= most * questions, message, worst)
+    return CheckResult("contradictions", len(both) <= most * questions, message, tuple(worst))
 
 # %% ../../nbs/training/13_question_checks.ipynb #beb25e56
 def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
@@ -64,26 +68,33 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     """
     if not any(tally.hashes for tally in audit.splits.values()):
         return CheckResult("repetition", None, "there is no row")
-    repeated = {split: len(tally.hashes) - len(set(tally.hashes)) for split, tally in audit.splits.items()}
+    repeated = {split: len(tally.hashes) - _different(tally.hashes) for split, tally in audit.splits.items()}
     worst = (
         f"{split}:{line} repeats {split}:{earlier}"
         for split, rows in repeated.items()
         if rows
         for line, earlier in _repeats(audit.splits[split])
     )
-    questions = audit.train.rows - len(set(audit.train.questions))
+    questions = audit.train.rows - _different(audit.train.asked)
     total = sum(repeated.values())
     message = f"{total} rows repeat another of their split; {questions} training rows repeat a question"
     allow = allowing("gates", "repeated", at_most(total / audit.rows))
     return CheckResult("repetition", total <= most * audit.rows, message, tuple(islice(worst, 5)), allow)
 
 
+def _different(hashes: Sequence[int]) -> int:
+    return np.unique(np.asarray(hashes, np.uint64)).size
+
+
 def _repeats(tally: Tally) -> Iterator[tuple[int, int]]:
     """Find the lines of rows that repeat an earlier one, each with the earlier line."""
-    lines: dict[int, int] = {}
-    for line, value in zip(tally.places, tally.hashes):
-        if (earlier := lines.setdefault(value, line)) != line:
-            yield line, earlier
+    hashes = np.asarray(tally.hashes, np.uint64)
+    order = np.argsort(hashes, kind="stable")  # equal ones stand together, in the order of their rows
+    new = np.concatenate([[True], hashes[order][1:] != hashes[order][:-1]])
+    first = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
+    for place in np.argsort(order, kind="stable"):
+        if not new[place]:
+            yield tally.places[int(order[place])], tally.places[int(first[place])]
 
 # %% ../../nbs/training/13_question_checks.ipynb #89209661
 def written_call(tool: str, arguments: Mapping[str, object]) -> str:
@@ -276,24 +287,25 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
     """
     train, later = audit.train, later_questions(audit, suites)
     templates_of = {question: text_hash(mask_names(question)) for _, question in later}
-    exact_rows = _first_rows(train.questions, templates_of.keys())
+    hash_of = {question: text_hash(question) for question in templates_of}
+    exact_rows = _first_rows(train.asked, set(hash_of.values()))
     template_rows = _first_rows(train.templates, set(templates_of.values()))
     exact = [
-        f"{place} stands in train:{train.places[exact_rows[question]]}"
+        f"{place} stands in train:{train.places[exact_rows[hash_of[question]]]}"
         for place, question in later
-        if question in exact_rows
+        if hash_of[question] in exact_rows
     ]
-    named = {place for place, question in later if question in exact_rows}
+    named = {place for place, question in later if hash_of[question] in exact_rows}
     exact += [
         f"{place} stands in train:{row}"
         for (place, how), row in (train.traces or {}).items()
         if how == EXACT and place not in named
     ]
-    others = {question for split, tally in audit.splits.items() if split != "train" for question in tally.questions}
+    others = {each for split, tally in audit.splits.items() if split != "train" for each in tally.asked}
     elsewhere = [
         f"{place} stands in another split"
         for place, question in suites
-        if question in others and question not in exact_rows
+        if hash_of[question] in others and hash_of[question] not in exact_rows
     ]
     where = "stand in training or another split" if elsewhere else "stand in training"
     same = [

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..blas import mlx_core
 from ..files import write_jsonl
+from ..output import note
 from ..settings import GateFailed, PunieError
 from ..training.supervision import SupervisedRow
 from .measures import Measure
@@ -141,13 +142,16 @@ class Checkpoints:
             if update not in keep:
                 self.path(update).unlink()
 
-    def load(self) -> Checkpoint | None:
-        """Load the newest checkpoint that is whole, with its best one; remove those that are not.
+    def load(
+        self,
+        mend: bool = True,  # remove what is not whole; only the process that has the folder's lock may
+    ) -> Checkpoint | None:
+        """Load the newest checkpoint that is whole, with its best one; remove those that are not, and say so.
 
         Raises `GateFailed` where it belongs to another run.
         """
-        for partial in self.folder.glob(".*.safetensors"):  # of a process that was killed
-            partial.unlink(missing_ok=True)  # another rank may have been faster
+        for partial in self.folder.glob(".*.safetensors") if mend else ():  # of a process that was killed
+            partial.unlink(missing_ok=True)
         for update in reversed(self.updates()):
             found = self._read(update)
             if found:
@@ -155,7 +159,9 @@ class Checkpoints:
             best = found.progress.best.update if found and found.progress.best else update
             if found and (best == update or self._read(best)):
                 return found
-            self.path(update).unlink(missing_ok=True)  # damaged, or its best is: nothing can follow from it
+            if mend:  # nothing can follow from it
+                note(f"{self.path(update)} is removed: it or its best one is damaged, or an older punie wrote it")
+                self.path(update).unlink(missing_ok=True)
         return None
 
     def tensors(self, update: int) -> dict[str, "mx.array"]:

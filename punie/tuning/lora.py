@@ -238,7 +238,10 @@ def tune(
         group = join_ranks()
         if group.rank() == 0:
             locks.enter_context(alone(folder))
-        found = checkpoints.load()
+            found = checkpoints.load()
+        ranks_agree(0, group)  # the others wait until the first has the lock, and has removed what is damaged
+        if group.rank() > 0:
+            found = checkpoints.load(mend=False)
         if found is None and (folder / "adapters.safetensors").exists():
             raise GateFailed(
                 f"{folder} holds an adapter that this run did not make; give another folder, or move that one away"

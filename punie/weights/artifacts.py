@@ -222,6 +222,7 @@ def load_model(
     with _one_line_errors(folder):
         tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
         mx.eval(model.parameters())
+        mx.eval(model(mx.array([[0]])))  # a key of the configuration may be wrong and show only here
     if name := first_infinite(dict(tree_flatten(model.parameters()))):
         raise PunieError(f"{folder}: {name} holds values that are not finite; fetch or make the model again")
     model.eval()
