@@ -159,8 +159,8 @@ def train(
     from punie.evals.probe import named_probe
     from punie.evals.suites import load_suite
     from punie.training.checks import require_checks, run_post_training_checks
-    from punie.training.data_checks import Thresholds
     from punie.training.dataset_io import read_dataset
+    from punie.training.lora_config import Thresholds
     from punie.tuning.forecast import require_memory
     from punie.tuning.lora import prepare_rows, tune
     from punie.tuning.ranks import launched_ranks, share_cores
