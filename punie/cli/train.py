@@ -128,7 +128,7 @@ def _gates(
     from punie.agent.prompt_utils import load_tokenizer
     from punie.phases.gates import run_data_gates, run_preflight
     from punie.phases.phase_suites import plan_suite
-    from punie.training.data_checks import Thresholds
+    from punie.training.lora_config import Thresholds
     from punie.weights.artifacts import find_model
 
     asked = spec.evaluation.place(spec.evaluation.suites[0]) if spec else "phase33_27"
@@ -199,8 +199,8 @@ def train(
     from punie.evals.probe import named_probe
     from punie.evals.suites import load_suite
     from punie.training.checks import run_post_training_checks
-    from punie.training.data_checks import Thresholds
     from punie.training.dataset_io import read_dataset
+    from punie.training.lora_config import Thresholds
     from punie.tuning.forecast import require_memory
     from punie.tuning.lora import prepare_rows, tune
     from punie.tuning.ranks import launched_ranks, share_cores

@@ -17,10 +17,9 @@ from ..check_results import CheckResult, allowing
 from ..evals.round_trip import check_added_tokens, check_data_calls, check_round_trip, check_server_parser
 from ..evals.suites import Suite
 from ..training.checks import run_pre_training_checks
-from ..training.data_checks import Thresholds
 from ..training.dataset import TrainingExample
 from ..training.ledger import Ledger, check_ledger, make_ledger
-from ..training.lora_config import LoRAConfig
+from ..training.lora_config import LoRAConfig, Thresholds
 from punie.training.preflight import (
     QWEN3_TOKENS,
     check_answers,

@@ -26,8 +26,7 @@ from ..limits import require_pattern
 from .phase_suites import SEALED, plan_suite
 from .toml_keys import find_line, override
 from ..settings import PunieError, data_path, data_paths, load_settings, root_path
-from ..training.data_checks import Thresholds
-from ..training.lora_config import LoRAConfig, PhaseTable
+from ..training.lora_config import LoRAConfig, PhaseTable, Thresholds
 from ..training.remedies import Remedy
 from ..weights.fusion import Allowed
 

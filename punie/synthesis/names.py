@@ -259,6 +259,20 @@ class Commands(Values):
         )
         return self.rng.choice(forms)
 
+# %% ../../nbs/synthesis/00_names.ipynb #e2247cd0
+def _value(words: Words) -> str:
+    """A word, a number, a switch, a version or a path, as code and configuration state them."""
+    rng, word = words.rng, words.word
+    values = (
+        word(),
+        str(rng.randint(0, 9_999)),
+        "true",
+        "false",
+        f"{rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}{rng.choice(('', 'rc1', 'b2', '-beta'))}",
+        f"/{word()}/{word()}",
+    )
+    return rng.choice(values)
+
 # %% ../../nbs/synthesis/00_names.ipynb #bc72a662
 @dataclass(frozen=True)
 class Contents(Commands):
@@ -272,15 +286,7 @@ class Contents(Commands):
         """One short line of prose, code or configuration."""
         rng, word = self.rng, self.word
         prose = " ".join(word() for _ in range(rng.randint(2, 6)))
-        values = (
-            word(),
-            str(rng.randint(0, 9_999)),
-            "true",
-            "false",
-            f"{rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}{rng.choice(('', 'rc1', 'b2', '-beta'))}",
-            f"/{word()}/{word()}",
-        )
-        value = rng.choice(values)
+        value = _value(self)
         forms = (
             prose,
             prose,

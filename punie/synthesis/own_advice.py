@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from .checked_wordings import OwnTool, OwnWordings
 from .own_sets import OwnSet
 from ..training.conversation import Conversation
-from ..training.data_checks import Thresholds
+from ..training.lora_config import Thresholds
 from ..training.near_duplicates import twins_in, twins_within
 
 # %% ../../nbs/synthesis/18_own_advice.ipynb #250ead96

@@ -105,7 +105,7 @@ def take(
             missed = 0
     return chosen
 
-
+# %% ../../nbs/synthesis/07_recipes.ipynb #3163e407
 def _split(recipe: Recipe, bank: Bank, taken: set[str]) -> tuple[TrainingExample, ...]:
     rng = random.Random(f"{bank} {recipe.seed}")
     names = Names(rng, lexicon=(*load_word_lists().words, *vocabulary()))

@@ -67,6 +67,24 @@ def _is_set(source: Source, name: cst.Name) -> bool:
     isset = isinstance(source.parents[node], (cst.AssignTarget, cst.AnnAssign))
     return isset and isinstance(node, cst.Attribute) and dotted(node.value) == "self"
 
+# %% ../../nbs/toolbox/07_cst_scopes.ipynb #792e8549
+def _owner(source: Source, name: cst.Name, is_member: bool) -> str:
+    """What is called with this parameter or field as a keyword; an empty text where nothing is."""
+    parent = source.parents[name]
+    is_field = is_member and isinstance(parent, cst.AnnAssign)
+    if not is_field and not (isinstance(parent, cst.Param) and name is parent.name):
+        return ""
+    owners = [each for each in source.around(name) if isinstance(each, (cst.ClassDef, cst.FunctionDef, cst.Lambda))]
+    if len(owners) > 1 and isinstance(owners[0], cst.FunctionDef) and owners[0].name.value == "__init__":
+        owners = owners[1:]
+    return "" if isinstance(owners[0], cst.Lambda) else owners[0].name.value
+
+
+def _keywords(source: Source, owners: set[str], keyword: str) -> list[cst.Name]:
+    """The keywords of a name in calls of functions and classes."""
+    calls = [call for call in source.of(cst.Call) if dotted(call).rpartition(".")[2] in owners]
+    return [each.keyword for call in calls for each in call.args if each.keyword and each.keyword.value == keyword]
+
 # %% ../../nbs/toolbox/07_cst_scopes.ipynb #7c0b1df9
 class Renaming:
     """Find where a file binds a name, and which places follow when it is renamed.
@@ -109,24 +127,8 @@ class Renaming:
         if self.is_member:
             names += self.members
             names += [node.key for node in self.source.of(cst.MatchKeywordElement) if node.key.value == self.old]
-        called = {owner for name in names if (owner := self._called(name))}
-        for call in self.source.of(cst.Call):
-            if dotted(call).rpartition(".")[2] in called:
-                names += [each.keyword for each in call.args if each.keyword and each.keyword.value == self.old]
-        return names
-
-    def _called(self, name: cst.Name) -> str:
-        """What is called with this parameter or field as a keyword."""
-        parent = self.source.parents[name]
-        is_field = self.is_member and isinstance(parent, cst.AnnAssign)
-        if not is_field and not (isinstance(parent, cst.Param) and name is parent.name):
-            return ""
-        owners = [
-            each for each in self.source.around(name) if isinstance(each, (cst.ClassDef, cst.FunctionDef, cst.Lambda))
-        ]
-        if len(owners) > 1 and isinstance(owners[0], cst.FunctionDef) and owners[0].name.value == "__init__":
-            owners = owners[1:]
-        return "" if isinstance(owners[0], cst.Lambda) else owners[0].name.value
+        owners = {owner for name in names if (owner := _owner(self.source, name, self.is_member))}
+        return names + _keywords(self.source, owners, self.old)
 
     def is_taken(self, new: str, names: list[cst.Name]) -> bool:
         """Whether the new name would meet another thing of that name."""
@@ -136,10 +138,10 @@ class Renaming:
         for name in names:
             if any(home in _chain(other) for other in _found(_scope(self.source, name), new) for home in self.homes):
                 return True
-        inside = [name for name in self.plain if name.value == new]
         return any(
             home in _chain(_scope(self.source, name)) and (found is None or found in _chain(home))
-            for name in inside
+            for name in self.plain
+            if name.value == new
             for found in [self._home(name)]
             for home in self.homes
         )

@@ -32,7 +32,7 @@ KINDS: dict[str, type[cst.CSTNode]] = {
 SELECTORS = {"call": (cst.Call,), "decorator": (cst.Decorator,), "import": (cst.Import, cst.ImportFrom)}
 PATTERNS = (*KINDS, *(f"{selector}:NAME" for selector in SELECTORS))  # every pattern that there is
 
-
+# %% ../../nbs/toolbox/08_cst_tools.ipynb #64b1cae1
 def imported_names(node: cst.Import | cst.ImportFrom) -> Iterator[tuple[str, str]]:
     """Every module that a statement imports from, and the name that it takes from there, if any.
 
@@ -57,7 +57,7 @@ def _is_named(node: cst.CSTNode, wanted: str) -> bool:
         )
     return is_called(dotted(node), wanted)
 
-
+# %% ../../nbs/toolbox/08_cst_tools.ipynb #98c52694
 def cst_find_pattern(
     source: str,  # the text of a file
     pattern: str,  # one of `PATTERNS`
@@ -158,29 +158,7 @@ def _written(bindings: list[tuple[str, str, str]]) -> str:
     module, name, _ = bindings[0]
     return f"from {module} import {', '.join(parts)}" if name else f"import {', '.join(parts)}"
 
-
-def cst_add_import(
-    source: str,  # the text of a file
-    import_stmt: str,  # exactly one import statement
-) -> CstAddImportResult:
-    """Add an import to a file; one that stands at its top level already is not added again.
-
-    >>> cst_add_import("import os\\n\\nx = 1\\n", "from re import sub").modified_source
-    'import os\\nfrom re import sub\\n\\nx = 1\\n'
-    """
-    try:
-        parsed = parse_source(source)
-        _, wanted = _wanted(import_stmt)
-        present = [each for line in parsed.module.body if (node := _import_of(line)) for each in _bindings(node)]
-        missing = [each for each in wanted if each not in present]
-        if not missing:
-            return CstAddImportResult(success=True, import_added=False, modified_source=source)
-        edit = _insertion(parsed, _written(missing), future=missing[0][0] == "__future__")
-        return CstAddImportResult(success=True, import_added=True, modified_source=parsed.edited([edit]))
-    except SourceError as error:
-        return CstAddImportResult(success=False, import_added=False, parse_error=str(error))
-
-
+# %% ../../nbs/toolbox/08_cst_tools.ipynb #bdcea587
 def _insertion(source: Source, statement: str, future: bool) -> tuple[int, int, str]:
     """Where a new import stands, as an edit of the text."""
     body, end = list(source.module.body), source.module.default_newline
@@ -201,3 +179,25 @@ def _insertion(source: Source, statement: str, future: bool) -> tuple[int, int, 
     while at < len(source.text) and source.text[at] not in "\r\n":  # a comment at the end of the line stays there
         at += 1
     return at, at, (end if after_import else end + end) + statement
+
+# %% ../../nbs/toolbox/08_cst_tools.ipynb #7c0518cb
+def cst_add_import(
+    source: str,  # the text of a file
+    import_stmt: str,  # exactly one import statement
+) -> CstAddImportResult:
+    """Add an import to a file; one that stands at its top level already is not added again.
+
+    >>> cst_add_import("import os\\n\\nx = 1\\n", "from re import sub").modified_source
+    'import os\\nfrom re import sub\\n\\nx = 1\\n'
+    """
+    try:
+        parsed = parse_source(source)
+        _, wanted = _wanted(import_stmt)
+        present = [each for line in parsed.module.body if (node := _import_of(line)) for each in _bindings(node)]
+        missing = [each for each in wanted if each not in present]
+        if not missing:
+            return CstAddImportResult(success=True, import_added=False, modified_source=source)
+        edit = _insertion(parsed, _written(missing), future=missing[0][0] == "__future__")
+        return CstAddImportResult(success=True, import_added=True, modified_source=parsed.edited([edit]))
+    except SourceError as error:
+        return CstAddImportResult(success=False, import_added=False, parse_error=str(error))

@@ -174,7 +174,7 @@ def _upward(graph: Graph) -> Iterator[Found]:
 def _skipped(graph: Graph) -> Iterator[Found]:
     yield from ((each.line, text) for down, each, text in _crossings(graph) if down > 1)
 
-
+# %% ../../nbs/toolbox/15_dependency_graph.ipynb #5f306012
 @rule(
     GRAPH_RULES,
     "svcs/import-cycle",

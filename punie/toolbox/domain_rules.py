@@ -148,7 +148,7 @@ def returned(source: Source, function: cst.FunctionDef) -> list[cst.BaseExpressi
         found += [node.value] if owner is function else []
     return found
 
-
+# %% ../../nbs/toolbox/09_domain_rules.ipynb #6f38bf03
 def literal(node: cst.CSTNode | None) -> str | None:
     """The value of a string literal without any values in it; None for everything else.
 
@@ -160,7 +160,7 @@ def literal(node: cst.CSTNode | None) -> str | None:
         return value if isinstance(value, str) else None
     return None
 
-
+# %% ../../nbs/toolbox/09_domain_rules.ipynb #11e2e071
 def annotation(param: cst.Param | cst.AnnAssign | None) -> cst.BaseExpression | None:
     """The annotation of a parameter or a field; None where there is none.
 

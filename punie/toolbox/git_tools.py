@@ -135,7 +135,7 @@ def read_patch(text: str) -> list[list[str]]:  # for each file its hunks
             header = line
     return [["\n".join(hunk) for hunk in hunks] for hunks in files]
 
-
+# %% ../../nbs/toolbox/04_git_tools.ipynb #8160a5c3
 def read_diff(
     output: str,  # of `git diff --numstat --patch -z`
 ) -> list[DiffFile]:
@@ -163,7 +163,7 @@ def read_diff(
         file.hunks += hunks
     return list(files.values())
 
-
+# %% ../../nbs/toolbox/04_git_tools.ipynb #ea6f8690
 @reported
 def git_diff(workspace: Workspace, path: str, staged: bool = False) -> GitDiffResult:
     """Show what has changed since the last `git add`, or with `staged` what was added since the last commit.

@@ -98,7 +98,7 @@ def _default(source: Source) -> Iterator[Found]:
         if (node.default if isinstance(node, cst.Param) else node.value) is not None:
             yield source.line(node), _name(node)
 
-
+# %% ../../nbs/toolbox/14_injection_rules.ipynb #b7b84f18
 @rule(
     INJECTION_RULES,
     "svcs/inject-positional-only",

@@ -37,9 +37,38 @@ _CAPABILITIES = {
         "hover": {"contentFormat": ["plaintext"]},
     },
 }
+
+
+def _greeting(workspace: Workspace) -> dict:
+    """What a server is told first: the folder, the interpreter of its project, and what the answers may hold."""
+    root = workspace.root.as_uri()
+    return {
+        "processId": None,
+        "rootUri": root,
+        "workspaceFolders": [{"uri": root, "name": "workspace"}],
+        "initializationOptions": {"configuration": {"environment": {"python": workspace.python}}},
+        "capabilities": _CAPABILITIES,
+    }
+
+# %% ../../nbs/toolbox/05_language_tools.ipynb #178ff3cb
 _CREATED, _CHANGED, _DELETED = 1, 2, 3
+_State = dict[str, tuple[int, int]]  # for each file its time of change, in ns, and its size
 
 
+def _snapshot(workspace: Workspace) -> _State:
+    states = ((path, path.stat()) for path in workspace.python_files("."))
+    return {path.as_uri(): (state.st_mtime_ns, state.st_size) for path, state in states}
+
+
+def _file_events(old: _State, new: _State) -> list[dict]:
+    kinds = {
+        **dict.fromkeys(old.keys() - new.keys(), _DELETED),
+        **dict.fromkeys(new.keys() - old.keys(), _CREATED),
+        **{uri: _CHANGED for uri in old.keys() & new.keys() if old[uri] != new[uri]},
+    }
+    return [{"uri": uri, "type": kind} for uri, kind in kinds.items()]
+
+# %% ../../nbs/toolbox/05_language_tools.ipynb #b481aee1
 class LanguageServer:
     """Keep a language server for a workspace. It starts with the first question.
 
@@ -49,7 +78,7 @@ class LanguageServer:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._server: Conversation | None = None
-        self._seen: dict[str, tuple[int, int]] = {}  # for each file its time of change, in ns, and its size
+        self._seen: _State = {}
 
     def close(self) -> None:
         """End the server, if it runs."""
@@ -73,33 +102,17 @@ class LanguageServer:
     def _start(self) -> Conversation:
         program = [self.workspace.program("ty"), "server"]
         server = self._server = Conversation(program, self.workspace.root, self.workspace.environment)
-        root = self.workspace.root.as_uri()
-        greeting = {
-            "processId": None,
-            "rootUri": root,
-            "workspaceFolders": [{"uri": root, "name": "workspace"}],
-            "initializationOptions": {"configuration": {"environment": {"python": self.workspace.python}}},
-            "capabilities": _CAPABILITIES,
-        }
-        answer = server.ask("initialize", greeting, self.workspace.timeout)
+        answer = server.ask("initialize", _greeting(self.workspace), self.workspace.timeout)
         if answer["capabilities"].get("positionEncoding") != "utf-32":
             raise ConnectionError("this version of ty cannot count columns in characters; update it")
         server.notify("initialized", {})
-        self._seen = self._snapshot()
+        self._seen = _snapshot(self.workspace)
         return server
 
-    def _snapshot(self) -> dict[str, tuple[int, int]]:
-        states = ((path, path.stat()) for path in self.workspace.python_files("."))
-        return {path.as_uri(): (state.st_mtime_ns, state.st_size) for path, state in states}
-
     def _changes(self) -> list[dict]:
-        old, self._seen = self._seen, self._snapshot()
-        kinds = {
-            **dict.fromkeys(old.keys() - self._seen.keys(), _DELETED),
-            **dict.fromkeys(self._seen.keys() - old.keys(), _CREATED),
-            **{uri: _CHANGED for uri in old.keys() & self._seen.keys() if old[uri] != self._seen[uri]},
-        }
-        return [{"uri": uri, "type": kind} for uri, kind in kinds.items()]
+        """What has changed in the workspace since the last question."""
+        old, self._seen = self._seen, _snapshot(self.workspace)
+        return _file_events(old, self._seen)
 
 # %% ../../nbs/toolbox/05_language_tools.ipynb #927adc4f
 def places_of(

@@ -72,7 +72,7 @@ class _Plan(_Read):
     findings: tuple[_Finding, ...] = ()
     places: Mapping[str, _Place] = {}
 
-
+# %% ../../nbs/toolbox/01_repositories.ipynb #3b0f7227
 def _folder(name: str) -> Path:
     if name not in REPOSITORIES:
         raise PunieError(f"no example repository {name!r}; use {', '.join(REPOSITORIES)}")
@@ -182,7 +182,7 @@ class Facts:
         """Whether git has nothing to report."""
         return not (self.staged or self.unstaged or self.untracked)
 
-
+# %% ../../nbs/toolbox/01_repositories.ipynb #770aacf8
 def _differs(before: Files, after: Files) -> tuple[str, ...]:
     return tuple(sorted(path for path in {*before, *after} if before.get(path) != after.get(path)))
 
@@ -193,7 +193,7 @@ def _line(files: Files, file: str, at: str) -> int:
         raise PunieError(f"{file} does not hold {at!r} exactly once; mend the plan")
     return text[: text.index(at)].count("\n") + 1
 
-
+# %% ../../nbs/toolbox/01_repositories.ipynb #b65882bb
 def repository_facts(name: str, seed: int = 0) -> Facts:
     """What is true of a repository; no tool is run and no repository is made.
 
@@ -260,7 +260,7 @@ def _git(folder: Path, *arguments: str, date: str = "") -> None:
     except subprocess.CalledProcessError as error:
         raise PunieError(f"git {arguments[0]} failed: {error.stderr.decode(errors='replace').strip()}") from error
 
-
+# %% ../../nbs/toolbox/01_repositories.ipynb #cdf14fd5
 def _write(folder: Path, before: Files, after: Files) -> Sequence[str]:
     """Bring the files from one state to the next; give the paths that differ."""
     changed = _differs(before, after)

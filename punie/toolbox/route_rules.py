@@ -111,7 +111,7 @@ def _characters(source: Source) -> Iterator[Found]:
         if re.search(r"[\s?#]", re.sub(r"\{[^{}]*\}", "", each.pattern or "")):
             yield each.line, repr(each.pattern)
 
-
+# %% ../../nbs/toolbox/17_route_rules.ipynb #ecd1d3c3
 @rule(ROUTE_RULES, "tdom-svcs/parameter-name", "error", "parameter {%s} is no identifier", "name it as in the handler")
 def _parameter_name(source: Source) -> Iterator[Found]:
     yield from ((each.line, name) for each in routes(source) for name in each.names if not name.isidentifier())

@@ -86,7 +86,7 @@ def _return_annotation(source: Source) -> Iterator[Found]:
         if not names & known:
             yield source.line(node), name
 
-
+# %% ../../nbs/toolbox/11_tdom_rules.ipynb #54db08fe
 @rule(
     COMPONENT_RULES,
     "tdom/keyword-parameters",
@@ -207,7 +207,7 @@ def _safe_format(source: Source) -> Iterator[Found]:
         if [part.value for part in node.format_spec or () if isinstance(part, cst.TemplatedStringText)] == ["safe"]:
             yield source.line(node), source.code(node.expression)
 
-
+# %% ../../nbs/toolbox/11_tdom_rules.ipynb #ca89bc6d
 @rule(
     ESCAPE_RULES,
     "tdom/value-in-script",

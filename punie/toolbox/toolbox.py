@@ -68,7 +68,7 @@ def _graph(box: "Toolbox", file_path: str) -> ToolResult:
     names = [workspace.name(path) for path in workspace.python_files(file_path)]
     return dependency_graph.check_dependency_graph({name: workspace.read_text(name) for name in names})
 
-
+# %% ../../nbs/toolbox/18_toolbox.ipynb #aa4d548e
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "read_file": _with_workspace(text_tools.read_file),
     "write_file": _with_workspace(text_tools.write_file),

@@ -73,7 +73,7 @@ def _missing_priority(source: Source) -> Iterator[Found]:
         if _priority(node) is None and not node.bases:
             yield source.line(node), node.name.value
 
-
+# %% ../../nbs/toolbox/16_wiring_rules.ipynb #05651114
 @rule(
     MIDDLEWARE_RULES,
     "tdom-svcs/duplicate-priority",
@@ -198,7 +198,7 @@ def _missing_context(source: Source) -> Iterator[Found]:
         elif isinstance(template, (cst.Name, cst.Attribute, cst.Call)):
             yield source.line(call), source.code(template).splitlines()[0]
 
-
+# %% ../../nbs/toolbox/16_wiring_rules.ipynb #e3843dc1
 @rule(BINDING_RULES, "tdom-svcs/positional-context", "error", "html() gets the context by its place", "write context=")
 def _positional(source: Source) -> Iterator[Found]:
     for call in html_calls(source):

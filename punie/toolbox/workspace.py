@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_TEXT', 'MAX_OUTPUT', 'SKIPPED', 'EXTRA', 'KEPT', 'FIXED', 'ToolFault', 'reported', 'Folder', 'TextFolder',
-           'Workspace']
+           'Installed', 'Workspace']
 
 # %% ../../nbs/toolbox/00_workspace.ipynb #2c8b72c9
 import inspect
@@ -93,6 +93,23 @@ def _as_fault(path: str, error: OSError) -> ToolFault:
     sentence = sentences.get(type(error))
     return ToolFault(type(error), f"{_short(path)} {sentence}" if sentence else f"{_short(path)}: {error.strerror}")
 
+# %% ../../nbs/toolbox/00_workspace.ipynb #a18fc4c8
+def _resolved(root: Path, start: Path, path: str) -> Path:
+    """Follow a path from a folder, and see that it ends in the workspace, at a file, a folder or nothing."""
+    if "\0" in path:
+        raise ToolFault(ValueError, "a path cannot hold a NUL byte")
+    try:
+        found = (start / path).resolve()
+        mode = found.stat().st_mode if found.is_relative_to(root) and found.exists() else None
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        reason = error.strerror if isinstance(error, OSError) else "its links form a circle"
+        raise ToolFault(OSError, f"{_short(path)}: {reason}") from error
+    if not found.is_relative_to(root):
+        raise ToolFault(PermissionError, f"{_short(path)} lies outside the workspace")
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ToolFault(PermissionError, f"{_short(path)} is a device, pipe or socket, not a file")
+    return found
+
 # %% ../../nbs/toolbox/00_workspace.ipynb #dee9948e
 @dataclass(frozen=True)
 class Folder:
@@ -126,19 +143,7 @@ class Folder:
             ...
         punie.toolbox.workspace.ToolFault: ../README.md lies outside the workspace
         """
-        if "\0" in path:
-            raise ToolFault(ValueError, "a path cannot hold a NUL byte")
-        try:
-            found = ((within or self.root) / path).resolve()
-            mode = found.stat().st_mode if found.is_relative_to(self.root) and found.exists() else None
-        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-            reason = error.strerror if isinstance(error, OSError) else "its links form a circle"
-            raise ToolFault(OSError, f"{_short(path)}: {reason}") from error
-        if not found.is_relative_to(self.root):
-            raise ToolFault(PermissionError, f"{_short(path)} lies outside the workspace")
-        if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise ToolFault(PermissionError, f"{_short(path)} is a device, pipe or socket, not a file")
-        return found
+        return _resolved(self.root, within or self.root, path)
 
     def existing(self, path: str) -> Path:
         """Locate a file or folder that must be there. Raises `ToolFault` where it is not."""
@@ -207,11 +212,13 @@ class TextFolder(Folder):
 
 # %% ../../nbs/toolbox/00_workspace.ipynb #2e915d26
 @dataclass(frozen=True)
-class Workspace(TextFolder):
-    """Confine tools to a folder: its files, and programs that run in it.
+class Installed(TextFolder):
+    """Find the programs of a folder, and the environment that they get.
 
-    >>> Workspace(Path("data")).run_whole("pwd").stdout.strip().endswith("data")
-    True
+    >>> Installed(Path("data"), search="").program("no-such-program")
+    Traceback (most recent call last):
+        ...
+    punie.toolbox.workspace.ToolFault: there is no program 'no-such-program' here
     """
 
     search: str | None = None  # where programs are looked for, as in PATH; see `programs`
@@ -244,6 +251,15 @@ class Workspace(TextFolder):
             return found
         hint = "; install punie[tools]" if name in EXTRA else ""
         raise ToolFault(FileNotFoundError, f"there is no program {_short(name)!r} here{hint}")
+
+# %% ../../nbs/toolbox/00_workspace.ipynb #3d9e4941
+@dataclass(frozen=True)
+class Workspace(Installed):
+    """Confine tools to a folder: its files, and programs that run in it.
+
+    >>> Workspace(Path("data")).run_whole("pwd").stdout.strip().endswith("data")
+    True
+    """
 
     def run(
         self,

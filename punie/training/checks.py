@@ -28,7 +28,6 @@ from punie.training.artifact_checks import (
 )
 from .audit import Audit, audit_folder
 from punie.training.data_checks import (
-    Thresholds,
     check_answers,
     check_data,
     check_dataset_structural_validation,
@@ -41,6 +40,7 @@ from punie.training.data_checks import (
     check_training_data_coverage,
     check_training_data_distribution,
 )
+from .lora_config import Thresholds
 from .near_duplicates import check_twins, check_variety
 from punie.training.question_checks import (
     check_contained,
@@ -55,6 +55,7 @@ from .reference import check_same_as_base
 from .supervision import Mask
 from ..weights.fusion import Allowed, check_adapter_files
 
+# %% ../../nbs/training/23_checks.ipynb #40d68883
 _all_ = [
     "CheckResult",
     "Thresholds",
@@ -104,7 +105,7 @@ def check_audit(
     served = audit.dialect.system_prompt
     return [*check_data(audit, served, places, thresholds, mask, expected_format, expected_patterns), *twins]
 
-
+# %% ../../nbs/training/23_checks.ipynb #7c898c00
 def run_pre_training_checks(
     data_directory: Path,
     expected_format: str = "messages",  # layout of the rows: messages or text

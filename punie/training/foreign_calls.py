@@ -200,6 +200,37 @@ def _value(text: str, schema: object) -> Any:
     except (ValueError, RecursionError):
         return text
 
+# %% ../../nbs/training/27_foreign_calls.ipynb #151452b0
+def _is_call(text: str, tools: Mapping[str, dict]) -> bool:
+    try:
+        value = DECODER.raw_decode(text.lstrip())[0]
+    except (ValueError, RecursionError):
+        return False
+    values = value if isinstance(value, list) and value else [value]
+    return all(isinstance(each, dict) and each.get("name") in tools for each in values)
+
+
+def _find_opening(text: str, place: int, tools: Mapping[str, dict]) -> re.Match[str] | None:
+    """Find the next opening that is not quoted. A fence opens only where its JSON is a call of a declared tool."""
+    shown = text if "`" not in text else text[:place] + unquoted(text[place:])
+    while opening := _OPENING.search(shown, place):
+        found = _OPENING.match(text, opening.start())
+        if found and (found.lastgroup != "fence" or _is_call(text[found.end() :], tools)):
+            return found
+        place = opening.end()
+    return None
+
+
+def _bare(text: str, tools: Mapping[str, dict], ignored: list[str]) -> Said | None:
+    """Read a text that is nothing but a call of a declared tool."""
+    start = text.lstrip()
+    if not tools or start[:1] not in ("{", "[") or not _is_call(start, tools):
+        return None
+    value, end = DECODER.raw_decode(start)
+    if start[end:].strip():
+        return None
+    return Said("", read_calls(value, ignored), None, "json_call")
+
 # %% ../../nbs/training/27_foreign_calls.ipynb #b7c2e7a9
 def read_text(
     text: str,  # an assistant's turn
@@ -240,34 +271,3 @@ def read_text(
     if code is not None:
         return Said(content.rstrip(), (), code, "code")
     return Said(content.rstrip() if calls else content, calls, None, form)
-
-
-def _find_opening(text: str, place: int, tools: Mapping[str, dict]) -> re.Match[str] | None:
-    """Find the next opening that is not quoted. A fence opens only where its JSON is a call of a declared tool."""
-    shown = text if "`" not in text else text[:place] + unquoted(text[place:])
-    while opening := _OPENING.search(shown, place):
-        found = _OPENING.match(text, opening.start())
-        if found and (found.lastgroup != "fence" or _is_call(text[found.end() :], tools)):
-            return found
-        place = opening.end()
-    return None
-
-
-def _is_call(text: str, tools: Mapping[str, dict]) -> bool:
-    try:
-        value = DECODER.raw_decode(text.lstrip())[0]
-    except (ValueError, RecursionError):
-        return False
-    values = value if isinstance(value, list) and value else [value]
-    return all(isinstance(each, dict) and each.get("name") in tools for each in values)
-
-
-def _bare(text: str, tools: Mapping[str, dict], ignored: list[str]) -> Said | None:
-    """Read a text that is nothing but a call of a declared tool."""
-    start = text.lstrip()
-    if not tools or start[:1] not in ("{", "[") or not _is_call(start, tools):
-        return None
-    value, end = DECODER.raw_decode(start)
-    if start[end:].strip():
-        return None
-    return Said("", read_calls(value, ignored), None, "json_call")

@@ -138,8 +138,8 @@ def _known(code: str, tools: Registry) -> tuple[Call, ...]:
         return ()
 
 # %% ../../nbs/training/30_layouts.ipynb #7bf8d8f0
-class _Reading:
-    """Read one row, and note what is found on the way."""
+class _AssistantTurns:
+    """Read the assistant's turns of one row, and note what is found on the way."""
 
     def __init__(self, found: Found, tools: tuple[dict[str, Any], ...], programs: Registry) -> None:
         self.found, self.tools, self.programs = found, tools, programs
@@ -152,6 +152,44 @@ class _Reading:
             and (turn.get("tool_calls") or turn.get("function_call") or turn.get("code") is not None)
             for turn in found.turns
         )
+
+    def _assistant(self, turn: dict[str, Any], text: str, caller: bool) -> Turn:
+        """Read an assistant's turn: its calls stand in a field, are all of a caller's turn, or stand in the text."""
+        if turn.get("name"):
+            self.ignored.append("messages.name")
+        code, form = turn.get("code"), ""
+        if code is not None and not isinstance(code, str):
+            raise PunieError("has code that is no text")
+        given = [key for key in ("tool_calls", "function_call") if turn.get(key)]
+        if given:
+            form = given[0]
+            calls, nulls = _field_calls(turn[form], self._schemas, self.ignored)
+            self.nulls += nulls
+        elif caller and isinstance(value := decoded(text), (dict, list)):
+            form, text, calls = "turns", "", read_calls(value, self.ignored)
+        elif self.fields:
+            calls = ()
+        else:
+            said = read_text(text, self._schemas(), self.ignored)
+            text, calls, code, form = said.content, said.calls, said.code, said.form
+        if caller and not calls:
+            raise PunieError("is a turn of calls, and holds none")
+        if code is not None:
+            form, calls = "code", calls or _known(code, self.programs)
+        self.forms |= {form} if form else set()
+        calls = self.links.calls(calls, code is not None)
+        return Turn("assistant", text, calls, code)
+
+    def _schemas(self) -> dict[str, dict]:
+        """The parameters that the row declares, by tool."""
+        if self.schemas is None:
+            functions = [tool["function"] for tool in self.tools]
+            self.schemas = {function["name"]: function.get("parameters") or {} for function in functions}
+        return self.schemas
+
+# %% ../../nbs/training/30_layouts.ipynb #5bdf28cc
+class _Reading(_AssistantTurns):
+    """Read one row."""
 
     def turns(self) -> Iterator[Turn]:
         """Read every turn. Raises `PunieError` that names the message."""
@@ -189,40 +227,6 @@ class _Reading:
         for answer in answers if answers and not rest.strip() else [text]:
             yield Turn("tool", answer, answers=self.links.answer(id and str(id), name and str(name), answer))
 
-    def _assistant(self, turn: dict[str, Any], text: str, caller: bool) -> Turn:
-        """Read an assistant's turn: its calls stand in a field, are all of a caller's turn, or stand in the text."""
-        if turn.get("name"):
-            self.ignored.append("messages.name")
-        code, form = turn.get("code"), ""
-        if code is not None and not isinstance(code, str):
-            raise PunieError("has code that is no text")
-        given = [key for key in ("tool_calls", "function_call") if turn.get(key)]
-        if given:
-            form = given[0]
-            calls, nulls = _field_calls(turn[form], self._schemas, self.ignored)
-            self.nulls += nulls
-        elif caller and isinstance(value := decoded(text), (dict, list)):
-            form, text, calls = "turns", "", read_calls(value, self.ignored)
-        elif self.fields:
-            calls = ()
-        else:
-            said = read_text(text, self._schemas(), self.ignored)
-            text, calls, code, form = said.content, said.calls, said.code, said.form
-        if caller and not calls:
-            raise PunieError("is a turn of calls, and holds none")
-        if code is not None:
-            form, calls = "code", calls or _known(code, self.programs)
-        self.forms |= {form} if form else set()
-        calls = self.links.calls(calls, code is not None)
-        return Turn("assistant", text, calls, code)
-
-    def _schemas(self) -> dict[str, dict]:
-        """The parameters that the row declares, by tool."""
-        if self.schemas is None:
-            functions = [tool["function"] for tool in self.tools]
-            self.schemas = {function["name"]: function.get("parameters") or {} for function in functions}
-        return self.schemas
-
 # %% ../../nbs/training/30_layouts.ipynb #f16dfc32
 _FIELDS = {
     "tool_calls": "OpenAI tool_calls",
@@ -259,7 +263,7 @@ def _check_calls(turns: tuple[Turn, ...], registry: Registry) -> None:
             except Misfit as error:
                 raise PunieError(f"message {number} has a call that does not fit: {error}") from error
 
-
+# %% ../../nbs/training/30_layouts.ipynb #201f012a
 class RowReader:
     """Read rows of every layout.
 

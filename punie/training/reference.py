@@ -88,7 +88,7 @@ def check_conversations(
     message = f"{len(rows) - len(faults)} of {len(rows)} conversations are the same text and the same ids"
     return CheckResult("conversations", not faults, message, tuple(faults[:5]))
 
-
+# %% ../../nbs/training/19_reference.ipynb #3cd61d70
 def check_special_positions(
     tokenizer: "PreTrainedTokenizerBase",
     reference: "PreTrainedTokenizerBase",

@@ -56,10 +56,8 @@ class Imported:
         self.layouts[read.layout] += 1
         self.nulls += read.nulls
         self.keys.update(set(conversation.ignored))
-        for turn in conversation.turns:
-            for call in turn.calls:
-                self.calls[call.name] += 1
-            self.programs += turn.code is not None and not turn.calls
+        self.calls.update(call.name for call in conversation.calls)
+        self.programs += sum(turn.code is not None and not turn.calls for turn in conversation.turns)
         self.ends[conversation.turns[-1].role] += 1
 
     def declare(self, tools: tuple[dict[str, Any], ...]) -> None:
@@ -156,6 +154,33 @@ class _Pass:
         self.least, self.greatest = min(self.least, hashed), max(self.greatest, hashed)
         return "valid" if hashed < self.bound else "train"
 
+# %% ../../nbs/training/32_row_import.ipynb #fa195788
+def _convert(
+    files: list[SourceFile], source: Path, folder: Path, reader: RowReader, seed: int, bound: int, progress: Progress
+) -> Imported:
+    """Write the splits, with another bound where one of them gets nothing. Raises `PunieError` for an empty one."""
+    one = _Pass(files, reader, seed, bound, progress)
+    one.run(found := Imported(source.name), folder)
+    if not found.converted:
+        row, reason = found.refused[0] if found.refused else (source.name, "it is empty")
+        raise PunieError(
+            f"{source.name}: none of {len(found.refused)} rows could be converted; the first, {row}: {reason}"
+        )
+    if bound and one.greatest >= 0 and not (found.rows["valid"] and found.rows["train"]):
+        if one.least == one.greatest:
+            raise PunieError(
+                f"{source.name}: every row asks the same question, so none can be held out; take --valid 0"
+            )
+        (folder / "train.jsonl").unlink(missing_ok=True)
+        (folder / "valid.jsonl").unlink(missing_ok=True)
+        bound = one.greatest if found.rows["valid"] else one.least + 1
+        _Pass(files, reader, seed, bound, progress).run(found := Imported(source.name), folder)
+    for split in ("train", *(file.split for file in files if file.split)):
+        if not found.rows[split]:
+            row, reason = found.refused[0] if found.refused else (split, "it is empty")
+            raise PunieError(f"{source.name}: no row of {split} could be converted; the first fault, {row}: {reason}")
+    return found
+
 # %% ../../nbs/training/32_row_import.ipynb #50e6dcaa
 _WRITTEN = (*(f"{split}.jsonl" for split in SPLITS), "import.json", "tools.json")
 
@@ -205,31 +230,4 @@ def import_rows(
         raise PunieError(
             f"cannot write {folder}: {error.strerror or error}; free disk space or mend its permissions"
         ) from error
-    return found
-
-
-def _convert(
-    files: list[SourceFile], source: Path, folder: Path, reader: RowReader, seed: int, bound: int, progress: Progress
-) -> Imported:
-    """Write the splits, with another bound where one of them gets nothing. Raises `PunieError` for an empty one."""
-    one = _Pass(files, reader, seed, bound, progress)
-    one.run(found := Imported(source.name), folder)
-    if not found.converted:
-        row, reason = found.refused[0] if found.refused else (source.name, "it is empty")
-        raise PunieError(
-            f"{source.name}: none of {len(found.refused)} rows could be converted; the first, {row}: {reason}"
-        )
-    if bound and one.greatest >= 0 and not (found.rows["valid"] and found.rows["train"]):
-        if one.least == one.greatest:
-            raise PunieError(
-                f"{source.name}: every row asks the same question, so none can be held out; take --valid 0"
-            )
-        (folder / "train.jsonl").unlink(missing_ok=True)
-        (folder / "valid.jsonl").unlink(missing_ok=True)
-        bound = one.greatest if found.rows["valid"] else one.least + 1
-        _Pass(files, reader, seed, bound, progress).run(found := Imported(source.name), folder)
-    for split in ("train", *(file.split for file in files if file.split)):
-        if not found.rows[split]:
-            row, reason = found.refused[0] if found.refused else (split, "it is empty")
-            raise PunieError(f"{source.name}: no row of {split} could be converted; the first fault, {row}: {reason}")
     return found

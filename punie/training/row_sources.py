@@ -58,20 +58,6 @@ def source_files(source: Path) -> list[SourceFile]:
 Row = tuple[int, dict[str, Any] | PunieError]  # its line, or its number in the file, and the row or what is wrong
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Read the rows of a file, one after the other. Raises `PunieError` where the file itself cannot be read.
-
-    >>> next(read_rows(Path("data/phase33_merged/valid.jsonl")))[0]
-    1
-    """
-    if path.suffix == ".parquet":
-        yield from _parquet(path)
-    elif path.suffix == ".json" and _is_whole(path):
-        yield from _json(path)
-    else:
-        yield from _lines(path)
-
-
 def _lines(path: Path) -> Iterator[Row]:
     for number, line in read_lines(path):
         line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line  # a mark that Windows puts first
@@ -80,7 +66,7 @@ def _lines(path: Path) -> Iterator[Row]:
         except PunieError as error:
             yield number, PunieError(str(error).removeprefix("the line: "))
 
-
+# %% ../../nbs/training/31_row_sources.ipynb #56d4a739
 def _is_whole(path: Path) -> bool:
     """Say whether a file is one JSON value, and not one on each line."""
     for _, line in read_lines(path):
@@ -100,7 +86,7 @@ def _json(path: Path) -> Iterator[Row]:
         fault = PunieError(f"a row must be a JSON object, this is a {type(row).__name__}")
         yield number, row if isinstance(row, dict) else fault
 
-
+# %% ../../nbs/training/31_row_sources.ipynb #6dbf3cfd
 def _parquet(path: Path) -> Iterator[Row]:
     try:
         from pyarrow import ArrowException
@@ -115,3 +101,17 @@ def _parquet(path: Path) -> Iterator[Row]:
                 yield number, row
     except (ArrowException, OSError) as error:
         raise PunieError(f"{path}: no Parquet that can be read: {str(error).splitlines()[0]}") from error
+
+# %% ../../nbs/training/31_row_sources.ipynb #81383782
+def read_rows(path: Path) -> Iterator[Row]:
+    """Read the rows of a file, one after the other. Raises `PunieError` where the file itself cannot be read.
+
+    >>> next(read_rows(Path("data/phase33_merged/valid.jsonl")))[0]
+    1
+    """
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+    elif path.suffix == ".json" and _is_whole(path):
+        yield from _json(path)
+    else:
+        yield from _lines(path)

@@ -36,7 +36,7 @@ def _listed(row: dict) -> Found | None:
             return Found("ShareGPT conversations" if share else key, [*before, *turns], {key, "system"})
     return None
 
-
+# %% ../../nbs/training/28_row_turns.ipynb #8d964e6d
 _CHATML = re.compile(
     r"\s*<\|im_start\|>(?P<role>[^\n<]*)\n(?P<content>.*?)<\|im_end\|>\s*(?:<\|endoftext\|>\s*)?", re.DOTALL
 )
@@ -55,7 +55,7 @@ def _chatml(row: dict) -> Found | None:
         place = turn.end()
     return Found("ChatML text", turns, {"text"})
 
-
+# %% ../../nbs/training/28_row_turns.ipynb #1163a885
 _SPOKEN = re.compile(r"(?:\A|\n\s*\n)\s*(SYSTEM|USER|ASSISTANT|FUNCTION RESPONSE|FUNCTION CALL)[ \t]*:[ \t]*")
 
 
@@ -77,7 +77,7 @@ def _answered(row: dict) -> Found | None:
     turns = [{"role": "user", "content": row["query"]}, {"role": "assistant", "content": "", "tool_calls": calls}]
     return Found("query and answers", turns, {"query", "answers"})
 
-
+# %% ../../nbs/training/28_row_turns.ipynb #fcfde97f
 _PLACES: tuple[Callable[[dict], Found | None], ...] = (_listed, _chatml, _transcript, _answered)
 
 

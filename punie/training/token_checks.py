@@ -60,7 +60,7 @@ def markup_tokens(
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if not token.content.isspace()}
     return sorted(added - control_tokens(tokenizer).keys())
 
-
+# %% ../../nbs/training/25_token_checks.ipynb #51e90cb5
 def _one_of(tokens: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
 
@@ -82,7 +82,7 @@ def _control_faults(rows: Sequence[TrainingExample], tokens: dict[str, bool], ma
                 before = message.content[max(0, found.start() - 20) : found.start()]
                 yield f"row {number}, turn {turn} ({message.role}): {found[0]} after {before!r}"
 
-
+# %% ../../nbs/training/25_token_checks.ipynb #8cbfd553
 def check_control_tokens(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[TrainingExample]) -> CheckResult:
     """Check that no text of a row holds a token that makes turns.
 

@@ -38,7 +38,7 @@ class Budget:
         """The budget as a run keeps it."""
         return asdict(self)
 
-
+# %% ../../nbs/tuning/02_budget.ipynb #6703aaa4
 def plan_budget(
     rows: Sequence[SupervisedRow],
     config: LoRAConfig,
@@ -71,7 +71,7 @@ def plan_budget(
         decisions=dict(sorted(decisions.items())),
     )
 
-
+# %% ../../nbs/tuning/02_budget.ipynb #a1d1ca06
 def check_budget(budget: Budget, unseen: float = 0.0) -> CheckResult:
     """Check the share of training rows that the run never sees.
 

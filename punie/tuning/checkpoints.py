@@ -106,6 +106,30 @@ def _digest(metadata: dict[str, str], tensors: dict[str, "mx.array"]) -> str:
         digest.update(np.asarray(mx.flatten(array).view(mx.uint8)).tobytes())
     return digest.hexdigest()
 
+# %% ../../nbs/tuning/08_checkpoints.ipynb #eca8db08
+def _read(path: Path) -> Checkpoint | None:
+    """Read a checkpoint; None where it is gone or damaged."""
+    try:
+        with open_weights(path) as file:
+            metadata = dict(file.metadata())
+        tensors, told = mlx_core().load(str(path)), metadata.pop("sha256")
+        if told != _digest(metadata, tensors):
+            return None
+    except (PunieError, RuntimeError, KeyError, TypeError):
+        return None
+    progress = Progress.model_validate_json(metadata["progress"])
+    return Checkpoint(progress, tensors, json.loads(metadata["events"]), json.loads(metadata["run"]))
+
+
+def _require_same(folder: Path, run: dict[str, str], other: dict[str, str]) -> None:
+    """Raise `GateFailed` where checkpoints belong to another run."""
+    names = sorted(run.keys() | other.keys())
+    if changed := [name for name in names if run.get(name) != other.get(name)]:
+        raise GateFailed(
+            f"{folder} holds checkpoints of a run with another {', '.join(changed)}; "
+            "give another folder, or move that one away"
+        )
+
 # %% ../../nbs/tuning/08_checkpoints.ipynb #b99fcbe6
 class Checkpoints:
     """Keep the checkpoints of one run in a folder."""
@@ -153,11 +177,11 @@ class Checkpoints:
         for partial in self.folder.glob(".*.safetensors") if mend else ():  # of a process that was killed
             partial.unlink(missing_ok=True)
         for update in reversed(self.updates()):
-            found = self._read(update)
+            found = _read(self.path(update))
             if found:
-                self._require_own(found.run)
+                _require_same(self.folder, self.run, found.run)
             best = found.progress.best.update if found and found.progress.best else update
-            if found and (best == update or self._read(best)):
+            if found and (best == update or _read(self.path(best))):
                 return found
             if mend:  # nothing can follow from it
                 note(f"{self.path(update)} is removed: it or its best one is damaged, or an older punie wrote it")
@@ -166,30 +190,9 @@ class Checkpoints:
 
     def tensors(self, update: int) -> dict[str, "mx.array"]:
         """Load the arrays of one checkpoint. Raises `PunieError` where it is damaged."""
-        if found := self._read(update):
+        if found := _read(self.path(update)):
             return found.tensors
         raise PunieError(f"{self.path(update)} is damaged; run the same command again, which goes on without it")
-
-    def _read(self, update: int) -> Checkpoint | None:
-        """Read a checkpoint; None where it is gone or damaged."""
-        try:
-            with open_weights(self.path(update)) as file:
-                metadata = dict(file.metadata())
-            tensors, told = mlx_core().load(str(self.path(update))), metadata.pop("sha256")
-            if told != _digest(metadata, tensors):
-                return None
-        except (PunieError, RuntimeError, KeyError, TypeError):
-            return None
-        progress = Progress.model_validate_json(metadata["progress"])
-        return Checkpoint(progress, tensors, json.loads(metadata["events"]), json.loads(metadata["run"]))
-
-    def _require_own(self, other: dict[str, str]) -> None:
-        names = sorted(self.run.keys() | other.keys())
-        if changed := [name for name in names if self.run.get(name) != other.get(name)]:
-            raise GateFailed(
-                f"{self.folder} holds checkpoints of a run with another {', '.join(changed)}; "
-                "give another folder, or move that one away"
-            )
 
 # %% ../../nbs/tuning/08_checkpoints.ipynb #8adae686
 class EventLog:

@@ -195,6 +195,24 @@ def _one_line_errors() -> Generator[None]:
             f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again"
         ) from error
 
+# %% ../../nbs/tuning/10_lora.ipynb #711dbe29
+def _identity(
+    base: str | None,
+    train: Sequence[SupervisedRow],
+    valid: Sequence[SupervisedRow],
+    config: LoRAConfig,
+    seed: int,
+    probe_id: str,
+) -> dict[str, str]:
+    identity = {
+        "base": str(base),
+        "data": hash_rows(train),
+        "validation": hash_rows(valid),
+        "knobs": config.model_dump_json(),
+        "seed": str(seed),
+    }
+    return identity | ({"probe": probe_id} if probe_id else {})
+
 # %% ../../nbs/tuning/10_lora.ipynb #c0f6d834
 def tune(
     model: "nn.Module",  # loaded base; LoRA layers are put into it
@@ -219,15 +237,8 @@ def tune(
     _require_rows(train, valid)
     train, valid = _weighed(train, config), _weighed(valid, config)
     updates = config.count_updates(len(train))
-    identity = {
-        "base": str(base),
-        "data": hash_rows(train),
-        "validation": hash_rows(valid),
-        "knobs": config.model_dump_json(),
-        "seed": str(seed),
-        **({"probe": probe_id} if probe_id else {}),
-    }
-    checkpoints = Checkpoints(folder / "checkpoints", identity)
+    run_id = _identity(base, train, valid, config, seed, probe_id)
+    checkpoints = Checkpoints(folder / "checkpoints", run_id)
     with (
         Watchdog(patience, on=launched_ranks() > 1) as watchdog,
         checkpointed_layers(model, config.grad_checkpoint),

@@ -203,7 +203,7 @@ def _computed_twice(function: Callable) -> Callable:
 
     return call
 
-
+# %% ../../nbs/tuning/06_steps.ipynb #70069935
 @contextlib.contextmanager
 def checkpointed_layers(model: "nn.Module", on: bool) -> Generator[None]:
     """Let the layers forget what they computed, and compute it again in the backward pass."""
