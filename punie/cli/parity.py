@@ -44,9 +44,11 @@ def find_subject(model: str) -> Subject:
     from punie.weights.artifacts import find_model
     from punie.weights.model_files import read_config
 
-    place = run_folder(model)
+    given = Path(model).expanduser().resolve()
+    is_model = (given / "config.json").exists()
+    place = given if is_model else run_folder(model)
     if not (place / "registration.json").exists() and model.partition("/")[0] not in phase_names():
-        folder = find_model(str(Path(model).resolve()) if Path(model).exists() else model)
+        folder = find_model(str(given) if given.exists() else model)
         bits = (read_config(folder).get("quantization") or {}).get("bits", 16)
         return Subject(Artifact(folder, model=folder, bits=bits), load_settings().runs / "ladders" / folder.name)
     run = open_registered(place)
