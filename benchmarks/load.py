@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,20 +31,20 @@ BIG = Path(os.environ.get("PUNIE_BIG", tempfile.gettempdir())) / "punie-load"  #
 class Spent(NamedTuple):
     """Hold what a command took."""
 
-    seconds: float
+    seconds: float  # of processors, over all its processes: they are the same on a busy machine
     peak: float  # MB of all its processes together
     shown: int  # different states of its progress
     status: int
     said: str  # on standard error, at its end
 
     def __str__(self) -> str:
-        return f"{self.seconds:.1f} s, {self.peak:.0f} MB, {self.shown} states of progress"
+        return f"{self.seconds:.1f} s of processors, {self.peak:.0f} MB, {self.shown} states of progress"
 
 
 def spend(words: list[str], folder: Path, most: float = 0) -> Spent:
     """Run a command in a folder with a terminal for its progress; end it after `most` seconds, if more than 0."""
     ours, theirs = pty.openpty()
-    started, peak, parts = time.monotonic(), 0.0, []
+    started, before, peak, parts = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), 0.0, []
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     with subprocess.Popen(
         [*PUNIE, *words], cwd=folder, env=environment, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs
@@ -68,7 +69,9 @@ def spend(words: list[str], folder: Path, most: float = 0) -> Spent:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(parts).decode(errors="replace"))
     shown = len({*re.findall(r"\d+%|\d+/\d+", text)})
     lines = [line for line in text.splitlines() if line.strip()]
-    return Spent(time.monotonic() - started, peak, shown, process.returncode, lines[-1] if lines else "")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(seconds, peak, shown, process.returncode, lines[-1] if lines else "")
 
 
 def resident(pid: int) -> float:

@@ -48,6 +48,11 @@ from punie.weights.shape_twin import write_random_adapter
 CORPUS = Path(__file__).parent / "bad_input"
 TINY = shipped() / "data" / "models" / "tiny"
 DEEP = 3000  # levels
+CHANGED: dict[str, tuple[Callable[[], Path], str, object]] = {  # a good file, one of its keys, and its other value
+    "@rope": (lambda: TINY / "config.json", "rope_theta", "4"),
+    "@longest": (lambda: TINY / "tokenizer_config.json", "model_max_length", "4"),
+    "@big": (lambda: Path.cwd() / "kept.jsonl", "seed", 10**30),
+}
 COMMANDS = [  # each may be given anything
     "run",
     "rehearse",
@@ -106,6 +111,10 @@ def put(path: Path, content: str) -> None:
     elif content == "@nan":
         tensors = load_file(TINY / "model.safetensors")
         save_file({name: np.full_like(value, np.nan) for name, value in tensors.items()}, path, {"format": "mlx"})
+    elif content in CHANGED:
+        source, key, value = CHANGED[content]
+        row, *rows = source().read_text().splitlines() if path.suffix == ".jsonl" else [source().read_text()]
+        path.write_text("\n".join([json.dumps({**json.loads(row), key: value}), *rows]) + "\n")
     elif content == "@half":
         path.write_bytes((TINY / "model.safetensors").read_bytes()[:4_000_000])
     else:
@@ -149,6 +158,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         lines = (folder / "data" / "suites" / f"{suite}.jsonl").read_text().splitlines(keepends=True)
         (folder / "data" / "suites" / "suite.jsonl").write_text("".join(lines[:3]))
         write_example("tiny")
+        shutil.copyfile(folder / "runs" / "tiny" / "seed0" / "outcomes.jsonl", folder / "kept.jsonl")
         (folder / "reports").mkdir(exist_ok=True)
         adapter = folder / "adapter"
         write_random_adapter(TINY, adapter, 2)

@@ -94,10 +94,24 @@ def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path)
 
 
 @contextmanager
+def _writing(path: Path) -> Generator[None]:
+    """Say in one line why a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise PunieError(
+            f"cannot write {path}: {error.strerror or error}; free disk space or mend its permissions, "
+            "then run the same command again, which goes on after the replies that it holds"
+        ) from error
+
+
+@contextmanager
 def _alone(path: Path) -> Generator[BinaryIO, None, None]:
     """Open a file for this process alone; the kernel releases it even after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -144,7 +158,8 @@ def evaluate_into(
             for record in ask(engine, suite, sampling, epoch, skip):
                 done += 1
                 places[record.key] = file.seek(0, 2)
-                file.write(record.model_dump_json().encode() + b"\n")
-                file.flush()
+                with _writing(path):
+                    file.write(record.model_dump_json().encode() + b"\n")
+                    file.flush()
                 progress(done, total)
         write_records(_settled(file, places, suite, path, again), path)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'TUNED', 'BASE', 'PUBLISHED', 'GUIDE', 'SERIES', 'EDITION', 'STYLE', 'WIDEST', 'NEW', 'Html', 'show',
-           'cell', 'note', 'mark', 'table', 'fold', 'policy_of', 'render_page', 'notebook_body', 'with_sources',
-           'notebook_page']
+           'cell', 'note', 'mark', 'table', 'fold', 'policy_of', 'render_page', 'read_notebook', 'notebook_body',
+           'with_sources', 'notebook_page']
 
 # %% ../../nbs/pages/00_page.ipynb #0984a130
 import base64
@@ -23,7 +23,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from ..files import read_text
 from ..markdown import anchored
+from ..settings import PunieError
+from ..unexpected import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -328,6 +331,26 @@ def render_page(
     )
 
 # %% ../../nbs/pages/00_page.ipynb #9b0dcb7f
+def read_notebook(path: Path) -> "NotebookNode":
+    """Read a notebook. Raises `PunieError` where it is none.
+
+    >>> read_notebook(Path("settings.ini"))
+    Traceback (most recent call last):
+        ...
+    punie.settings.PunieError: settings.ini is no notebook: Notebook does not appear to be JSON...
+    """
+    import nbformat
+
+    text = read_text(path)
+    try:
+        notebook = nbformat.reads(text, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat raises what its parsers and jsonschema do
+        reason = one_line(str(error) or type(error).__name__)[:200]
+        raise PunieError(f"{path} is no notebook: {reason}; restore it, or take that of a new `punie init`") from error
+    return notebook
+
+
 def notebook_body(notebook: "NotebookNode") -> str:
     """Render a notebook as the body of a page."""
     from nbconvert import HTMLExporter

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import make_folder, sha256_files, sha256_text, write_json, write_text
 from .card import Card, is_whole, note_files, page_folder, page_source, read_card, run_card
-from .page import notebook_page
+from .page import notebook_page, read_notebook
 from .report import loss_figure
 from punie.pages.results import (
     OUTCOMES,
@@ -173,6 +173,7 @@ def execute(
     import papermill
 
     root = load_settings().root
+    read_notebook(root_path(f"nbs/{notebook}"))
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         done = papermill.execute_notebook(

@@ -226,6 +226,8 @@ def sweep_cluster(
         from distributed import Client, as_completed
     except ImportError as error:
         raise PunieError("a sweep over machines needs dask; install it with `uv sync --extra cluster`") from error
+    if not re.fullmatch(r"(tcp|tls|ws|wss)://[^\s/\[\]]+:\d{1,5}|(tcp|tls)://\[[0-9a-fA-F:.]+\]:\d{1,5}", scheduler):
+        raise PunieError(f"--scheduler {scheduler[:200]}: no address of a scheduler; write tcp://host:8786")
     missing = missing_cells(cells)
     try:
         client = Client(scheduler, timeout=10, set_as_default=False)
