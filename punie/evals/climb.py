@@ -115,17 +115,20 @@ def compare_rungs(
     asked = {suite.name: {form: of for form in forms if (of := kept.replies(form, suite))} for suite in suites}
     in_all = sum(max(0, len(of) - 1) for of in asked.values())
     found = {suite: find_steps(of, kept.artifact.judged, in_all) for suite, of in asked.items()}
+    suites_by_name = {suite.name: suite for suite in suites}
     for form in forms:
         rung = kept.rungs[form]
         scores = {suite: score for suite, score in rung.scores.items() if suite not in asked}
         steps = {suite: step for suite, step in rung.steps.items() if suite not in asked}
+        replies = {suite: file for suite, file in rung.replies.items() if suite not in asked}
         for suite, of in asked.items():
             if form in of:
                 overall = summarize(of[form]).overall
                 scores[suite] = (int(overall.hits), overall.n)
+                replies[suite] = kept.outcomes(form, rung.artifact, suites_by_name[suite]).name
             if form in found[suite]:
                 steps[suite] = found[suite][form]
-        kept.rungs[form] = rung.model_copy(update={"scores": scores, "steps": steps})
+        kept.rungs[form] = rung.model_copy(update={"scores": scores, "steps": steps, "replies": replies})
 
 # %% ../../nbs/evals/48_climb.ipynb #d79c5d9c
 def _ask(

@@ -20,7 +20,6 @@ from ..evals.records import Record
 from ..evals.suites import Sample
 from . import data_page, lessons, report, tables
 from .page import EDITION, Html, cell, mark
-from ..phases.evidence import LADDER
 from ..phases.finished import Results, ladder_command
 from ..phases.run import Run
 
@@ -155,9 +154,7 @@ FIGURES: dict[str, Figure] = {
     "tools": _tools,
     "loss": lambda run, results: report.loss_figure(results.events),
     "survival": _survival,
-    "ladder": lambda run, results: report.ladder_figure(
-        run.path(LADDER), results.verdict.artifact, ladder_command(run)
-    ),
+    "ladder": lambda run, results: report.ladder_figure(results.rungs, results.verdict.artifact, ladder_command(run)),
     "controls": lambda run, results: tables.controls_table(_controls(run)),
     "lessons": lambda run, results: listed(lessons.lessons(results)),
     "next": lambda run, results: listed(lessons.next_steps(results)),

@@ -10,12 +10,11 @@ __all__ = ['narrow', 'all_shares', 'category_bars', 'outcome_map', 'loss_figure'
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from ..evals.records import Record
 from ..evals.reply_rules import OUTCOMES
-from ..evals.rungs import ladder_rows, plot_ladder, read_ladder, where_it_changes
+from ..evals.rungs import Rung, ladder_rows, plot_ladder, where_it_changes
 from ..evals.runner import Summary
 from ..evals.statistics import Share
 from .page import COLOURS, GUIDE, PUBLISHED, SERIES, TUNED, Html, show, table
@@ -233,15 +232,11 @@ def survival_figure(survival: Survival, least: float) -> Html:
 
 # %% ../../nbs/pages/02_report.ipynb #1eef2d12
 def ladder_figure(
-    path: Path,  # ladder.json, which may not exist
+    rungs: Sequence[Rung],  # none where no ladder was measured
     artifact: str,  # id of the judged model, which is one of the rungs
     command: str,  # measures the ladder
 ) -> Html:
-    """Plot and tabulate a quantization ladder, or say how to measure one.
-
-    Raises `PunieError` where the file holds no ladder.
-    """
-    rungs = read_ladder(path)
+    """Plot and tabulate a ladder, or say how to measure one."""
     if artifact not in {rung.artifact for rung in rungs}:  # not measured, or measured with an earlier adapter
         return Html(
             f"<p>Other widths were not tried; <code>{escape(command)}</code> does that, "

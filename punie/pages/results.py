@@ -20,7 +20,7 @@ from typing import Any
 
 from ..check_results import CheckResult
 from ..evals.records import Record
-from ..evals.rungs import ladder_table, read_ladder
+from ..evals.rungs import ladder_table
 from ..evals.runner import Summary
 from ..evals.statistics import Share
 from ..files import write_bytes, write_text
@@ -28,7 +28,6 @@ from ..markdown import Written, fenced, plain, rendered, slug
 from .lessons import failure_modes, lessons, next_steps
 from .page import render_page
 from .report import all_shares
-from ..phases.evidence import LADDER
 from ..phases.finished import Results
 from ..phases.run import Run, folder_name
 from ..phases.stage_functions import STAGES
@@ -231,9 +230,8 @@ def chart_tables(run: Run, results: Results) -> dict[str, Table]:  # by key of t
     if results.survival:
         kept: Table = [[layer.module, layer.change, layer.kept, layer.noise] for layer in results.survival.layers]
         tables["survival"] = [["matrix", "change", "kept", "noise"], *kept]
-    rungs = read_ladder(run.path(LADDER))
-    if results.verdict.artifact in {rung.artifact for rung in rungs}:
-        tables["ladder"] = ladder_table(rungs)
+    if results.verdict.artifact in {rung.artifact for rung in results.rungs}:
+        tables["ladder"] = ladder_table(results.rungs)
     return tables | {f"bars:{suite}": _bars_table(results, suite) for suite in run.spec.evaluation.suites}
 
 
