@@ -12,16 +12,18 @@ import pytest
 from punie.check_results import CheckResult
 from punie.evals.comparison import compare
 from punie.evals.controls import require_controls
+from punie.evals.evaluations import Asked, Evaluation
 from punie.evals.measured import measure
 from punie.files import write_json
 from punie.pages import tables
 from punie.pages.browser import browser_tab, find_browser, look_at
 from punie.pages.card import Card, run_card
 from punie.pages.data_page import tools_figure
+from punie.pages.evaluation_page import evaluation_card, evaluation_html, evaluation_tables
 from punie.pages.index_page import render_index
 from punie.pages.page import render_page
 from punie.pages.publish import publish, run_tables
-from punie.pages.results import csv_text, outcomes_table, results_document, write_document
+from punie.pages.results import csv_text, outcomes_table, results_document, write_document, write_tables
 from punie.pages.sweep_page import sweep_html
 from punie.pages.verify import expected_notebook
 from punie.phases.example import write_example
@@ -108,11 +110,35 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
             sentence=HOSTILE,
             base=HOSTILE,
         )
+        asked = evaluation(results)
+        write_tables(evaluation_tables(asked), reports / "asked")
+        kinds["asked"] = evaluation_html(asked, reports / "asked")
         for name, text in kinds.items():
-            (reports / name).mkdir()
+            (reports / name).mkdir(exist_ok=True)
             (reports / name / "index.html").write_text(text)
-        (reports / "index.html").write_text(render_index([card, bad], [HOSTILE], [(HOSTILE, "sweep/index.html")]))
+        cards = [card, bad, evaluation_card(asked, "asked", "")]
+        (reports / "index.html").write_text(render_index(cards, [HOSTILE], [(HOSTILE, "sweep/index.html")]))
         yield sorted(reports.rglob("*.html"))
+
+
+def evaluation(results: Results) -> Evaluation:
+    """An evaluation at two temperatures, one with several tries, and its untrained base."""
+    (suite,) = results.judged.suites.values()
+    asked = Asked(**dict.fromkeys(("model", "artifact", "suite", "sha256", "engine", "machine", "made"), HOSTILE))
+    asked = asked.model_copy(update={"agent": HOSTILE, "way": HOSTILE})
+    controls = require_controls(suite)
+    rows = [row.model_copy(update={"control": HOSTILE, "wrong": [HOSTILE]}) for row in controls.rows]
+    reply = controls.floor and controls.floor.model_copy(update={"reply": HOSTILE})
+    controls = controls.model_copy(update={"suite": HOSTILE, "rows": rows, "floor": reply})
+
+    def poison(records: list[Any]) -> list[Any]:
+        texts = {"artifact": HOSTILE, "engine": HOSTILE, "suite": HOSTILE, "stop": (HOSTILE,)}
+        return [each.model_copy(update=texts) for each in records]
+
+    tuned = poison(results.tuned)
+    tries = [each.model_copy(update={"temperature": 0.7, "epoch": epoch}) for each in tuned for epoch in range(2)]
+    base = Evaluation(asked, poison(results.base), [controls], suite, [HOSTILE])
+    return Evaluation(asked, [*tuned, *tries], [controls], suite, [HOSTILE], base)
 
 
 def comparison(results: Results) -> str:
@@ -130,7 +156,7 @@ def comparison(results: Results) -> str:
 
 
 def test_no_page_holds_markup_from_data(pages: list[Path]) -> None:
-    assert len(pages) == 6
+    assert len(pages) == 7
     for page in pages:
         text = page.read_text()
         assert "hacked" in text, page  # the text is there

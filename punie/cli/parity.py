@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import MofNCompleteColumn
 
+from .export import adapter_of
 from ..output import Grid, Json, note, progress, show
-from ..phases.names import completing
+from ..phases.names import completing, find_artifact, find_source
 from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -37,26 +38,17 @@ class Subject:
 def find_subject(model: str) -> Subject:
     """Find a run's base, adapter and judged model, or a model. Raises `PunieError` where there is none."""
     from punie.evals.forms import Artifact
-    from punie.phases.finished import open_registered, run_command, run_folder
     from punie.phases.manifest import read_manifest
-    from punie.phases.names import find_artifact
-    from punie.phases.spec import phase_names
-    from punie.weights.artifacts import find_model
     from punie.weights.model_files import read_config
 
-    given = Path(model).expanduser().resolve()
-    is_model = (given / "config.json").exists()
-    place = given if is_model else run_folder(model)
-    if not (place / "registration.json").exists() and model.partition("/")[0] not in phase_names():
-        folder = find_model(str(given) if given.exists() else model)
-        bits = (read_config(folder).get("quantization") or {}).get("bits", 16)
-        return Subject(Artifact(folder, model=folder, bits=bits), load_settings().runs / "ladders" / folder.name)
-    run = open_registered(place)
-    if not run.path("adapters/adapters.safetensors").exists():
-        raise PunieError(f"{model} has no adapter yet; train it first with: {run_command(run)}")
-    judged = find_artifact(str(place)) if "quantize" in read_manifest(place) else None
+    run = find_source(model)
+    if isinstance(run, Path):
+        bits = (read_config(run).get("quantization") or {}).get("bits", 16)
+        return Subject(Artifact(run, model=run, bits=bits), load_settings().runs / "ladders" / run.name)
+    adapter = adapter_of(run)
+    judged = find_artifact(str(run.folder)) if "quantize" in read_manifest(run.folder) else None
     export, asked = run.spec.export, run.spec.evaluation
-    artifact = Artifact(run.base, run.path("adapters"), judged, export.bits, export.group_size, export.allow)
+    artifact = Artifact(run.base, adapter, judged, export.bits, export.group_size, export.allow)
     suites = [*map(asked.place, asked.suites)]
     return Subject(artifact, run.path("ladder"), suites, asked.max_tokens, run.dialect)
 

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from ..output import Grid, Json, Settings, screen, show, working
-from ..phases.names import completing, phase_of
+from ..phases.names import completing, find_run, phase_of
 from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:
@@ -170,11 +170,11 @@ def status(
 
     Examples: `punie status`, `punie status tiny`, `punie status tiny/seed0 --json`
     """
-    from punie.phases.finished import run_folder, run_name
+    from punie.phases.finished import run_name
     from punie.phases.status import list_runs
 
     runs = list_runs()
-    wanted = {name: phase_of(name) or run_name(run_folder(name)) for name in names or []}
+    wanted = {name: phase_of(name) or run_name(find_run(name)) for name in names or []}
     found = {
         name: [run for run in runs if meant in (run.name, run.name.partition("/")[0])] for name, meant in wanted.items()
     }

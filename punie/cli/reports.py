@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..files import make_folder
 from ..output import Grid, Json, Settings, note, progress, say, show, working
-from ..phases.names import completing, find_evaluation, find_page
+from ..phases.names import completing, find_evaluation, find_page, find_run
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -95,12 +95,12 @@ def results(
     from punie.pages.index_page import write_index
     from punie.pages.results import results_document, write_document
     from punie.pages.tracker import all_documents
-    from punie.phases.finished import load_results, open_finished, run_folder
+    from punie.phases.finished import load_results, open_finished
 
     if not runs and not everything:
         raise PunieError("name a run, or use --all")
     reports = load_settings().reports
-    finished = [open_finished(run_folder(name)) for name in runs or []]
+    finished = [open_finished(find_run(name)) for name in runs or []]
     texts = {page_folder(run) / "results.md": results_document(load_results(run)) for run in finished}
     if everything:
         texts |= {reports / f"{name}.md": text for name, text in all_documents().items()}
