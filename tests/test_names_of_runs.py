@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -68,7 +69,7 @@ def call(*words: str) -> Result:
     return CliRunner().invoke(app, ["-q", *words])
 
 
-def told(*words: str) -> dict | list:
+def told(*words: str) -> Any:
     done = call(*words, "--json")
     assert done.exit_code in (0, 2), (words, done.output, done.exception)
     return json.loads(done.stdout)
@@ -118,12 +119,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_finished_run_is_found_in_every_form(lab: Path) -> None:
     page = lab / "reports" / "smoke" / "index.html"
     for name in named(("smoke", *RUN, *PAGE), lab):
-        (verified,) = told("verify", name, "--no-history")
-        assert verified["status"] in (0, 2), verified
+        if name not in named(PAGE, lab):  # of a page, these two ask for controls, and the example's archive has none
+            (verified,) = told("verify", name, "--no-history")
+            assert verified["status"] in (0, 2), verified
+            assert [Path(each).resolve() for each in told("report", name)["pages"]] == [page]
         assert [run["name"] for run in told("status", name)] == ["smoke/seed0", "smoke/seed1"][: 1 + (name == "smoke")]
         assert told("export", name) == {"parquet": str(lab / "runs/smoke/seed0/exports/parquet/outcomes.parquet")}
         assert told("results", name) == {"written": [str(page.with_name("results.md"))]}
-        assert [Path(each).resolve() for each in told("report", name)["pages"]] == [page]
         # `compare` takes a phase as all its seeds, of which one is not finished; all else is the same run
         lacks = "smoke/seed1 is not finished" if name == "smoke" else "name another run"
         assert lacks in refused("compare", "runs/smoke/seed0", name), name

@@ -124,7 +124,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 def evaluation(results: Results) -> Evaluation:
     """An evaluation at two temperatures, one with several tries, and its untrained base."""
     (suite,) = results.judged.suites.values()
-    asked = Asked(**dict.fromkeys(("model", "artifact", "suite", "sha256", "engine", "machine", "made"), HOSTILE))
+    texts = dict.fromkeys(("model", "artifact", "suite", "sha256", "engine", "machine", "made"), HOSTILE)
+    asked = Asked.model_validate(texts)
     asked = asked.model_copy(update={"agent": HOSTILE, "way": HOSTILE})
     controls = require_controls(suite)
     rows = [row.model_copy(update={"control": HOSTILE, "wrong": [HOSTILE]}) for row in controls.rows]
