@@ -84,7 +84,7 @@ def show_phase(
     told = {"phase": spec, "sha256": spec.sha256, "needs": seen}
     show(as_json, told, coloured, f"Hash {spec.sha256[:12]}. {needs}")
 
-
+# %% ../../nbs/cli/05_phases.ipynb #ff49d75e
 @phases_app.command("new")
 def begin_phase(
     name: Annotated[str, typer.Argument(help="The new phase's name.")],

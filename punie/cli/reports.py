@@ -19,6 +19,7 @@ from ..phases.names import completing, find_evaluation, find_page, find_run
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
+    from punie.pages.verify import Verified
     from punie.phases.sweep import Cell
 
 Runs = Annotated[
@@ -31,6 +32,37 @@ Runs = Annotated[
 ]
 
 # %% ../../nbs/cli/06_reports.ipynb #39e236a7
+def _again(page: Path) -> Path:
+    """Make a page again from its evidence."""
+    from punie.pages.card import read_card
+    from punie.pages.evaluation_page import remake_evaluation
+    from punie.pages.verify import remake
+
+    return (remake_evaluation if read_card(page / "card.json").kind == "evaluation" else remake)(page)
+
+
+def _make_pages(runs: list[str], across: str) -> list[Path]:
+    """Make the pages of what is named; return their paths. Raises `PunieError` for an evaluation beside others."""
+    from punie.evals.conditions import read_across
+    from punie.pages.card import page_folder
+    from punie.pages.evaluation_page import make_evaluation_page
+    from punie.pages.publish import make_comparison, make_page
+    from punie.phases.finished import open_finished, run_folder
+
+    shown = [page for name in runs if (page := find_page(name))]
+    asked = [] if shown else [each for name in runs if (each := find_evaluation(name))]
+    if len(shown) == len(runs):
+        return [_again(page) for page in shown]
+    if len(asked) == len(runs) == 1:
+        return [make_evaluation_page(asked[0])]
+    if asked:
+        raise PunieError("one page shows one evaluation, or several runs; `punie compare` compares evaluations")
+    if len(runs) == 1:
+        opened = open_finished(run_folder(runs[0]))
+        return [make_page(opened, page_folder(opened))]
+    return [make_comparison(runs, read_across(across))]
+
+# %% ../../nbs/cli/06_reports.ipynb #b394bcf7
 def report(
     runs: Runs,
     across: Annotated[
@@ -45,36 +77,14 @@ def report(
     Examples: `punie report tiny`, `punie report tiny/seed0 tiny/seed1`, `punie report tiny "tiny/seed0+lora.rank=4"`,
     `punie report runs/evals/models-tiny-2e172f360e1e/phase33_27`, `punie report reports/tiny`
     """
-    from punie.evals.conditions import read_across
-    from punie.pages.card import page_folder, read_card
-    from punie.pages.evaluation_page import make_evaluation_page, remake_evaluation
     from punie.pages.index_page import write_index
-    from punie.pages.publish import make_comparison, make_page
-    from punie.pages.verify import remake
-    from punie.phases.finished import open_finished, run_folder
 
-    shown = [page for name in runs if (page := find_page(name))]
-    asked = [] if shown else [each for name in runs if (each := find_evaluation(name))]
     with working("making the page"):
-        if len(shown) == len(runs):
-            kinds = [
-                (remake_evaluation if read_card(page / "card.json").kind == "evaluation" else remake, page)
-                for page in shown
-            ]
-            made = [again(page) for again, page in kinds]
-        elif len(asked) == len(runs) == 1:
-            made = [make_evaluation_page(asked[0])]
-        elif asked:
-            raise PunieError("one page shows one evaluation, or several runs; `punie compare` compares evaluations")
-        elif len(runs) == 1:
-            opened = open_finished(run_folder(runs[0]))
-            made = [make_page(opened, page_folder(opened))]
-        else:
-            made = [make_comparison(runs, read_across(across))]
+        made = _make_pages(runs, across)
         write_index(load_settings().reports)
     show(as_json, {"pages": made}, *(f"Page: {page}" for page in made))
 
-
+# %% ../../nbs/cli/06_reports.ipynb #57a66a64
 def results(
     runs: Annotated[
         list[str] | None,
@@ -110,6 +120,34 @@ def results(
     show(as_json, {"written": [*texts]}, *(f"Written: {path}" for path in texts))
 
 # %% ../../nbs/cli/06_reports.ipynb #38c49030
+def _verified(name: str, rerun: int, history: bool) -> "Verified":
+    """Judge what is named again: a page of any kind, an evaluation, or a run."""
+    from punie.faults.gallery import verify_faults
+    from punie.pages.card import read_card
+    from punie.pages.evaluation_page import verify_evaluation, verify_kept
+    from punie.pages.verify import verify_page, verify_run
+    from punie.phases.finished import open_finished, run_folder
+
+    if page := find_page(name):
+        of_kind = {"faults": verify_faults, "evaluation": verify_evaluation}
+        kind = read_card(page / "card.json").kind
+        return of_kind[kind](page, rerun) if kind in of_kind else verify_page(page, rerun, history)
+    if asked := find_evaluation(name):
+        return verify_kept(asked, rerun)
+    return verify_run(open_finished(run_folder(name)), rerun)
+
+
+def _checks_table(name: str, found: "Verified") -> Grid:
+    """Tabulate what was found, failures first."""
+    from punie.check_results import failures_first
+
+    words = {True: Text("right", "green"), False: Text("WRONG", "red"), None: Text("not checked", "yellow")}
+    grid = Grid("", "what", "found", "where", title=name, lines=True)
+    for each in failures_first(found.checks):
+        grid.add_row(words[each.passed], each.check_name, each.message, "\n".join(each.worst[:5]))
+    return grid
+
+# %% ../../nbs/cli/06_reports.ipynb #6959c5c9
 def verify(
     target: Annotated[
         list[str],
@@ -129,33 +167,13 @@ def verify(
 
     Examples: `punie verify tiny`, `punie verify reports/tiny`, `punie verify reports/tiny --rerun 20`
     """
-    from punie.check_results import failures_first
-    from punie.faults.gallery import verify_faults
-    from punie.pages.card import read_card
-    from punie.pages.evaluation_page import verify_evaluation, verify_kept
-    from punie.pages.verify import verify_page, verify_run
-    from punie.phases.finished import open_finished, run_folder
-
-    words = {True: Text("right", "green"), False: Text("WRONG", "red"), None: Text("not checked", "yellow")}
     worst, told = 0, []
     for name in target:
-        page = find_page(name)
         with working(f"verifying {name}"):
-            kind = read_card(page / "card.json").kind if page else None
-            if page and kind in (of_kind := {"faults": verify_faults, "evaluation": verify_evaluation}):
-                found = of_kind[kind](page, rerun)
-            elif page:
-                found = verify_page(page, rerun, history)
-            elif asked := find_evaluation(name):
-                found = verify_kept(asked, rerun)
-            else:
-                found = verify_run(open_finished(run_folder(name)), rerun)
+            found = _verified(name, rerun, history)
         told.append({"target": name, "verdict": found.verdict, "status": found.status, "checks": found.checks})
-        grid = Grid("", "what", "found", "where", title=name, lines=True)
-        for each in failures_first(found.checks):
-            grid.add_row(words[each.passed], each.check_name, each.message, "\n".join(each.worst[:5]))
         if not as_json:
-            say(grid, found.verdict)
+            say(_checks_table(name, found), found.verdict)
         worst = found.status if worst != 1 and found.status else worst
     note("Invented replies are found only by asking again: --rerun 20 asks 20 prompts where the weights are at hand.")
     if as_json:
@@ -163,7 +181,7 @@ def verify(
     if worst:
         raise typer.Exit(worst)
 
-
+# %% ../../nbs/cli/06_reports.ipynb #1fab6dd9
 def pages(
     check: Annotated[bool, typer.Option(help="Open every page in a real browser, and list what is wrong.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="With --check: a folder for screenshots.")] = None,

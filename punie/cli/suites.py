@@ -56,7 +56,7 @@ def suite_rows() -> list[dict]:
         )
     return rows
 
-
+# %% ../../nbs/cli/10_suites.ipynb #27807c60
 @suites_app.command("list")
 def list_suites(as_json: Json = False) -> None:
     """List the suites: their samples, categories and tools.
@@ -92,7 +92,7 @@ def _write(new: "NewSuite", name: str, force: bool, as_json: bool) -> None:
     written = f"Written: {suite_path(name)}: {len(suite.samples)} questions ({named})"
     show(as_json, {**stated, "left_out": left_out, "notes": new.notes}, *new.notes, *lines, written)
 
-
+# %% ../../nbs/cli/10_suites.ipynb #a22b3c1f
 @import_app.command("bfcl")
 def import_bfcl(
     folder: Annotated[Path, typer.Argument(help="A folder with BFCL_v4_*.json and possible_answer/.")],
@@ -112,7 +112,7 @@ def import_bfcl(
 
     _write(read_bfcl(folder, category or []), name, force, as_json)
 
-
+# %% ../../nbs/cli/10_suites.ipynb #574001f9
 @import_app.command("rows")
 def import_rows(
     data: Annotated[str, typer.Argument(help="A file of rows, or a data set with a test or a valid split.")],
@@ -134,7 +134,7 @@ def import_rows(
 
     _write(read_held_out(find_rows(data), GivenTools.of(tools) if tools else None, most), name, force, as_json)
 
-
+# %% ../../nbs/cli/10_suites.ipynb #70be587c
 @import_app.command("plain")
 def import_plain(
     file: Annotated[Path, typer.Argument(help="JSON lines, each with `question` and `calls`.")],
@@ -153,7 +153,7 @@ def import_plain(
 
     _write(read_plain(file, GivenTools.of(tools)), name, force, as_json)
 
-
+# %% ../../nbs/cli/10_suites.ipynb #19437cf9
 @suites_app.command("rename")
 def rename(
     suite: Annotated[str, typer.Argument(help="A suite under data/suites, or a path that ends in .jsonl.")],

@@ -234,7 +234,7 @@ def show_result(result: "ToolResult") -> None:
             for hunk in getattr(record, "hunks", []):
                 say(f"{record.file}\n{hunk}")
 
-
+# %% ../../nbs/cli/07_tools.ipynb #0e0275ff
 @tools_app.command("try", context_settings={"ignore_unknown_options": True})
 def try_tool(
     name: Annotated[str, typer.Argument(metavar="TOOL", help="A tool: `punie tools list` names them.")],

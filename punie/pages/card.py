@@ -99,7 +99,7 @@ def require_same_card(card: Card, fresh: Card, folder: Path) -> None:
             f"{folder / 'card.json'} says another {' and '.join(changed)} than the evidence beside it; publish again"
         )
 
-
+# %% ../../nbs/pages/05_card.ipynb #b3c3b477
 def page_source(run: Run) -> str:
     """Hash what a run's page is made from: the run, its ladder if there is one, the code, and the notebook."""
     made_from = [
@@ -110,7 +110,7 @@ def page_source(run: Run) -> str:
     ]
     return sha256_text(f"{sha256_files([path for path in made_from if path.exists()])} {code_hash()}")
 
-
+# %% ../../nbs/pages/05_card.ipynb #c9f6bdf7
 def run_card(run: Run, results: Results) -> Card:
     """Make the card of a finished run from its results."""
     valid = [event["loss"] for event in results.events if event["kind"] == "valid"]

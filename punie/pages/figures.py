@@ -66,7 +66,7 @@ def what_ran(
         lines += [f"stops: {trace.message}"] if trace.message else []
     return "\n".join(lines)
 
-
+# %% ../../nbs/pages/07_figures.ipynb #9ea055ea
 _REPLY = Markup(
     '<details class="reply" id="{name}"><summary>{mark} <b>{sample}</b> {question}</summary>'
     '<pre class="reply">{reply}</pre><p>{ran}</p><p>{why} <a href="#{name}">Link to this prompt</a></p></details>'
@@ -90,7 +90,7 @@ def _reply(record: Record, sample: Sample | None, before: str, tries: bool) -> M
         why=f"{record.outcome}: {reason}." + (f" The untrained base: {before}." if before else ""),
     )
 
-
+# %% ../../nbs/pages/07_figures.ipynb #90f49884
 def reply_list(
     title: str,
     records: Sequence[Record],

@@ -45,7 +45,9 @@ TUNED, BASE, PUBLISHED, GUIDE = "#0072B2", "#E69F00", "#CC79A7", "#888888"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")  # of runs side by side
 
 EDITION = 2  # of pages; what came with an edition is marked `data-since`, so that older pages can be verified
-STYLE = """
+
+# %% ../../nbs/pages/00_page.ipynb #da261de7
+_SCREEN = """
 :root {
   color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #f4f5f7; --line: #d5d9de; --dim: #57606a;
   --link: #0b5cad; --good: #00684c; --bad: #a83c00; --unsure: #7a5200
@@ -104,7 +106,10 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0 }
 .highlight .c1, .highlight .sd { color: var(--dim) }
 .highlight .s2, .highlight .s1 { color: var(--good) }
 .highlight .k, .highlight .kn { color: var(--link) }
-@media screen and (max-width: 600px) {
+"""
+
+# %% ../../nbs/pages/00_page.ipynb #afd6ea69
+_PHONE = """@media screen and (max-width: 600px) {
   td:last-child { overflow-wrap: anywhere }
   .stack thead { display: none }
   .stack tr {
@@ -116,7 +121,8 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0 }
   .stack td[data-label]::before { content: attr(data-label) ": "; color: var(--dim) }
   .stack td:empty { display: none }
 }
-@media print {
+"""
+_PAPER = """@media print {
   body { max-width: none; padding: 0; font-size: 10pt }
   nav, .anchor { display: none }
   details::details-content { content-visibility: visible; display: block; height: auto }
@@ -130,6 +136,7 @@ pre.reply { white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0 }
   h1, h2, h3, h4, summary { break-after: avoid }
 }
 """
+STYLE = _SCREEN + _PHONE + _PAPER
 
 # %% ../../nbs/pages/00_page.ipynb #9f3db865
 @dataclass(frozen=True, repr=False)
@@ -183,7 +190,7 @@ def _for_a_phone(figure: "Figure") -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
         legend.remove()
 
-
+# %% ../../nbs/pages/00_page.ipynb #f54ac6c0
 def show(
     figure: "Figure",
     description: str,  # alternative text
@@ -287,7 +294,7 @@ _FRAME = """<!doctype html>
 </html>
 """
 
-
+# %% ../../nbs/pages/00_page.ipynb #a1206a7c
 def policy_of(script: str, images: str = "data:") -> str:
     """Write the content security policy of a page: it loads nothing, and runs this one script or none.
 
@@ -300,7 +307,7 @@ def policy_of(script: str, images: str = "data:") -> str:
         f"default-src 'none'; img-src {images}; style-src 'unsafe-inline';{scripts} base-uri 'none'; form-action 'none'"
     )
 
-
+# %% ../../nbs/pages/00_page.ipynb #0f04c032
 def render_page(
     title: str,
     body: str,  # HTML, already escaped
@@ -350,7 +357,7 @@ def read_notebook(path: Path) -> "NotebookNode":
         raise PunieError(f"{path} is no notebook: {reason}; restore it, or take that of a new `punie init`") from error
     return notebook
 
-
+# %% ../../nbs/pages/00_page.ipynb #344c1923
 def notebook_body(notebook: "NotebookNode") -> str:
     """Render a notebook as the body of a page."""
     from nbconvert import HTMLExporter
@@ -374,7 +381,7 @@ def notebook_body(notebook: "NotebookNode") -> str:
     body, _ = exporter.from_notebook_node(notebook)
     return body
 
-
+# %% ../../nbs/pages/00_page.ipynb #a46acae0
 def with_sources(
     body: str,  # HTML
     sources: Mapping[str, str],  # address of a file with its figures, by key of a part
@@ -390,7 +397,7 @@ def with_sources(
         body = body.replace(part, part + link)
     return body
 
-
+# %% ../../nbs/pages/00_page.ipynb #27f725e1
 def notebook_page(
     notebook: "NotebookNode",
     path: Path,  # of the page

@@ -131,7 +131,7 @@ class LiveView:
         events = self._events()
         return str(loss_figure(events).data) if any("loss" in event for event in events) else ""
 
-
+# %% ../../nbs/pages/10_publish.ipynb #012af057
 def advance_live(run: Run) -> Results:
     """Advance a run with its progress and its loss in the notebook, and load its results."""
     from IPython.display import HTML, display
@@ -160,7 +160,7 @@ def _kernel_manager() -> type:
 
     return Manager
 
-
+# %% ../../nbs/pages/10_publish.ipynb #94ca7c3c
 def execute(
     notebook: str,  # under nbs/
     parameters: Mapping[str, object],
@@ -199,7 +199,7 @@ def execute(
     _move_warnings(done, copy.with_suffix(".log"))
     return done
 
-
+# %% ../../nbs/pages/10_publish.ipynb #8902ff5e
 def _move_warnings(done: "NotebookNode", log: Path) -> None:
     """Take what cells said on stderr out of a notebook: warnings name paths of this machine."""
     said = []
@@ -209,12 +209,12 @@ def _move_warnings(done: "NotebookNode", log: Path) -> None:
     if said:
         write_text(log, "".join(said))
 
-
+# %% ../../nbs/pages/10_publish.ipynb #6994b897
 def run_tables(run: Run, results: Results) -> dict[str, Table]:
     """Make all tables that lie beside the page of a run."""
     return {OUTCOMES: outcomes_table([results]), **chart_tables(run, results)}
 
-
+# %% ../../nbs/pages/10_publish.ipynb #6010eba5
 def publish(
     done: "NotebookNode",
     card: Card,
@@ -233,7 +233,7 @@ def publish(
     note_files(folder)
     return folder / "index.html"
 
-
+# %% ../../nbs/pages/10_publish.ipynb #12249952
 def _is_current(folder: Path, source: str) -> bool:
     try:
         return is_whole(folder) and read_card(folder / "card.json").source == source
@@ -249,7 +249,7 @@ def _mark_unfinished(folder: Path, card: Card) -> None:
         pass
     write_json(folder / "card.json", card.model_copy(update={"source": ""}).model_dump(mode="json"))
 
-
+# %% ../../nbs/pages/10_publish.ipynb #8dae757b
 def make_page(run: Run, folder: Path | None = None) -> Path:
     """Make the page of a finished run and its results document, unless both are up to date; return its path.
 

@@ -31,12 +31,12 @@ def narrow(names: Sequence[str]) -> list[str]:
     cut = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
     return [name.replace("_", "_\n") if len(names) > 9 else name for name in cut]
 
-
+# %% ../../nbs/pages/02_report.ipynb #499e6598
 def all_shares(summary: Summary) -> dict[str, Share]:
     """Give the share of each category, then of all prompts."""
     return {**summary.by_category, "overall": summary.overall}
 
-
+# %% ../../nbs/pages/02_report.ipynb #e23ede9c
 def category_bars(
     bars: Mapping[str, Mapping[str, Share]],  # label, then category: at least one
     title: str,

@@ -194,7 +194,7 @@ def judged_cells(r: Record) -> list[object]:
     """Write a judged reply under `JUDGED`."""
     return [r.suite, r.sample, r.category, r.template, r.outcome, r.reason, r.tokens, r.cut]
 
-
+# %% ../../nbs/pages/08_results.ipynb #a1db6393
 MEASURED = ("category", "model", "right", "prompts", "share", "low", "high")
 
 
@@ -213,7 +213,7 @@ def _bars_table(results: Results, suite: str) -> Table:
             rows.append([*row, criteria.get(str(row[0])), published.get(str(row[0]))])
     return rows
 
-
+# %% ../../nbs/pages/08_results.ipynb #b15361cb
 def chart_tables(run: Run, results: Results) -> dict[str, Table]:  # by key of the part
     """Tabulate the figures behind each chart of a run's page."""
     ledger, losses = results.ledger, ("loss", "call_loss", "prose_loss", "share")
@@ -234,7 +234,7 @@ def chart_tables(run: Run, results: Results) -> dict[str, Table]:  # by key of t
         tables["ladder"] = ladder_table(results.rungs)
     return tables | {f"bars:{suite}": _bars_table(results, suite) for suite in run.spec.evaluation.suites}
 
-
+# %% ../../nbs/pages/08_results.ipynb #8ca5a848
 def csv_text(table: Table) -> str:
     """Write a table as CSV; text that a spreadsheet would take for a formula gets an apostrophe in front.
 
@@ -284,7 +284,7 @@ def _arrow(table: Table) -> Any:
     head, *rows = table
     return pa.table({str(name): [row[place] for row in rows] for place, name in enumerate(head)})
 
-
+# %% ../../nbs/pages/08_results.ipynb #299e8f4d
 def check_tables(tables: Mapping[str, Table], folder: Path) -> CheckResult:
     """Compare the tables beside a page with what they should hold."""
     names = csv_files(tables)
@@ -308,7 +308,7 @@ def _is_same(path: Path, made: Any) -> bool:
     except (ArrowException, OSError):
         return False
 
-
+# %% ../../nbs/pages/08_results.ipynb #ba4de1a1
 def data_links(tables: Mapping[str, Table], folder: Path) -> dict[str, Any]:
     """List the links of a page to the files beside it, as `notebook_page` takes them."""
     names = csv_files(tables)

@@ -43,7 +43,7 @@ def mean_interval(
     half = float(t.ppf(0.975, len(values) - 1) * sem(values))
     return mean, max(limits[0], mean - half), min(limits[1], mean + half)
 
-
+# %% ../../nbs/pages/11_sweep_page.ipynb #c7d0ba52
 def strip_plot(
     settings: Mapping[str, Sequence[Mapping[str, float]]],  # by knobs: for each seed, a share by category
     title: str,
@@ -150,7 +150,7 @@ def sweep_sentence(found: Sequence[Results]) -> str:
     counts = Counter(each.verdict.verdict for each in found)
     return f"{', '.join([f'{len(found)} runs', *(f'{count} of them {word}' for word, count in counts.most_common())])}."
 
-
+# %% ../../nbs/pages/11_sweep_page.ipynb #aed9665f
 def sweep_figures(
     found: Sequence[Results],  # of one phase, at least one
 ) -> dict[str, Html]:  # by key
@@ -171,7 +171,7 @@ def in_order(found: Iterable[Results]) -> list[Results]:
         found, key=lambda each: (sorted(map(str, made[id(each)].overrides.items())), made[id(each)].inputs.seed)
     )
 
-
+# %% ../../nbs/pages/11_sweep_page.ipynb #fb337d15
 def sweep_tables(found: Sequence[Results]) -> dict[str, Table]:  # by key
     """Make all tables that lie beside the page of a sweep."""
     tables: dict[str, Table] = {OUTCOMES: outcomes_table(found)}
@@ -184,7 +184,7 @@ def sweep_tables(found: Sequence[Results]) -> dict[str, Table]:  # by key
         tables[f"suite:{suite}"] = rows
     return tables
 
-
+# %% ../../nbs/pages/11_sweep_page.ipynb #759ec006
 def sweep_html(
     found: Sequence[Results],
     missing: str = "",  # HTML about the cells that are not done
@@ -212,7 +212,7 @@ def sweep_card(found: Sequence[Results], name: str) -> Card:
         data=spec.data.name,
     )
 
-
+# %% ../../nbs/pages/11_sweep_page.ipynb #51d46264
 def write_sweep_page(cells: Sequence[Cell]) -> Path:
     """Write the page of a sweep from its finished cells with their evidence, and return its path.
 

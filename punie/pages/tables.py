@@ -118,7 +118,7 @@ def criteria_table(verdict: Verdict) -> Html:
     listed = table([*header, "", *([] if verdict.rule.rule == "exact" else ["by its bounds"])], rows)
     return Html(listed.data + note(f"Over {verdict.rule.over}: {OVER[verdict.rule.over]}"))
 
-
+# %% ../../nbs/pages/03_tables.ipynb #a3fc9316
 def scores_table(results: Results) -> Html:
     """Tabulate strict shares, format and the keyword score, tuned beside the untrained base."""
     suites, labels = results.registration.spec.evaluation.suites, {"base": "untrained base", "tuned": "tuned"}
@@ -138,7 +138,7 @@ def summaries_table(summaries: Sequence[tuple[str, Summary]]) -> Html:  # each w
         table(["suite", "model", *shares, "keyword score (old figures only)", "artifact"], rows).data + note(WORDS)
     )
 
-
+# %% ../../nbs/pages/03_tables.ipynb #7199077d
 def gates_table(gates: Sequence[CheckResult]) -> Html:
     """Tabulate the gates of a run, failures first, folded under their count."""
     rows = [[gate.check_name, mark(gate.word), gate.message] for gate in failures_first(gates)]

@@ -85,7 +85,7 @@ def _published_row(entry: Published) -> list[object]:
         entry.source,
     ]
 
-
+# %% ../../nbs/pages/14_tracker.ipynb #cdafeff5
 def _own_rows(card: Card) -> list[list[object]]:
     loss = f"{card.loss[0]:.3f} to {card.loss[1]:.3f}" if card.loss else ""
     about = [
@@ -107,7 +107,7 @@ def _own_rows(card: Card) -> list[list[object]]:
         for suite, shares in card.scores.items()
     ]
 
-
+# %% ../../nbs/pages/14_tracker.ipynb #df991ed8
 def tracker_document(
     cards: Sequence[Card],
     published: dict[str, Published],

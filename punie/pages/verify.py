@@ -89,7 +89,7 @@ def edition_of(page: str) -> int:
     found = re.search(r'<meta name="generator" content="punie, edition (\d+)">', page)
     return int(found[1]) if found else 1
 
-
+# %% ../../nbs/pages/12_verify.ipynb #5626b7e5
 def _as_of(computed: str, edition: int) -> str:
     """Take out of a page what an edition did not show yet."""
     soup = BeautifulSoup(computed, "html.parser")
@@ -98,7 +98,7 @@ def _as_of(computed: str, edition: int) -> str:
             tag.decompose()
     return str(soup)
 
-
+# %% ../../nbs/pages/12_verify.ipynb #ed3ada92
 def _parts(page: str) -> dict[str, Tag]:
     soup = BeautifulSoup(page, "html.parser")
     found = {str(tag["data-figure"]): tag.extract() for tag in soup.select("[data-figure]")}
@@ -110,7 +110,7 @@ def _text(part: Tag) -> str:
     more = [tag.get_text() for tag in part.select("style, script")]
     return " ".join([*part.stripped_strings, *(str(image.get("alt")) for image in part.select("img")), *more])
 
-
+# %% ../../nbs/pages/12_verify.ipynb #8d881af9
 def _difference(shown: str, computed: str) -> str:
     """Show where two texts differ first."""
     pairs = enumerate(zip(shown, computed))
@@ -118,7 +118,7 @@ def _difference(shown: str, computed: str) -> str:
     start = max(0, shown.rfind(" ", 0, max(0, place - 20)))
     return f"says {shown[start : place + 40]!r}, the evidence {computed[start : place + 40]!r}"
 
-
+# %% ../../nbs/pages/12_verify.ipynb #6cda1464
 def compare_pages(
     shown: str,  # HTML
     computed: str,
@@ -249,7 +249,7 @@ class Verified:
         words = {check.passed for check in self.checks}
         return 1 if False in words else 2 if None in words else 0
 
-
+# %% ../../nbs/pages/12_verify.ipynb #0186d754
 def scored_again(records: int, changed: Sequence[str]) -> str:
     """Say how many records were scored again, and how many changed.
 
@@ -271,7 +271,7 @@ def _evidence(results: Results, name: str) -> list[CheckResult]:
         checks.append(CheckResult(f"sealed suite of {name}", None, other))
     return checks
 
-
+# %% ../../nbs/pages/12_verify.ipynb #8222f151
 def verify_run(run: Run, rerun: int = 0) -> Verified:
     """Judge a finished run again. Raises `GateFailed` where a file of it was changed."""
     results = load_results(run)
@@ -280,7 +280,7 @@ def verify_run(run: Run, rerun: int = 0) -> Verified:
         checks.append(ask_again(run, results, run.model, rerun))
     return Verified(f"{results.verdict.verdict}: {results.verdict.sentence}", checks)
 
-
+# %% ../../nbs/pages/12_verify.ipynb #e682a14f
 def check_card(card: Card, fresh: Card, folder: Path) -> CheckResult:
     """Compare a card with the one that the evidence gives."""
     try:
@@ -289,7 +289,7 @@ def check_card(card: Card, fresh: Card, folder: Path) -> CheckResult:
         return CheckResult("card", False, str(error))
     return CheckResult("card", True, "every figure is that of the evidence")
 
-
+# %% ../../nbs/pages/12_verify.ipynb #f431ba8b
 def _check_text(path: Path, expected: str) -> CheckResult:
     shown = read_text(path)
     if shown == expected:
@@ -318,7 +318,7 @@ def _check_document(folder: Path, results: Results, edition: int) -> list[CheckR
     same = compare_pages(read_text(page), rendered, edition)[0]
     return [CheckResult(path.name, right, found), replace(same, check_name=page.name)]
 
-
+# %% ../../nbs/pages/12_verify.ipynb #490fe730
 def _shown(notebook: "NotebookNode") -> list[str]:
     """List what a notebook says and shows, without its parameters and its progress."""
     hidden = {"parameters", "injected-parameters", "remove-cell"}
@@ -341,7 +341,36 @@ def _check_notebook(path: Path, expected: "NotebookNode", edition: int) -> Check
         return CheckResult(path.name, False, _difference(*("\n".join(of) for of in texts)))
     return CheckResult(path.name, True, f"all {len(computed)} texts and outputs are what the evidence says")
 
+# %% ../../nbs/pages/12_verify.ipynb #84e099f7
+def _verify_phase(folder: Path, card: Card, run: Run, results: Results, edition: int) -> tuple[Card, list[CheckResult]]:
+    """Check the files of a run's page; return the card that the evidence gives, too."""
+    notebook, tables, fresh = expected_notebook(run, results, edition), run_tables(run, results), run_card(run, results)
+    checks = [
+        *_check_document(folder, results, edition),
+        _check_notebook(folder / "report.ipynb", notebook, edition),
+    ]
+    expected = expected_page(notebook, run.spec.title, folder, tables)
+    return fresh, checks + _check_shown(folder, card, fresh, tables, expected, edition)
 
+
+def _verify_sweep(folder: Path, card: Card, found: list[Results], edition: int) -> tuple[Card, list[CheckResult]]:
+    """Check the files of a sweep's page; return the card that the evidence gives, too."""
+    ordered = in_order(found)
+    tables, fresh = sweep_tables(ordered), sweep_card(ordered, folder.name)
+    return fresh, _check_shown(folder, card, fresh, tables, sweep_html(ordered, **data_links(tables, folder)), edition)
+
+
+def _check_shown(
+    folder: Path, card: Card, fresh: Card, tables: Mapping[str, Table], expected: str, edition: int
+) -> list[CheckResult]:
+    """Check what every kind of page has: its tables, the page and its card."""
+    return [
+        *([check_tables(tables, folder)] if edition > 1 else []),  # the first edition had no tables
+        *compare_pages(read_text(folder / "index.html"), expected, edition),
+        check_card(card, fresh, folder),
+    ]
+
+# %% ../../nbs/pages/12_verify.ipynb #e5b8acf3
 def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
     """Verify a published page by its evidence. Raises `PunieError` where there is no page or no evidence."""
     archive, card = folder / ARCHIVE, read_card(folder / "card.json")
@@ -354,27 +383,15 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
         except GateFailed as error:
             return Verified("", [CheckResult("evidence", False, str(error))])
         checks = [check for run, results in zip(runs, found) for check in _evidence(results, run_name(run.folder))]
-        if card.kind == "phase":
-            run, results = runs[0], found[0]
-            notebook, tables = expected_notebook(run, results, edition), run_tables(run, results)
-            expected, fresh = expected_page(notebook, run.spec.title, folder, tables), run_card(run, results)
-            checks += [
-                *_check_document(folder, results, edition),
-                _check_notebook(folder / "report.ipynb", notebook, edition),
-            ]
-        elif card.kind == "comparison":
+        if card.kind == "comparison":
             names = ", ".join(f"{run_name(run.folder)} {each.verdict.verdict}" for run, each in zip(runs, found))
             other = "the page of a comparison is not compared part by part; `punie report` makes it again from its runs"
             return Verified(names, [*checks, CheckResult("page", None, other)])
+        if card.kind == "phase":
+            fresh, more = _verify_phase(folder, card, runs[0], found[0], edition)
         else:
-            ordered = in_order(found)
-            tables = sweep_tables(ordered)
-            expected, fresh = sweep_html(ordered, **data_links(tables, folder)), sweep_card(ordered, folder.name)
-        checks += [check_tables(tables, folder)] if edition > 1 else []
-        checks += [
-            *compare_pages(read_text(folder / "index.html"), expected, edition),
-            check_card(card, fresh, folder),
-        ]
+            fresh, more = _verify_sweep(folder, card, found, edition)
+        checks += more
         checks += [check_committed(run, archive) for run in runs if history]
         if rerun:
             homes = [load_settings().runs / run_name(run.folder) / run.model.name for run in runs]

@@ -49,7 +49,7 @@ def _of_page(folder: Path) -> str | None:
     phase, seed = (card.get("phase"), card.get("seed")) if isinstance(card, dict) else (None, None)
     return f"{phase}/{folder_name(seed, card.get('overrides', {}))}" if phase and seed is not None else None
 
-
+# %% ../../nbs/phases/17_finished.ipynb #1fae7102
 def run_folder(
     name: str,  # a phase, a phase and a folder of its runs, a path, or the name of a page
 ) -> Path:
@@ -80,7 +80,7 @@ def run_folder(
         raise PunieError(f"{name!r} is not the name of a run; give a phase, or a phase and a folder such as tiny/seed0")
     return folder
 
-
+# %% ../../nbs/phases/17_finished.ipynb #ce306ebb
 def run_name(folder: Path) -> str:
     """Name a run by its folder.
 
@@ -89,7 +89,7 @@ def run_name(folder: Path) -> str:
     """
     return f"{folder.parent.name}/{folder.name}"
 
-
+# %% ../../nbs/phases/17_finished.ipynb #f4aaae17
 def set_options(overrides: Mapping[str, object]) -> list[str]:
     """Write changed knobs as options of the command line.
 
@@ -134,7 +134,7 @@ def open_registered(folder: Path) -> Run:
     registration = read_registration(folder / "registration.json")
     return Run(registration.spec, registration.inputs, folder, registration.overrides)
 
-
+# %% ../../nbs/phases/17_finished.ipynb #5a1491ff
 def dialect_of(model: Path) -> Dialect | None:
     """Say how the model of a run was asked when it was tuned; None for a model that no run made.
 
@@ -144,7 +144,7 @@ def dialect_of(model: Path) -> Dialect | None:
     folder = model.parent
     return open_registered(folder).dialect if (folder / "registration.json").exists() else None
 
-
+# %% ../../nbs/phases/17_finished.ipynb #55547da7
 def open_finished(folder: Path) -> Run:
     """Open a finished run.
 
@@ -210,7 +210,7 @@ class Results:
         """Summarize the records of `base` or `tuned` on one suite."""
         return summarize([record for record in getattr(self, role) if record.suite == suite])
 
-
+# %% ../../nbs/phases/17_finished.ipynb #927785f7
 def read_gates(path: Path) -> list[CheckResult]:
     """Read what the gates of a stage found. Raises `PunieError` for a file of another form."""
     return read_form(list[CheckResult], path, "list of checks", DONE_AGAIN)
@@ -236,7 +236,7 @@ def read_ledger(path: Path) -> dict:
     """Read what the loss saw. Raises `PunieError` for a file of another form."""
     return read_form(KeptLedger, path, "ledger", DONE_AGAIN)
 
-
+# %% ../../nbs/phases/17_finished.ipynb #27126f5e
 def load_results(run: Run) -> Results:
     """Load what a finished run left, and judge it in full; its models are not needed.
 
@@ -276,7 +276,7 @@ def load_finished(folder: Path) -> Results:
     """Load what a finished run left. Raises `PunieError` as `open_finished` and `load_results` do."""
     return load_results(open_finished(folder))
 
-
+# %% ../../nbs/phases/17_finished.ipynb #a6771f5e
 def judged_verdict(folder: Path) -> Verdict:
     """Give the verdict on a finished run; a run whose files are the same is judged once in a process.
 

@@ -84,7 +84,7 @@ def _write_few_prompts(suite: str, place: str, folder: Path) -> None:
     ]
     write_text(whole, "".join(line.rstrip("\n") + "\n" for line in lines))
 
-
+# %% ../../nbs/phases/10_miniature.ipynb #42ae5767
 def write_miniature(
     spec: Spec,
     folder: Path,  # gets data/phases, data/suites and the rows

@@ -57,7 +57,7 @@ class Project:
         """
         return (f"cd {shlex.quote(str(self.root))}", "punie run tiny", "punie tools import FILE NAME")
 
-
+# %% ../../nbs/phases/22_projects.ipynb #e2f2163c
 def _require_place(folder: Path) -> None:
     """Check that a project can be made in a folder. Raises `PunieError`."""
     if folder.exists() and not folder.is_dir():
@@ -75,7 +75,7 @@ def _require_place(folder: Path) -> None:
         more = f" and {len(held) - 5} more" if len(held) > 5 else ""
         raise PunieError(f"{folder} is not empty, it holds {', '.join(held[:5])}{more}; name another folder")
 
-
+# %% ../../nbs/phases/22_projects.ipynb #2bdd9962
 def _begin_git(folder: Path) -> str:
     """Begin a repository where there is none; say what was done."""
 
@@ -90,7 +90,7 @@ def _begin_git(folder: Path) -> str:
         return "a git repository was begun; `punie run PHASE --until register --commit` registers a run in it"
     return "git could not begin a repository here; without one nothing proves when a run was registered"
 
-
+# %% ../../nbs/phases/22_projects.ipynb #c320f13b
 def make_project(
     folder: Path,  # an empty one, or one that is not there yet
 ) -> Project:

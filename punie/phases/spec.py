@@ -52,7 +52,7 @@ class Base(PhaseTable):
             raise ValueError('the remedy chat_template = "reference" needs a reference')
         return self
 
-
+# %% ../../nbs/phases/02_spec.ipynb #11909a95
 class Data(PhaseTable):
     """Name the data set, and what the code in its rows must contain.
 
@@ -92,7 +92,7 @@ class Prompt(PhaseTable):
     agent: str | None = None  # a sentence; by default punie's for its own tools, and a plain one for others
     shared_rows: bool = False  # train only on rows that have a form in both dialects, to compare the two
 
-
+# %% ../../nbs/phases/02_spec.ipynb #fdc3e62b
 class Export(PhaseTable):
     """Say how the fused model is quantized, and how much of the tuning must survive.
 
@@ -105,7 +105,35 @@ class Export(PhaseTable):
     survival: float = Field(default=0.5, ge=0, le=1)  # least share of its change that a tuned matrix keeps; 0: no gate
     allow: tuple[Allowed, ...] = ()  # faults of the adapter that it is fused with all the same
 
+# %% ../../nbs/phases/02_spec.ipynb #016ea3ca
+def _named_by_file(values: object) -> object:
+    """Call each suite that is given by its path as its file is called."""
+    if not isinstance(values, dict) or not isinstance(suites := values.get("suites"), list):
+        return values
+    paths = [each for each in (*suites, values.get("probe")) if isinstance(each, str) and each.endswith(".jsonl")]
+    called = {path: Path(path).stem for path in paths}
+    if not called:
+        return values
+    suites, probe = [called.get(each, each) for each in suites], values.get("probe")
+    files = {name: path for path, name in called.items()}
+    return {**values, "suites": suites, "probe": called.get(probe, probe), "files": files}
 
+# %% ../../nbs/phases/02_spec.ipynb #a8d6b877
+def _require_plain_names(suites: list[str], files: Mapping[str, str]) -> None:
+    """Check the names of all suites, and those of files. Raises `ValueError`."""
+    for name in suites:
+        if not NAME.fullmatch(name) or suites.count(name) > 1:
+            raise ValueError(
+                f"{name!r} must be the name of a file under data/suites, without its ending, or the path of a file "
+                "that ends in .jsonl, and appear once: a suite that chose the adapter cannot judge it, "
+                "and no two suites may have one name"
+            )
+    if unknown := set(files) - set(suites):
+        raise ValueError(f"files names a suite that is not asked, {min(unknown)!r}; give the path under suites")
+    if SEALED in files:
+        raise ValueError(f"{SEALED} is drawn at the registration; give the file {files[SEALED]} another name")
+
+# %% ../../nbs/phases/02_spec.ipynb #d8372eda
 class Evaluation(PhaseTable):
     """Name the suites, and say how replies are sampled.
 
@@ -149,16 +177,7 @@ class Evaluation(PhaseTable):
     @model_validator(mode="before")
     @classmethod
     def _paths_have_names(cls, values: object) -> object:
-        """Call each suite that is given by its path as its file is called."""
-        if not isinstance(values, dict) or not isinstance(suites := values.get("suites"), list):
-            return values
-        paths = [each for each in (*suites, values.get("probe")) if isinstance(each, str) and each.endswith(".jsonl")]
-        called = {path: Path(path).stem for path in paths}
-        if not called:
-            return values
-        suites, probe = [called.get(each, each) for each in suites], values.get("probe")
-        files = {name: path for path, name in called.items()}
-        return {**values, "suites": suites, "probe": called.get(probe, probe), "files": files}
+        return _named_by_file(values)
 
     @field_validator("epochs")
     @classmethod
@@ -172,17 +191,7 @@ class Evaluation(PhaseTable):
 
     @model_validator(mode="after")
     def _plain_names(self) -> "Evaluation":
-        for name in self.all_suites:
-            if not NAME.fullmatch(name) or self.all_suites.count(name) > 1:
-                raise ValueError(
-                    f"{name!r} must be the name of a file under data/suites, without its ending, or the path of a file "
-                    "that ends in .jsonl, and appear once: a suite that chose the adapter cannot judge it, "
-                    "and no two suites may have one name"
-                )
-        if unknown := set(self.files) - set(self.all_suites):
-            raise ValueError(f"files names a suite that is not asked, {min(unknown)!r}; give the path under suites")
-        if SEALED in self.files:
-            raise ValueError(f"{SEALED} is drawn at the registration; give the file {self.files[SEALED]} another name")
+        _require_plain_names(self.all_suites, self.files)
         return self
 
 # %% ../../nbs/phases/02_spec.ipynb #d86d24aa
@@ -216,7 +225,7 @@ class Fault(ValueError):
         super().__init__(message)
         self.key = key
 
-
+# %% ../../nbs/phases/02_spec.ipynb #32190be5
 FORGETTING = "forgetting"  # the criterion on a suite that allows a drop of at most so much
 
 
@@ -247,7 +256,7 @@ def _require_decidable(criteria: Mapping[str, Mapping[str, float]], verdict: Rul
             if why:
                 raise Fault(why, "criteria", name, category)
 
-
+# %% ../../nbs/phases/02_spec.ipynb #40b3a743
 def _require_known(table: str, shares: Mapping[str, Mapping[str, float]], asked: Evaluation, extra: set[str]) -> None:
     """Check the shares of each category. Raises `Fault`."""
     for suite, categories in shares.items():
@@ -260,6 +269,17 @@ def _require_known(table: str, shares: Mapping[str, Mapping[str, float]], asked:
                 raise Fault(message, table, suite, category)
             if not 0 <= value <= 1:
                 raise Fault(f"{value} is no share between 0 and 1", table, suite, category)
+
+# %% ../../nbs/phases/02_spec.ipynb #0c8df9a0
+def _require_mask(remedy: Remedy, lora: LoRAConfig) -> None:
+    """Check that the mask trains what the remedy makes of the rows. Raises `Fault`."""
+    if remedy.one_sample_per_turn and lora.mask != "final_turn":
+        raise Fault(
+            'the remedy one_sample_per_turn trains last turns only; say mask = "final_turn" under [lora]',
+            "base",
+            "remedy",
+            "one_sample_per_turn",
+        )
 
 # %% ../../nbs/phases/02_spec.ipynb #f090249d
 class Spec(PhaseTable):
@@ -280,9 +300,7 @@ class Spec(PhaseTable):
     lora: LoRAConfig
     export: Export = Export()
     evaluation: Evaluation
-    criteria: dict[
-        str, dict[str, float]
-    ]  # least share by suite, then category, `overall` or `weakest`; or `forgetting`
+    criteria: dict[str, dict[str, float]]  # least share by suite, then category, `overall`, `weakest` or `forgetting`
     verdict: Rule = Rule()
     baseline: dict[str, dict[str, float]] = {}  # published shares to compare with, by suite, then category or `overall`
     budget: Limits = Limits()
@@ -311,13 +329,7 @@ class Spec(PhaseTable):
 
     @model_validator(mode="after")
     def _mask_fits_remedy(self) -> "Spec":
-        if self.base.remedy.one_sample_per_turn and self.lora.mask != "final_turn":
-            raise Fault(
-                'the remedy one_sample_per_turn trains last turns only; say mask = "final_turn" under [lora]',
-                "base",
-                "remedy",
-                "one_sample_per_turn",
-            )
+        _require_mask(self.base.remedy, self.lora)
         return self
 
     @model_validator(mode="after")
@@ -381,7 +393,7 @@ def load_spec(
     except PunieError as error:  # a suite that is not there, or faulty
         raise PunieError(f"{path}: {error}") from error
 
-
+# %% ../../nbs/phases/02_spec.ipynb #37065d95
 def explain(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     """Say which key of a phase breaks which rule first.
 

@@ -88,6 +88,34 @@ def list_changes(before: Spec, after: Spec) -> list[Change]:
     old, new = (flatten(spec.model_dump(exclude={"name"})) for spec in (before, after))
     return [Change(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
 
+# %% ../../nbs/phases/03_spec_changes.ipynb #6f9895d4
+class _Asked(BaseModel):
+    """Be what must be in a phase, so that other suites can judge a copy of it."""
+
+    evaluation: dict[str, Any]
+    criteria: dict[str, dict[str, float]]
+    baseline: dict[str, dict[str, float]] = {}
+
+
+def _ask_others(document: Any, suites: Sequence[str], source: str) -> None:
+    """Let other suites judge a phase, and keep only what is said about them."""
+    asked = Evaluation.model_validate({"suites": [*suites]})
+    given = [shares["overall"] for shares in document["criteria"].unwrap().values() if "overall" in shares]
+    document["evaluation"]["suites"] = [*suites]
+    if document["evaluation"].get("probe") in asked.suites:
+        document["evaluation"].pop("probe")
+    for table in (document["criteria"], document.get("baseline", {})):
+        for suite in [suite for suite in table if suite not in asked.suites]:
+            table.pop(suite)
+    fresh = [suite for suite in asked.suites if suite not in document["criteria"]]
+    number = len(fresh) + sum(map(len, document["criteria"].unwrap().values()))
+    for suite in fresh:
+        units = len(plan_suite(asked.place(suite)).samples)
+        tried = (*given, 0.5, 0.6, 0.7, 0.8)
+        least = next((share for share in tried if not undecidable(share, units, number)), tried[0])
+        document["criteria"][suite] = tomlkit.table().add("overall", least)
+        document["criteria"][suite].comment(f"begun with {source}; set your own before the first run")
+
 # %% ../../nbs/phases/03_spec_changes.ipynb #53b9ae4b
 def new_phase(
     name: str,
@@ -135,31 +163,3 @@ def new_phase(
         ) from error
     write_text(path, f"# Begun as a copy of {source}.\n{tomlkit.dumps(changed)}")
     return load_spec(name)
-
-
-class _Asked(BaseModel):
-    """Be what must be in a phase, so that other suites can judge a copy of it."""
-
-    evaluation: dict[str, Any]
-    criteria: dict[str, dict[str, float]]
-    baseline: dict[str, dict[str, float]] = {}
-
-
-def _ask_others(document: Any, suites: Sequence[str], source: str) -> None:
-    """Let other suites judge a phase, and keep only what is said about them."""
-    asked = Evaluation.model_validate({"suites": [*suites]})
-    given = [shares["overall"] for shares in document["criteria"].unwrap().values() if "overall" in shares]
-    document["evaluation"]["suites"] = [*suites]
-    if document["evaluation"].get("probe") in asked.suites:
-        document["evaluation"].pop("probe")
-    for table in (document["criteria"], document.get("baseline", {})):
-        for suite in [suite for suite in table if suite not in asked.suites]:
-            table.pop(suite)
-    fresh = [suite for suite in asked.suites if suite not in document["criteria"]]
-    number = len(fresh) + sum(map(len, document["criteria"].unwrap().values()))
-    for suite in fresh:
-        units = len(plan_suite(asked.place(suite)).samples)
-        tried = (*given, 0.5, 0.6, 0.7, 0.8)
-        least = next((share for share in tried if not undecidable(share, units, number)), tried[0])
-        document["criteria"][suite] = tomlkit.table().add("overall", least)
-        document["criteria"][suite].comment(f"begun with {source}; set your own before the first run")

@@ -68,7 +68,7 @@ def _preflight(run: Run, notify: Notify) -> list[Path]:
     require_checks(results)
     return [run.path("preflight.json"), *(run.base / name for name in REWRITTEN if base.remedy.needed)]
 
-
+# %% ../../nbs/phases/13_stage_functions.ipynb #30b562ab
 def _check(run: Run, notify: Notify) -> list[Path]:
     from punie.agent.prompt_utils import load_tokenizer
 
@@ -89,7 +89,7 @@ def _check(run: Run, notify: Notify) -> list[Path]:
     require_checks(results)
     return [run.path("checks.json"), run.path("ledger.json")]
 
-
+# %% ../../nbs/phases/13_stage_functions.ipynb #23086a1c
 def _register(run: Run, notify: Notify) -> list[Path]:
     path = run.path("registration.json")
     if not path.exists():

@@ -32,7 +32,7 @@ class Checked(BaseModel):
     verdict: Answer
     sentence: str
 
-
+# %% ../../nbs/phases/16_status.ipynb #78c1e2be
 @dataclass(frozen=True)
 class Status:
     """Hold the state of a run.
@@ -46,7 +46,7 @@ class Status:
     state: str  # at work, ending, PASS, FAIL, CANNOT TELL, stopped, begun or unreadable
     note: str = ""
 
-
+# %% ../../nbs/phases/16_status.ipynb #4d1d232c
 def read_status(folder: Path) -> Status:
     """Read the state of one run."""
     name = f"{folder.parent.name}/{folder.name}"
@@ -84,7 +84,7 @@ def _when_checked(folder: Path, stages: Entries) -> str:
         return "not checked since it was decided"
     return f"checked {checked.time[:16].replace('T', ' ')} UTC"
 
-
+# %% ../../nbs/phases/16_status.ipynb #14a9dbfd
 def list_runs() -> list[Status]:
     """Read the state of every run, by phase and folder."""
     return [read_status(folder) for folder in sorted(load_settings().runs.glob("*/seed*")) if folder.is_dir()]

@@ -63,6 +63,11 @@ def parse_axis(text: str) -> list[dict[str, object]]:
     key, _, values = text.partition("=")
     return [parse_overrides([f"{key}={value.strip()}"]) for value in values.split(",")]
 
+# %% ../../nbs/phases/21_sweep.ipynb #844409dc
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
 # %% ../../nbs/phases/21_sweep.ipynb #1f02b83e
 @dataclass(frozen=True)
 class Cell:
@@ -121,11 +126,6 @@ class Cell:
         if again := [name for name in STAGES if stages[name]["key"] != stage_key(name, run.inputs, stages)]:
             return "to do", f"{', '.join(again)} again: done with other code, or from other files"
         return "done", f"{verdict.verdict}: {verdict.sentence}"
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
 
 # %% ../../nbs/phases/21_sweep.ipynb #49f53657
 def grid(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..evals.decision import Evidence, State, evidence, units_to_settle
 from ..evals.forgetting import Drop, paired_drop
 from ..evals.records import Record, require_artifact
-from ..evals.runner import summarize
+from ..evals.runner import Summary, summarize
 from ..evals.statistics import Share, holm
 from ..evals.suites import Suite
 from ..files import read_json
@@ -82,7 +82,7 @@ class Judged(BaseModel):
             return f"{end} points"
         return f"at most {self.high:.1%}" if self.state == "refuted" else f"at least {self.low:.1%}"
 
-
+# %% ../../nbs/phases/11_verdict.ipynb #d27c3523
 class Verdict(BaseModel):
     """Hold the answer to a phase's question.
 
@@ -128,7 +128,7 @@ def _values(records: Sequence[Record], over: str) -> Evidence:
         templates.setdefault(template, []).append(fmean(each))
     return evidence([fmean(each) for each in templates.values()], exact=False)
 
-
+# %% ../../nbs/phases/11_verdict.ipynb #757be8fe
 def _parts(records: Sequence[Record], category: str, over: str) -> dict[str, Evidence]:
     """Give the evidence for a criterion by category: for `weakest` that of each, which all have to reach it."""
     if category == "overall":
@@ -143,7 +143,7 @@ def _chance(measured: Mapping[str, Evidence] | Drop, least: float) -> float:
         return measured.p_within(least)
     return min(1.0, len(measured) * min(part.p_reaches(least) for part in measured.values()))
 
-
+# %% ../../nbs/phases/11_verdict.ipynb #55385100
 def _judge_drop(name: str, most: float, drop: Drop, p: float, tuned: Sequence[Record]) -> Judged:
     return Judged(
         suite=name,
@@ -159,38 +159,41 @@ def _judge_drop(name: str, most: float, drop: Drop, p: float, tuned: Sequence[Re
     )
 
 
+def _judge_share(
+    name: str, category: str, least: float, parts: Mapping[str, Evidence], p: float, tuned: Summary
+) -> Judged:
+    worst, shown = min(parts.items(), key=lambda part: (part[1].low, part[1].high))
+    return Judged(
+        suite=name,
+        category=f"weakest ({worst})" if category == "weakest" else category,
+        least=least,
+        measured=tuned.overall if category == "overall" else tuned.by_category[worst],
+        units=shown.n,
+        low=shown.low,
+        high=shown.high,
+        p=p,
+        state=shown.state(least, p),
+    )
+
+# %% ../../nbs/phases/11_verdict.ipynb #abdbd5ea
 def _judge_all(spec: Spec, of: Mapping[str, Sequence[Record]], base: Mapping[str, Sequence[Record]]) -> list[Judged]:
     """Judge each criterion of a phase on the records of its suite."""
-    over, asked = (
-        spec.verdict.over,
-        [(name, *each) for name, shares in spec.criteria.items() for each in shares.items()],
-    )
+    asked = [(name, *each) for name, shares in spec.criteria.items() for each in shares.items()]
     parts = [
-        paired_drop(base[name], of[name]) if category == FORGETTING else _parts(of[name], category, over)
+        paired_drop(base[name], of[name]) if category == FORGETTING else _parts(of[name], category, spec.verdict.over)
         for name, category, _ in asked
     ]
     chances = [_chance(each, least) for each, (_, _, least) in zip(parts, asked)]
-    judged = []
-    for (name, category, least), each, p in zip(asked, parts, holm(chances)):
-        if isinstance(each, Drop):
-            judged.append(_judge_drop(name, least, each, p, of[name]))
-            continue
-        worst, shown = min(each.items(), key=lambda part: (part[1].low, part[1].high))
-        summary = summarize(of[name])
-        judged.append(
-            Judged(
-                suite=name,
-                category=f"weakest ({worst})" if category == "weakest" else category,
-                least=least,
-                measured=summary.overall if category == "overall" else summary.by_category[worst],
-                units=shown.n,
-                low=shown.low,
-                high=shown.high,
-                p=p,
-                state=shown.state(least, p),
-            )
-        )
-    return judged
+    return [
+        _judge_drop(name, least, each, p, of[name])
+        if isinstance(each, Drop)
+        else _judge_share(name, category, least, each, p, summarize(of[name]))
+        for (name, category, least), each, p in zip(asked, parts, holm(chances))
+    ]
+
+# %% ../../nbs/phases/11_verdict.ipynb #c4e3d3ff
+def _place(judged: Judged) -> str:
+    return f"{judged.category} on {judged.suite}"
 
 
 def _by_bounds(judged: Sequence[Judged], over: str) -> tuple[Answer, str]:
@@ -216,7 +219,7 @@ def _by_bounds(judged: Sequence[Judged], over: str) -> tuple[Answer, str]:
         f"Open: {len(unsettled)} of {len(judged)} criteria, {_place(worst)} by most: {figures}; {more}.",
     )
 
-
+# %% ../../nbs/phases/11_verdict.ipynb #64d54645
 def _by_points(judged: Sequence[Judged]) -> tuple[Answer, str]:
     """Decide by the measured shares alone; give the sentence too."""
     missed = [each for each in judged if not each.reached]
@@ -227,10 +230,6 @@ def _by_points(judged: Sequence[Judged]) -> tuple[Answer, str]:
     )
     figures = f"{worst.shown} where {worst.wanted} was required"
     return "FAIL", f"Missed {len(missed)} of {len(judged)} criteria, {_place(worst)} by most: {figures}."
-
-
-def _place(judged: Judged) -> str:
-    return f"{judged.category} on {judged.suite}"
 
 # %% ../../nbs/phases/11_verdict.ipynb #9d31f7c2
 def decide(
