@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from .settings import PunieError
 
-# %% ../nbs/01_files.ipynb #972572a6
+# %% ../nbs/01_files.ipynb #ecee2fef
 def make_folder(path: Path) -> None:
     """Make a folder, and those around it. Raises `PunieError` where the disk refuses.
 
@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
             f"cannot make the folder {str(path)[:200]}: {error.strerror or error}; name another"
         ) from error
 
-
+# %% ../nbs/01_files.ipynb #972572a6
 def write_bytes(
     path: Path,
     parts: Iterable[bytes],  # need not be in memory together
@@ -72,7 +72,7 @@ def write_bytes(
             "free disk space or mend its permissions, then run the same command again"
         ) from error
 
-
+# %% ../nbs/01_files.ipynb #83ca3a2c
 def write_text(
     path: Path,
     text: str | Iterable[str],  # the text, or its parts, which need not be in memory together
@@ -155,7 +155,7 @@ def require_regular_files(folder: Path) -> None:
             if not path.is_dir():
                 require_regular(path)
 
-
+# %% ../nbs/01_files.ipynb #8eeda826
 @contextmanager
 def _readable(path: Path) -> Generator[None]:
     """Say in one line why a file cannot be read."""
@@ -186,9 +186,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise PunieError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
 
-
-# What parsers raise: ValueError for a fault or too long a number, RecursionError for too deep nesting.
-_MALFORMED = (ValueError, RecursionError)
+# %% ../nbs/01_files.ipynb #228f50aa
 _DEEPEST = 100  # levels; whatever walks deeper values may fail
 
 
@@ -201,6 +199,10 @@ def _shallow(value: Any) -> Any:
         if not level:
             return value
     raise ValueError(f"nested more than {_DEEPEST} levels deep")
+
+# %% ../nbs/01_files.ipynb #eb1bcca6
+# What parsers raise: ValueError for a fault or too long a number, RecursionError for too deep nesting.
+_MALFORMED = (ValueError, RecursionError)
 
 
 def read_json(path: Path) -> Any:

@@ -53,6 +53,47 @@ def read_message(stream: IO[bytes]) -> dict | None:
         return None
     return message if isinstance(message, dict) else None
 
+# %% ../nbs/05_json_rpc.ipynb #dddcb5cf
+def _start(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    end_with_me(process.pid)
+    return process
+
+
+def _end(process: subprocess.Popen) -> None:
+    end_tree(process)
+    end_with_me(process.pid, ended=True)
+    for stream in (process.stdin, process.stdout):
+        try:
+            if stream:
+                stream.close()
+        except OSError:  # what could not be sent any more
+            pass
+
+# %% ../nbs/05_json_rpc.ipynb #d2917033
+def _read_all(stream: IO[bytes], messages: queue.Queue) -> None:
+    try:
+        while message := read_message(stream):
+            messages.put(message)
+    except (OSError, ValueError):  # the stream was closed
+        pass
+    messages.put(None)
+
+
+def _default(request: dict) -> list | None:
+    """The answer to a question of the program's: the default, for each item of a configuration."""
+    if request["method"] == "workspace/configuration":
+        return [None for _ in request["params"]["items"]]
+    return None
+
 # %% ../nbs/05_json_rpc.ipynb #3db79bfc
 class Conversation:
     """Start a program and talk with it. Raises `OSError` where it cannot be started."""
@@ -63,16 +104,7 @@ class Conversation:
         folder: Path,  # where it runs
         environment: Mapping[str, str],  # all variables that it gets
     ) -> None:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        end_with_me(process.pid)
+        process = _start(command, folder, environment)
         assert process.stdin and process.stdout
         self._input, self._number = process.stdin, 0
         self._messages: queue.Queue[dict | None] = queue.Queue()
@@ -82,6 +114,17 @@ class Conversation:
     def _send(self, message: dict) -> None:
         self._input.write(frame({"jsonrpc": "2.0", **message}))
         self._input.flush()
+
+    def _hear(self, method: str, deadline: float, timeout: float) -> dict:
+        """Give the next message."""
+        try:
+            message = self._messages.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise TimeoutError(f"no answer to {method} within {timeout:g} s") from None
+        if message is None:
+            self._messages.put(None)  # the next one who asks learns it too
+            raise ConnectionError(f"the program ended without an answer to {method}")
+        return message
 
     def notify(self, method: str, params: object = None) -> None:
         """Tell something that has no answer. Raises `OSError` where the program has ended."""
@@ -101,43 +144,10 @@ class Conversation:
         self._send({"id": self._number, "method": method, "params": params})
         deadline = time.monotonic() + timeout
         while True:
-            try:
-                message = self._messages.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise TimeoutError(f"no answer to {method} within {timeout:g} s") from None
-            if message is None:
-                self._messages.put(None)  # the next one who asks learns it too
-                raise ConnectionError(f"the program ended without an answer to {method}")
+            message = self._hear(method, deadline, timeout)
             if "method" in message and "id" in message:
                 self._send({"id": message["id"], "result": _default(message)})
             elif message.get("id") == self._number:
                 if "error" in message:
                     raise ValueError(f"{method}: {message['error'].get('message', 'failed')}")
                 return message.get("result")
-
-
-def _read_all(stream: IO[bytes], messages: queue.Queue) -> None:
-    try:
-        while message := read_message(stream):
-            messages.put(message)
-    except (OSError, ValueError):  # the stream was closed
-        pass
-    messages.put(None)
-
-
-def _default(request: dict) -> list | None:
-    """The answer to a question of the program's: the default, for each item of a configuration."""
-    if request["method"] == "workspace/configuration":
-        return [None for _ in request["params"]["items"]]
-    return None
-
-
-def _end(process: subprocess.Popen) -> None:
-    end_tree(process)
-    end_with_me(process.pid, ended=True)
-    for stream in (process.stdin, process.stdout):
-        try:
-            if stream:
-                stream.close()
-        except OSError:  # what could not be sent any more
-            pass

@@ -141,7 +141,7 @@ def require_template(
     if not tried.said:
         _RENDERED.add(key)
 
-# %% ../nbs/11_limits.ipynb #1a600d55
+# %% ../nbs/11_limits.ipynb #a33dc3ea
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
 
 
@@ -163,7 +163,7 @@ def _inside(value: Any) -> Iterator[tuple[Any, Any]]:
 def _long(operation: Any, value: Any) -> bool:
     return operation in _REPEATS and value[1] > 20
 
-
+# %% ../nbs/11_limits.ipynb #6c07a685
 def is_suspect(pattern: str) -> bool:
     """Say whether a pattern has a form that may take for ever. Raises `re.error` where it is none.
 
@@ -176,7 +176,7 @@ def is_suspect(pattern: str) -> bool:
     nested = not inside.isdisjoint({*_REPEATS, sre.BRANCH})  # a text may be read in several ways
     return nested or len(loops) > 2 or any(operation is sre.GROUPREF for operation, _ in parts)
 
-
+# %% ../nbs/11_limits.ipynb #1a600d55
 def _accepted(parsed: Any) -> str:
     """Write a text that a part of a pattern accepts, roughly."""
     text = ""
@@ -204,7 +204,7 @@ def _search(given: dict) -> None:
             for times in (30, 2000 // max(1, len(body))):
                 pattern.search(body * times + end)
 
-
+# %% ../nbs/11_limits.ipynb #f9de1364
 @lru_cache(maxsize=1024)
 def require_pattern(pattern: str) -> None:
     """Check that a regular expression is one, and that a search with it ends.

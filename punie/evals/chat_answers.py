@@ -120,38 +120,57 @@ def ends_at(
     finally:
         timer.cancel()
 
-# %% ../../nbs/evals/44_chat_answers.ipynb #573b5472
+# %% ../../nbs/evals/44_chat_answers.ipynb #91368b0b
+def _drawn(request: ChatRequest) -> dict[str, Any]:
+    """Write how a reply is drawn, as the model's server reads it."""
+    drawn: dict[str, Any] = {"temperature": request.temperature}
+    if request.temperature:
+        drawn |= {"top_p": request.top_p} | ({} if request.seed is None else {"seed": request.seed})
+    return drawn | {"max_tokens": request.most} | ({"stop": request.stop} if request.stop else {})
+
+# %% ../../nbs/evals/44_chat_answers.ipynb #c237ce1c
+def _until_stop(text: str, stop: str | list[str] | None) -> str:
+    stops = [stop] if isinstance(stop, str) else stop or []
+    return text[: min((place for each in stops if each and (place := text.find(each)) >= 0), default=len(text))]
+
+# %% ../../nbs/evals/44_chat_answers.ipynb #5439bfc6
 Heard = Callable[[str], None]
 
 
+def _hear_piece(piece: dict[str, Any], heard: Heard) -> str | None:
+    """Pass on the text of a piece; return why the reply ended, where this piece ends it."""
+    finish = None
+    for choice in piece["choices"]:
+        finish = choice["finish_reason"] or finish
+        if choice["text"]:
+            heard(choice["text"])
+    return finish
+
+# %% ../../nbs/evals/44_chat_answers.ipynb #44c0ffe1
 @dataclass
-class Asking:
-    """Ask the model's server within the time of one request, and count tokens."""
+class _Connection:
+    """Send a conversation to the model's server, within the time of one request."""
 
     serving: Serving
     request: ChatRequest
     deadline: float = 0.0
     read: int = 0
-    written: int = 0
 
     def __post_init__(self) -> None:
         self.deadline = time.monotonic() + self.serving.seconds
         self.tokenizer = load_tokenizer(str(self.serving.folder))
 
     def _body(self, turns: list[dict[str, str]]) -> dict[str, Any]:
-        request, serving = self.request, self.serving
+        window = self.serving.window
         try:
             prompt = render(turns, self.tokenizer, generate=True)
         except PunieError as error:
             raise BadRequest(str(error)) from None
         length = len(self.tokenizer.encode(prompt, add_special_tokens=False))
-        if serving.window and length >= serving.window:
-            raise BadRequest(f"the conversation has {length} tokens, and the model reads {serving.window}; shorten it")
-        body = {"model": "default_model", "prompt": prompt, "temperature": request.temperature}
-        if request.temperature:
-            body |= {"top_p": request.top_p} | ({} if request.seed is None else {"seed": request.seed})
+        if window and length >= window:
+            raise BadRequest(f"the conversation has {length} tokens, and the model reads {window}; shorten it")
         self.read += length
-        return body | {"max_tokens": request.most} | ({"stop": request.stop} if request.stop else {})
+        return {"model": "default_model", "prompt": prompt, **_drawn(self.request)}
 
     def _left(self) -> float:
         """Give the seconds that are left. Raises `TooSlow` where there are none."""
@@ -159,46 +178,46 @@ class Asking:
             return left
         raise TooSlow(f"no reply in {self.serving.seconds:g} s; ask for fewer tokens, or serve with more --seconds")
 
+    @contextmanager
+    def _response(self, body: dict[str, Any]) -> Generator[httpx.Response]:
+        with (
+            httpx.Client(timeout=self._left(), trust_env=False) as client,
+            client.stream("POST", f"{self.serving.upstream}/completions", json=body) as response,
+            ends_at(self.deadline, response),
+        ):
+            yield response
+
+# %% ../../nbs/evals/44_chat_answers.ipynb #573b5472
+@dataclass
+class Asking(_Connection):
+    """Ask the model's server within the time of one request, and count tokens."""
+
+    written: int = 0
+
     def ask(self, turns: list[dict[str, str]]) -> tuple[str, bool, tuple[tuple[int | str, float], ...]]:
         """Get one whole reply: its text, whether it was cut, its tokens."""
-        body, left = {**self._body(turns), "logprobs": True}, self._left()
+        body = {**self._body(turns), "logprobs": True}
         try:
-            with (
-                httpx.Client(timeout=left, trust_env=False) as client,
-                client.stream("POST", f"{self.serving.upstream}/completions", json=body) as response,
-                ends_at(self.deadline, response),
-            ):
+            with self._response(body) as response:
                 answer = ServerReply.model_validate_json(response.read())
         except (httpx.HTTPError, ValidationError) as error:
             self._left()
             raise Failed(f"the model's server gave no reply ({type(error).__name__})") from None
         reply = read_reply(answer, self.tokenizer, self.request.most)
         self.written += reply.tokens or 0
-        return self._until_stop(reply.text), reply.cut, tuple(answer.tokens)
-
-    def _until_stop(self, text: str) -> str:
-        stops = [self.request.stop] if isinstance(self.request.stop, str) else self.request.stop or []
-        return text[: min((place for stop in stops if stop and (place := text.find(stop)) >= 0), default=len(text))]
+        return _until_stop(reply.text, self.request.stop), reply.cut, tuple(answer.tokens)
 
     def hear(self, turns: list[dict[str, str]], heard: Heard) -> bool:
         """Get one reply piece by piece, and say whether it was cut."""
         body, finish = {**self._body(turns), "stream": True, "stream_options": {"include_usage": True}}, None
         try:
-            with (
-                httpx.Client(timeout=self._left(), trust_env=False) as client,
-                client.stream("POST", f"{self.serving.upstream}/completions", json=body) as response,
-                ends_at(self.deadline, response),
-            ):
+            with self._response(body) as response:
                 for line in response.iter_lines():
                     self._left()
-                    if not line.startswith("data: {"):
-                        continue
-                    piece = json.loads(line.removeprefix("data: "))
-                    self.written += (piece.get("usage") or {}).get("completion_tokens", 0)
-                    for choice in piece["choices"]:
-                        finish = choice["finish_reason"] or finish
-                        if choice["text"]:
-                            heard(choice["text"])
+                    if line.startswith("data: {"):
+                        piece = json.loads(line.removeprefix("data: "))
+                        self.written += (piece.get("usage") or {}).get("completion_tokens", 0)
+                        finish = _hear_piece(piece, heard) or finish
         except (httpx.HTTPError, LookupError, TypeError, ValueError, AttributeError) as error:
             self._left()
             raise Failed(f"the model's server stopped in the middle of a reply ({type(error).__name__})") from None

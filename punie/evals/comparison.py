@@ -7,7 +7,7 @@ __all__ = ['Decision', 'Pair', 'COLUMNS', 'Difference', 'Comparison', 'compare_t
 
 # %% ../../nbs/evals/34_comparison.ipynb #3b485185
 import html
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Literal
@@ -83,6 +83,16 @@ def _difference(pairs: Sequence[Pair], runs: int = 1) -> Difference:
     )
 
 # %% ../../nbs/evals/34_comparison.ipynb #6f6954b1
+def _by_category(pairs: Sequence[Pair]) -> dict[str, Difference]:
+    """Compare two runs in each category, with p corrected for the number of categories."""
+    differences = {
+        category: _difference([pair for pair in pairs if pair[0].category == category])
+        for category in dict.fromkeys(counts.category for counts, _ in pairs)
+    }
+    corrected = holm([each.p for each in differences.values()])
+    return {category: replace(each, p=p) for (category, each), p in zip(differences.items(), corrected)}
+
+# %% ../../nbs/evals/34_comparison.ipynb #66e39ec8
 @dataclass(frozen=True)
 class Comparison:
     """Hold whether a run is better than the reference on one suite at one temperature."""
@@ -105,30 +115,25 @@ def _sentence(name: str, overall: Difference, answer: Decision, lost: int, misse
         return f"{missing}, which says nothing about a model; evaluate again."
     counted = f"{overall.gained} won, {overall.lost} lost"
     tested = f"p = {overall.p:.2g}, {overall.test}"
-    if answer != "CANNOT TELL":
-        better, points = "better" if answer == "PASS" else "worse", 100 * abs(overall.value)
-        return f"{name} is {better} by {points:.1f} points ({counted}, {tested})."
+    if answer == "CANNOT TELL":
+        return f"{counted} ({tested}). {_limits(overall, missed, settle)}"
+    better, points = "better" if answer == "PASS" else "worse", 100 * abs(overall.value)
+    return f"{name} is {better} by {points:.1f} points ({counted}, {tested})."
+
+
+def _limits(overall: Difference, missed: float, settle: int | None) -> str:
+    """Say what these prompts could have shown, and how many would be enough."""
     limit = overall.detectable
     seen = f"no difference under {100 * limit:.0f} points" if limit else "no difference at all"
     plural = "" if overall.templates == 1 else "s"
     shared = "" if overall.templates == overall.prompts else f" of {overall.templates} template{plural}"
     enough = f"about {settle:,} prompts" if settle else "more prompts than anybody can write"
     return (
-        f"{counted} ({tested}). These {overall.prompts} prompts{shared} could show {seen}; "
+        f"These {overall.prompts} prompts{shared} could show {seen}; "
         f"{enough} would settle a difference of {100 * missed:.1f} points."
     )
 
-
-def _by_category(pairs: Sequence[Pair]) -> dict[str, Difference]:
-    """Compare two runs in each category, with p corrected for the number of categories."""
-    differences = {
-        category: _difference([pair for pair in pairs if pair[0].category == category])
-        for category in dict.fromkeys(counts.category for counts, _ in pairs)
-    }
-    corrected = holm([each.p for each in differences.values()])
-    return {category: replace(each, p=p) for (category, each), p in zip(differences.items(), corrected)}
-
-
+# %% ../../nbs/evals/34_comparison.ipynb #cb2e3196
 def compare_two(
     reference: Measured,
     candidate: Measured,
@@ -159,25 +164,38 @@ def compare_two(
         sentence=f"{sentence} {allowed_text(allowed)}".rstrip(),
     )
 
+# %% ../../nbs/evals/34_comparison.ipynb #c39f0fef
+_SHOWN: dict[str, Callable[[Comparison], str]] = {  # the cells of a row, by column
+    "suite": lambda each: each.suite,
+    "T": lambda each: f"{each.temperature:g}",
+    "run": lambda each: each.candidate,
+    "reference": lambda each: str(each.overall.first),
+    "share": lambda each: str(each.overall.second),
+    "difference": lambda each: f"{100 * each.overall.value:+.1f} points",
+    "95% over templates": lambda each: each.overall.interval_text,
+    "won": lambda each: str(each.overall.gained),
+    "lost": lambda each: str(each.overall.lost),
+    "p": lambda each: f"{each.overall.p:.2g}, {each.overall.test}",
+    "could show": lambda each: f"{100 * each.overall.detectable:.0f} points" if each.overall.detectable else "nothing",
+    "to settle": lambda each: f"{each.settle:,} prompts" if each.settle else "",
+    "allowed to differ": lambda each: ", ".join(map(str, each.across)),
+    "": lambda each: each.answer,
+}
+COLUMNS = tuple(_SHOWN)
+
+# %% ../../nbs/evals/34_comparison.ipynb #5d20aa32
+def _line(tag: str, cells: Iterable[str]) -> str:
+    """Write a row of a table in HTML."""
+    shown = (f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
+    return f"<tr>{''.join(shown)}</tr>"
+
+
+def _item(each: Comparison) -> str:
+    """Write the sentence of a comparison in HTML."""
+    sentence = html.escape(f"{each.suite}, T = {each.temperature:g}: {each.sentence}")
+    return f"<li><b>{each.answer}</b> {sentence}</li>"
+
 # %% ../../nbs/evals/34_comparison.ipynb #dc6b7b25
-COLUMNS = (
-    "suite",
-    "T",
-    "run",
-    "reference",
-    "share",
-    "difference",
-    "95% over templates",
-    "won",
-    "lost",
-    "p",
-    "could show",
-    "to settle",
-    "allowed to differ",
-    "",
-)
-
-
 @dataclass(frozen=True)
 class Comparisons:
     """Hold several runs compared with one reference."""
@@ -188,25 +206,7 @@ class Comparisons:
 
     def rows(self) -> list[list[str]]:
         """The table of the comparisons, under `COLUMNS`."""
-        return [
-            [
-                each.suite,
-                f"{each.temperature:g}",
-                each.candidate,
-                str(each.overall.first),
-                str(each.overall.second),
-                f"{100 * each.overall.value:+.1f} points",
-                each.overall.interval_text,
-                str(each.overall.gained),
-                str(each.overall.lost),
-                f"{each.overall.p:.2g}, {each.overall.test}",
-                f"{100 * each.overall.detectable:.0f} points" if each.overall.detectable else "nothing",
-                f"{each.settle:,} prompts" if each.settle else "",
-                ", ".join(map(str, each.across)),
-                each.answer,
-            ]
-            for each in self.all
-        ]
+        return [[show(each) for show in _SHOWN.values()] for each in self.all]
 
     @property
     def caption(self) -> str:
@@ -214,19 +214,12 @@ class Comparisons:
         return allowed_text(dict.fromkeys(chain.from_iterable(each.across for each in self.all)))
 
     def _repr_html_(self) -> str:
-        def line(tag: str, cells: Iterable[str]) -> str:
-            shown = (f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
-            return f"<tr>{''.join(shown)}</tr>"
-
-        table = line("th", COLUMNS) + "".join(line("td", row) for row in self.rows())
-        sentences = ""
-        for each in self.all:
-            sentence = html.escape(f"{each.suite}, T = {each.temperature:g}: {each.sentence}")
-            sentences += f"<li><b>{each.answer}</b> {sentence}</li>"
         caption = f"<p><b>{html.escape(self.caption)}</b></p>" if self.caption else ""
+        table = _line("th", COLUMNS) + "".join(_line("td", row) for row in self.rows())
+        sentences = "".join(map(_item, self.all))
         return f"{caption}<p>Reference: {html.escape(self.reference)}</p><table>{table}</table><ul>{sentences}</ul>"
 
-
+# %% ../../nbs/evals/34_comparison.ipynb #a9854274
 def _apart(first: Measured, second: Measured) -> bool:
     """Whether two runs drew prompts of their own, so that they cannot be compared on them."""
     return first.drawn and second.drawn and first.first.suite_sha256 != second.first.suite_sha256
@@ -238,7 +231,7 @@ def _partners(run: Measured, references: Sequence[Measured], across: Collection[
     same = [each for each in suited if each.temperature == run.temperature]
     return same or (suited if "temperature" in across else [])
 
-
+# %% ../../nbs/evals/34_comparison.ipynb #9b598902
 def compare(
     runs: Sequence[Sequence[Measured]],  # each as `measure` or `read_run` gives it; the first is the reference
     worth: float = 0.05,  # the smallest difference that matters

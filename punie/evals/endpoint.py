@@ -158,6 +158,45 @@ def send_answer(chat: Chat, stream: _Stream) -> None:
         stream.send(json.dumps({**stream.head, "choices": [], "usage": found.usage}))
     stream.send("[DONE]")
 
+# %% ../../nbs/evals/45_endpoint.ipynb #f559d6df
+def _send_streamed(chat: Chat, stream: _Stream) -> None:
+    """Send an answer in pieces, and what went wrong after the first of them as a piece too."""
+    try:
+        send_answer(chat, stream)
+    except OSError:  # the client is gone
+        raise
+    except Exception as error:
+        if not stream.opened:
+            raise
+        said = str(error) if isinstance(error, PunieError) else f"the request failed ({type(error).__name__})"
+        stream.send(json.dumps({"error": {"message": said, "type": "server_error"}}))
+
+# %% ../../nbs/evals/45_endpoint.ipynb #6a76c56c
+def _pass_on(handler: _Answers, request: _Completion) -> None:
+    """Let the model's server answer a completion. Raises `Failed` where it gives no answer."""
+    serving = handler.serving
+    asked = {**request.model_dump(exclude_unset=True, exclude_none=True), "model": "default_model"}
+    deadline = time.monotonic() + serving.seconds
+    try:
+        with (
+            httpx.Client(timeout=serving.seconds, trust_env=False) as client,
+            client.stream("POST", f"{serving.upstream}/completions", json=asked) as response,
+            ends_at(deadline, response),
+        ):
+            handler.open(response.status_code, response.headers.get("content-type", "application/json"))
+            for piece in response.iter_raw():
+                handler.wfile.write(piece)
+                handler.wfile.flush()
+    except httpx.HTTPError as error:
+        kind = TooSlow if isinstance(error, httpx.TimeoutException) else Failed
+        raise kind(f"the model's server gave no reply ({type(error).__name__})") from None
+
+# %% ../../nbs/evals/45_endpoint.ipynb #e6afcf9a
+def _pages(serving: Serving) -> dict[str, dict[str, Any]]:
+    """List what GET answers, by path."""
+    about = {"id": serving.name, "object": "model", "created": 0, "owned_by": "punie", **serving.about}
+    return {"/v1/models": {"object": "list", "data": [about]}, f"/v1/models/{serving.name}": about}
+
 # %% ../../nbs/evals/45_endpoint.ipynb #291277b4
 class _Handler(_Answers):
     """Answer the pages of the protocol."""
@@ -177,9 +216,7 @@ class _Handler(_Answers):
         self.answer(self._post)
 
     def _get(self) -> None:
-        about = {"id": self.serving.name, "object": "model", "created": 0, "owned_by": "punie", **self.serving.about}
-        known = {"/v1/models": {"object": "list", "data": [about]}, f"/v1/models/{self.serving.name}": about}
-        path = self.path.partition("?")[0].rstrip("/")
+        known, path = _pages(self.serving), self.path.partition("?")[0].rstrip("/")
         if path not in known:
             return self.refuse(
                 404, f"no page {path[:80]!r}; there are {', '.join(known)} and POST /v1/chat/completions"
@@ -211,42 +248,15 @@ class _Handler(_Answers):
         chat = Chat(self.serving, request)
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.serving.name}
         if request.stream:
-            return self._streamed(chat, {**head, "object": "chat.completion.chunk"})
+            return _send_streamed(chat, _Stream(self, {**head, "object": "chat.completion.chunk"}))
         found = chat.answer()
         choice = choice_of(found, request, chat.tokenizer)
         self.reply(200, {**head, "object": "chat.completion", "choices": [choice], "usage": found.usage})
 
-    def _streamed(self, chat: Chat, head: dict[str, Any]) -> None:
-        stream = _Stream(self, head)
-        try:
-            send_answer(chat, stream)
-        except OSError:  # the client is gone
-            raise
-        except Exception as error:
-            if not stream.opened:
-                raise
-            said = str(error) if isinstance(error, PunieError) else f"the request failed ({type(error).__name__})"
-            stream.send(json.dumps({"error": {"message": said, "type": "server_error"}}))
-
     def _complete(self, body: bytes) -> None:
-        """Pass a completion on: the prompt is the client's own."""
         request = read_request(_Completion, body)
         self._named(request)
-        asked = {**request.model_dump(exclude_unset=True, exclude_none=True), "model": "default_model"}
-        deadline = time.monotonic() + self.serving.seconds
-        try:
-            with (
-                httpx.Client(timeout=self.serving.seconds, trust_env=False) as client,
-                client.stream("POST", f"{self.serving.upstream}/completions", json=asked) as response,
-                ends_at(deadline, response),
-            ):
-                self.open(response.status_code, response.headers.get("content-type", "application/json"))
-                for piece in response.iter_raw():
-                    self.wfile.write(piece)
-                    self.wfile.flush()
-        except httpx.HTTPError as error:
-            kind = TooSlow if isinstance(error, httpx.TimeoutException) else Failed
-            raise kind(f"the model's server gave no reply ({type(error).__name__})") from None
+        _pass_on(self, request)
 
 # %% ../../nbs/evals/45_endpoint.ipynb #75981dee
 @contextmanager

@@ -9,7 +9,7 @@ __all__ = ['Shown', 'Strict', 'tools_of', 'result_part', 'values_at', 'ExpectedC
 # %% ../../nbs/evals/00_expected.ipynb #94cbbd16
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
@@ -63,7 +63,7 @@ def result_part(source: str, tools: Registry) -> ResultPart:
         raise ValueError(f"{source!r} is no part of a tool's result")
     return found
 
-
+# %% ../../nbs/evals/00_expected.ipynb #97b735e0
 _STEP = re.compile(r"\.(\w+)|\[(-?\d*)\]")
 
 
@@ -82,6 +82,26 @@ def values_at(path: str, value: Any) -> list[Any]:
             values = [item for place in places for item in place]
         else:
             values = [item for each in values for item in each]
+    return values
+
+# %% ../../nbs/evals/00_expected.ipynb #7e52472b
+def _bind(tool: Tool, arguments: Mapping[str, Any], tools: Registry) -> dict[str, object]:
+    """Name all arguments of a call, with defaults. Raises `TypeError` or `ValueError`."""
+    return tool.bind(**{name: _argument(value, tools) for name, value in arguments.items()})
+
+
+def _argument(value: object, tools: Registry) -> object:
+    return result_part(value["from"], tools) if isinstance(value, dict) and set(value) == {"from"} else value
+
+# %% ../../nbs/evals/00_expected.ipynb #bfdd7ba5
+def _values_by_name(tool: Tool, accepted: Mapping[str, list[Any]], may_omit: Sequence[str]) -> dict[str, list[object]]:
+    """List what each parameter accepts; one that is not mentioned accepts its default."""
+    first = {name: each[0] for name, each in accepted.items()}
+    values = {name: [value] for name, value in tool.bind(**first).items()}
+    for name, each in accepted.items():
+        values[name] = [tool.bind(**{**first, name: value})[name] for value in each]
+    for name in may_omit:
+        values[name].append(tool.bind(**{other: value for other, value in first.items() if other != name})[name])
     return values
 
 # %% ../../nbs/evals/00_expected.ipynb #a4cfcd63
@@ -114,14 +134,11 @@ class ExpectedCall(Strict):
         if bool(self.accept) == bool(self.accept_values):
             raise ValueError("the accepted arguments stand either in `accept` or in `accept_values`")
         try:
-            self._bound = [
-                tool.bind(**{name: _argument(value, tools) for name, value in arguments.items()})
-                for arguments in self.accept or [self.first]
-            ]
+            self._bound = [_bind(tool, arguments, tools) for arguments in self.accept or [self.first]]
             if unknown := set(self.may_omit) - set(self.accept_values):
                 raise ValueError(f"{min(unknown)} may be left out, and has no accepted value")
             if not self.accept:
-                self._values = self._bound_values(tool)
+                self._values = _values_by_name(tool, self.accept_values, self.may_omit)
         except TypeError as error:
             raise ValueError(str(error)) from error
         if any(isinstance(value, ResultPart) for value in self._bound[0].values()):
@@ -129,16 +146,6 @@ class ExpectedCall(Strict):
         if self.result is not None:
             self._stated = TypeAdapter(tool.returns).validate_python(self.result, strict=not tool.result.is_model)
         return self
-
-    def _bound_values(self, tool: Tool) -> dict[str, list[object]]:
-        """List what each parameter accepts; one that is not mentioned accepts its default."""
-        values = {name: [value] for name, value in self._bound[0].items()}
-        for name, accepted in self.accept_values.items():
-            values[name] = [tool.bind(**{**self.first, name: value})[name] for value in accepted]
-        for name in self.may_omit:
-            others = {other: value for other, value in self.first.items() if other != name}
-            values[name].append(tool.bind(**others)[name])
-        return values
 
     @property
     def first(self) -> dict[str, Any]:
@@ -159,10 +166,6 @@ class ExpectedCall(Strict):
     def stated(self) -> Any:
         """What the tool returns, as it returns it; None where the sample does not state it."""
         return self._stated
-
-
-def _argument(value: object, tools: Registry) -> object:
-    return result_part(value["from"], tools) if isinstance(value, dict) and set(value) == {"from"} else value
 
 # %% ../../nbs/evals/00_expected.ipynb #ac4674b2
 class Part(Strict):
@@ -196,7 +199,7 @@ class Part(Strict):
         found = [value for owner in wanted for value in values_at(f".{name}" if name else "", owner)]
         return [value for value in found if value is not None]
 
-
+# %% ../../nbs/evals/00_expected.ipynb #4253ce2c
 Shown = str | Part | list[str | Part]  # a list holds alternatives
 
 
@@ -208,7 +211,7 @@ def alternatives(entry: Shown) -> list[str | Part]:
     """
     return entry if isinstance(entry, list) else [entry]
 
-
+# %% ../../nbs/evals/00_expected.ipynb #c8938a18
 def shows_value(printed: str, value: Any) -> bool:
     """Say whether a text shows a value by itself, and not as a part of a longer number or word.
 
@@ -228,7 +231,7 @@ def shows_value(printed: str, value: Any) -> bool:
     starts, ends = str(value)[:1].isalnum(), str(value)[-1:].isalnum()
     return bool(re.search(f"{behind if starts else ''}{written}{ahead if ends else ''}", printed, re.IGNORECASE))
 
-
+# %% ../../nbs/evals/00_expected.ipynb #74d8421c
 def lacking(entry: Shown, printed: str, results: Mapping[str, list[Any]]) -> Iterator[str]:
     """Say what of an entry a text does not show; `results` holds what each tool returned, call by call.
 

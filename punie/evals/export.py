@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, get_args, get_origin
 from ..annotations import plain
 from .records import Record, stream_records
 from .runner import summarize
+from .statistics import Share
 from ..files import make_folder
 from ..settings import PunieError
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.log import EvalLog, EvalResults, EvalSample, EvalSpec
+    from inspect_ai.scorer import Score
     from pyarrow import Schema
 
 # %% ../../nbs/evals/25_export.ipynb #73cc81aa
@@ -75,14 +77,10 @@ def to_parquet(outcomes: Path, folder: Path) -> Path:
         temporary.unlink(missing_ok=True)
 
 # %% ../../nbs/evals/25_export.ipynb #cb2293ce
-def _inspect_sample(record: Record) -> "EvalSample":
-    from inspect_ai.log import EvalError, EvalSample
-    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ModelOutput
+def _inspect_scores(record: Record) -> "dict[str, Score]":
     from inspect_ai.scorer import Score
 
-    lost = record.outcome == "error"
-    said = [ChatMessageAssistant(content=reply) for reply in record.replies]
-    scores = {
+    return {
         "strict": Score(
             value="C" if record.outcome == "correct" else "I",
             answer=record.reply,
@@ -90,6 +88,14 @@ def _inspect_sample(record: Record) -> "EvalSample":
         ),
         "keyword": Score(value=record.keyword, explanation="for comparison with earlier figures only"),
     }
+
+
+def _inspect_sample(record: Record) -> "EvalSample":
+    from inspect_ai.log import EvalError, EvalSample
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ModelOutput
+
+    lost = record.outcome == "error"
+    said = [ChatMessageAssistant(content=reply) for reply in record.replies]
     facts = {"category", "template", "outcome", "reason", "detail", "temperature", "seed", "code_mode", "names_tools"}
     return EvalSample(
         id=record.sample,
@@ -98,69 +104,57 @@ def _inspect_sample(record: Record) -> "EvalSample":
         target=record.template,
         messages=[ChatMessageUser(content=record.question), *said],
         output=ModelOutput.from_content(record.artifact[:12], record.reply),
-        scores=None if lost else scores,
+        scores=None if lost else _inspect_scores(record),
         metadata=record.model_dump(include=facts),
         error=EvalError(message=record.detail, traceback="", traceback_ansi="") if lost else None,
     )
+
+# %% ../../nbs/evals/25_export.ipynb #0272fd72
+def _inspect_spec(records: list[Record], epochs: int, created: str) -> "EvalSpec":
+    from inspect_ai.log import EvalConfig, EvalDataset, EvalSpec
+    from inspect_ai.model import GenerateConfig
+
+    first, names = records[0], list(dict.fromkeys(record.sample for record in records))
+    return EvalSpec(
+        created=created,
+        task=first.suite,
+        task_version=first.suite_sha256[:12],
+        dataset=EvalDataset(name=first.suite, samples=len(names), sample_ids=[*names]),
+        model=f"punie/{first.artifact[:12]}",
+        model_generate_config=GenerateConfig(
+            temperature=first.temperature,
+            top_p=first.top_p,
+            seed=first.seed,
+            max_tokens=first.max_tokens,
+            stop_seqs=list(first.stop),
+        ),
+        config=EvalConfig(epochs=epochs),
+        metadata={"artifact": first.artifact, "engine": first.engine, "suite_sha256": first.suite_sha256},
+    )
+
+# %% ../../nbs/evals/25_export.ipynb #8c632403
+def _inspect_results(overall: Share, total: int, scored: int) -> "EvalResults":
+    from inspect_ai.log import EvalMetric, EvalResults, EvalScore
+
+    figures = {"accuracy": overall.value, "low": overall.low, "high": overall.high}
+    metrics = {name: EvalMetric(name=name, value=value) for name, value in figures.items()}
+    strict = EvalScore(
+        name="strict", scorer="strict", scored_samples=scored, unscored_samples=total - scored, metrics=metrics
+    )
+    return EvalResults(total_samples=total, completed_samples=scored, scores=[strict])
 
 
 def _inspect_log(records: list[Record]) -> "EvalLog":
     from datetime import UTC, datetime
 
-    from inspect_ai.log import (
-        EvalConfig,
-        EvalDataset,
-        EvalLog,
-        EvalMetric,
-        EvalResults,
-        EvalSample,
-        EvalScore,
-        EvalSpec,
-        EvalStats,
-    )
-    from inspect_ai.model import GenerateConfig
+    from inspect_ai.log import EvalLog, EvalStats
 
-    first, counted, now = records[0], summarize(records), datetime.now(UTC).isoformat()
-    samples: list[EvalSample] = [_inspect_sample(record) for record in records]
-    drawn = GenerateConfig(
-        temperature=first.temperature,
-        top_p=first.top_p,
-        seed=first.seed,
-        max_tokens=first.max_tokens,
-        stop_seqs=list(first.stop),
-    )
-    figures = {"accuracy": counted.overall.value, "low": counted.overall.low, "high": counted.overall.high}
-    metrics = {name: EvalMetric(name=name, value=value) for name, value in figures.items()}
-    scored = sum(sample.error is None for sample in samples)
+    counted, now = summarize(records), datetime.now(UTC).isoformat()
+    samples = [_inspect_sample(record) for record in records]
     return EvalLog(
         status="success",
-        eval=EvalSpec(
-            created=now,
-            task=first.suite,
-            task_version=first.suite_sha256[:12],
-            dataset=EvalDataset(
-                name=first.suite,
-                samples=len({record.sample for record in records}),
-                sample_ids=list(dict.fromkeys(record.sample for record in records)),
-            ),
-            model=f"punie/{first.artifact[:12]}",
-            model_generate_config=drawn,
-            config=EvalConfig(epochs=counted.tries),
-            metadata={"artifact": first.artifact, "engine": first.engine, "suite_sha256": first.suite_sha256},
-        ),
-        results=EvalResults(
-            total_samples=len(samples),
-            completed_samples=scored,
-            scores=[
-                EvalScore(
-                    name="strict",
-                    scorer="strict",
-                    scored_samples=scored,
-                    unscored_samples=len(samples) - scored,
-                    metrics=metrics,
-                )
-            ],
-        ),
+        eval=_inspect_spec(records, counted.tries, now),
+        results=_inspect_results(counted.overall, len(samples), sum(sample.error is None for sample in samples)),
         stats=EvalStats(started_at=now, completed_at=now),
         samples=samples,
     )

@@ -40,7 +40,7 @@ def tango_score(
     chance = (root - linear) / (4 * n)  # the likeliest chance of a gain
     return (lost - gained - n * drop) / np.sqrt(np.maximum(n * (2 * chance + drop * (1 - drop)), 1e-12))
 
-
+# %% ../../nbs/evals/40_forgetting.ipynb #2d764e1c
 @lru_cache(maxsize=8)
 def _results(n: int) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
     """List every number of lost and gained questions, with the logarithm of how many ways lead there."""
@@ -51,7 +51,7 @@ def _results(n: int) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
     lost, gained = lost[kept := lost + gained <= n], gained[kept]
     return lost, gained, gammaln(n + 1) - gammaln(lost + 1) - gammaln(gained + 1) - gammaln(n - lost - gained + 1)
 
-
+# %% ../../nbs/evals/40_forgetting.ipynb #e9eca292
 _GRID = 80  # chances of a gain that are tried
 
 
@@ -76,7 +76,7 @@ def p_drop(lost: int, gained: int, n: int, drop: float) -> float:
     chances = np.exp(count + xlogy(less, gain + drop) + xlogy(more, gain) + xlogy(n - less - more, same))
     return float(min(1.0, chances.sum(axis=1).max()))
 
-
+# %% ../../nbs/evals/40_forgetting.ipynb #4c3f0bf5
 @lru_cache(maxsize=4096)
 def drop_bound(lost: int, gained: int, n: int) -> float:
     """Compute the exact one-sided 95% upper bound of the true drop.
@@ -137,7 +137,7 @@ class Drop(BaseModel):
     def __str__(self) -> str:
         return f"{100 * self.value:.1f} points ({self.lost} lost, {self.gained} gained of {self.n})"
 
-
+# %% ../../nbs/evals/40_forgetting.ipynb #3e2984dd
 def paired_drop(
     before: Sequence[Record],  # of the base
     after: Sequence[Record],
@@ -178,7 +178,7 @@ def undecidable_drop(
         return f"{n} questions, all of them lost, cannot refute a drop of at most {100 * most:g} points"
     return None
 
-
+# %% ../../nbs/evals/40_forgetting.ipynb #c4b6c2c1
 def chance_to_secure(
     most: float,
     n: int,
@@ -200,7 +200,7 @@ def chance_to_secure(
     secured = [drop_bound(int(one), int(other), n) <= most for one, other in zip(lost[likely], gained[likely])]
     return float(chances[likely][np.array(secured, bool)].sum())
 
-
+# %% ../../nbs/evals/40_forgetting.ipynb #342583ca
 _CHANGING = (0.05, 0.10, 0.20)
 
 

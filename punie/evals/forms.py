@@ -156,7 +156,7 @@ class Artifact:
         asked = list(dict.fromkeys(forms))
         return sorted(asked, key=lambda form: known.index(form) if form in known else len(known))
 
-# %% ../../nbs/evals/46_forms.ipynb #da9e01f8
+# %% ../../nbs/evals/46_forms.ipynb #10385055
 @dataclass(frozen=True)
 class Form:
     """Hold a form that is ready to be asked."""
@@ -174,15 +174,13 @@ class Form:
 def _weights(folder: Path) -> Form:
     return Form(InProcessEngine(folder), tuple(weight_files(folder)), folder)
 
-
+# %% ../../nbs/evals/46_forms.ipynb #1c3a557b
 @dataclass
-class Forms:
-    """Make the forms of one artifact."""
+class _Models:
+    """Make the models of one artifact."""
 
     artifact: Artifact
     scratch: Path  # where models are while they are asked
-    log: Path  # of the server
-    urls: Mapping[str, str] = field(default_factory=dict)  # of servers, by name
 
     @cached_property
     def whole(self) -> Path:
@@ -210,6 +208,14 @@ class Forms:
         require_checks(run_post_quantization_checks(made, bits, artifact.group_size, base=artifact.base))
         yield _weights(made)
         rmtree(made)
+
+# %% ../../nbs/evals/46_forms.ipynb #da9e01f8
+@dataclass
+class Forms(_Models):
+    """Make the forms of one artifact."""
+
+    log: Path  # of the server
+    urls: Mapping[str, str] = field(default_factory=dict)  # of servers, by name
 
     @contextmanager
     def open(self, form: str) -> Generator[Form]:

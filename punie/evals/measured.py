@@ -6,7 +6,7 @@
 __all__ = ['PromptCounts', 'Measured', 'measure', 'require_other', 'require_comparable', 'read_run']
 
 # %% ../../nbs/evals/33_measured.ipynb #8dcd7bae
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,6 +35,11 @@ class PromptCounts:
     def mean(self) -> float:
         """The share of right replies."""
         return self.hits / self.tries
+
+# %% ../../nbs/evals/33_measured.ipynb #434bb5d4
+def _differing(first: Conditions, second: Conditions) -> list[Differing]:
+    """Name what differs within a run; what is unknown throughout is the same there."""
+    return [each for each in differences(first, second) if each.first != each.second]
 
 
 @dataclass
@@ -93,11 +98,6 @@ class Measured:
     def overall(self) -> Share:
         """The strict share with its interval; the unit is the prompt."""
         return share(sum(counts.mean for counts in self.prompts.values()), len(self.prompts))
-
-
-def _differing(first: Conditions, second: Conditions) -> list[Differing]:
-    """Name what differs within a run; what is unknown throughout is the same there."""
-    return [each for each in differences(first, second) if each.first != each.second]
 
 # %% ../../nbs/evals/33_measured.ipynb #dd65ded8
 def measure(
@@ -167,15 +167,9 @@ def _pairs(reference: Measured, candidate: Measured) -> list[tuple[PromptCounts,
 def _worded(first: PromptCounts, second: PromptCounts) -> str:
     return f" (such as {first.question!r:.60} against {second.question!r:.60})"
 
-# %% ../../nbs/evals/33_measured.ipynb #f5f058d4
-def read_run(
-    path: Path,  # an outcomes file, a run's folder, or a folder of runs that differ in their seed
-    base: bool = False,  # take the untrained base of the run instead
-) -> list[Measured]:
-    """Read what a run measured.
-
-    Raises `PunieError` where there is nothing to read, `GateFailed` as `measure` does and for a seed that is a copy.
-    """
+# %% ../../nbs/evals/33_measured.ipynb #ab568f34
+def _outcome_files(path: Path) -> list[Path]:
+    """List the outcomes files of a run. Raises `PunieError` where there is none."""
     seeds = sorted(
         each.parent for each in path.glob("seed*/outcomes.jsonl") if each.parent.name.removeprefix("seed").isdecimal()
     )
@@ -184,6 +178,11 @@ def read_run(
         raise PunieError(
             f"no outcomes at {path}; name a folder that holds outcomes.jsonl, or make one with `punie eval`"
         )
+    return files
+
+
+def _registrations(files: Sequence[Path]) -> list[str]:
+    """Hash the registrations of several seeds. Raises `GateFailed` where two are the same."""
     registered: dict[str, Path] = {}
     for file in files:
         registration = file.parent / "registration.json"
@@ -191,17 +190,9 @@ def read_run(
             other = registered.setdefault(sha256_files([registration]), file.parent)
             if other != file.parent:
                 raise GateFailed(f"{file.parent} is a copy of {other}: they have the same registration; remove it")
-    name = path.parent if path.is_file() else path
-    kind = ", untrained base" if base else f", {len(seeds)} seeds" if len(seeds) > 1 else ""
-    label = "/".join(name.resolve().parts[-2:]) + kind
-    alone = None if base or len(files) > 1 else next(iter(registered), None)
-    drawn = {beside.stem for file in files for beside in file.parent.glob("*.jsonl")}  # a suite beside the records
-    records = (record for file in files for record in _judged(file, base))
-    several = len(files) > 1  # seeds share no drawn prompts
-    found = measure(label, (record for record in records if not (several and record.suite in drawn)), alone)
-    return [replace(each, drawn=each.suite in drawn) for each in found]
+    return list(registered)
 
-
+# %% ../../nbs/evals/33_measured.ipynb #440e811d
 def _as_asked(suite: Suite, record: Record) -> Suite:
     """Ask a suite in the dialect of a record; an old one does not name it, but its system prompt tells."""
     known: list[Calls] = [record.calls] if record.calls else ["code", "json"]
@@ -234,3 +225,23 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
             raise PunieError(f"{problem}; finish the run with `punie run`")
         if judged is None or (record.artifact == judged) != base:
             yield record
+
+# %% ../../nbs/evals/33_measured.ipynb #f5f058d4
+def read_run(
+    path: Path,  # an outcomes file, a run's folder, or a folder of runs that differ in their seed
+    base: bool = False,  # take the untrained base of the run instead
+) -> list[Measured]:
+    """Read what a run measured.
+
+    Raises `PunieError` where there is nothing to read, `GateFailed` as `measure` does and for a seed that is a copy.
+    """
+    files = _outcome_files(path)
+    registered, several = _registrations(files), len(files) > 1
+    name = path.parent if path.is_file() else path
+    kind = ", untrained base" if base else f", {len(files)} seeds" if several else ""
+    label = "/".join(name.resolve().parts[-2:]) + kind
+    alone = None if base or several else next(iter(registered), None)
+    drawn = {beside.stem for file in files for beside in file.parent.glob("*.jsonl")}  # a suite beside the records
+    records = (record for file in files for record in _judged(file, base))
+    found = measure(label, (record for record in records if not (several and record.suite in drawn)), alone)
+    return [replace(each, drawn=each.suite in drawn) for each in found]

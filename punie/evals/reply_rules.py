@@ -67,7 +67,7 @@ Reason = Literal[
     "no_reply",
 ]
 
-
+# %% ../../nbs/evals/04_reply_rules.ipynb #9ead6201
 class Score(BaseModel):
     """Hold the outcome of an answer, and why.
 
@@ -84,7 +84,7 @@ class Score(BaseModel):
 
 ReplyRule = Callable[[Sample, Answer], Score | None]
 
-
+# %% ../../nbs/evals/04_reply_rules.ipynb #aa80f279
 def excerpt(value: object, most: int = 60) -> str:
     """Show a value of any kind, shortened.
 

@@ -7,6 +7,8 @@ __all__ = ['PLAIN', 'Message', 'Sample', 'Header', 'Suite', 'suite_path', 'suite
 
 # %% ../../nbs/evals/01_suites.ipynb #d7ed8b76
 import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -52,57 +54,20 @@ class Message(Strict):
     role: Literal["user", "assistant"]  # the system prompt is punie's own
     content: str = Field(min_length=1)
 
-# %% ../../nbs/evals/01_suites.ipynb #0ce51e50
-PLAIN = World()  # of a sample that states none
-
-
+# %% ../../nbs/evals/01_suites.ipynb #72bdd16c
 _in_code_mode = cache(Dialect)  # one for each registry
 
 
-class Sample(Strict):
-    """Hold one prompt and what a right answer to it does.
-
-    >>> load_suite("phase33_27").samples[3].expected[0].accept
-    [{'path': 'src'}]
-    """
+class _Question(Strict):
+    """Hold what is put before a model."""
 
     id: str = Field(min_length=1)
     category: str
     template: str | None = Field(default=None, min_length=1)  # prompts with the same one resemble each other
     messages: list[Message] = Field(min_length=1)  # from user to user, in turns
     functions: list[dict[str, Any]] = []  # its own tools, as a list of OpenAI's form; by default the suite's
-    expected: list[ExpectedCall]  # none: a right answer makes no call
-    order: Literal["any", "as_listed"] = "any"
-    forbidden: list[str] = []  # tools that a right answer does not call
-    worlds: list[World] = []  # what the tools return; a right answer is right in each
-    shows: list[Shown] = []  # what the output must hold, in each world
-    hides: list[Shown] = []  # what it must not hold
-    says: list[list[str]] = []  # what an answer without a call says: one of each group
-    any_answer: bool = False  # without a call, whatever else is said is right
-    says_not: list[str] = []
-    gold: list[str] = []  # a right answer, step by step: programs, or prose where nothing is called
     _dialect: Dialect = PrivateAttr(default_factory=lambda: PUNIE)
     _plain: bool = PrivateAttr(default=False)
-
-    @model_validator(mode="after")
-    def _consistent(self, info: ValidationInfo) -> "Sample":
-        self._dialect = _in_code_mode(tools_of(info))
-        roles = [turn.role for turn in self.messages]
-        if len(roles) % 2 == 0 or roles != [("user", "assistant")[index % 2] for index in range(len(roles))]:
-            raise ValueError("the turns go from user to assistant to user, and end with the user's")
-        if unknown := set(self.forbidden) - set(self.tools):
-            raise ValueError(f"no tool is called {min(unknown)!r}")
-        if clash := set(self.forbidden) & {call.tool for call in self.expected}:
-            raise ValueError(f"{min(clash)} is expected and forbidden")
-        if 0 < sum(call.result is not None for call in self.expected) < len(self.expected):
-            raise ValueError("either every expected call has a result, or none has")
-        if not self.expected and not self.says and not self.any_answer:
-            raise ValueError("a sample without a call states in `says` what an answer has to say")
-        if self.expected and (self.says or self.says_not or self.any_answer):
-            raise ValueError("`says` is for samples without a call; what a program prints is stated in `shows`")
-        if self.says and self.any_answer:
-            raise ValueError("either `says` states what an answer has to say, or `any_answer` is right")
-        return self
 
     @property
     def question(self) -> str:
@@ -138,6 +103,67 @@ class Sample(Strict):
     def dialect(self) -> Dialect:
         """How a model is asked: Code Mode, unless its suite is asked in another dialect."""
         return self._dialect
+
+# %% ../../nbs/evals/01_suites.ipynb #08e5b1bb
+def _turn_fault(messages: Sequence[Message]) -> str | None:
+    """Say what is wrong with the turns of a conversation."""
+    roles = [turn.role for turn in messages]
+    if len(roles) % 2 == 0 or roles != [("user", "assistant")[index % 2] for index in range(len(roles))]:
+        return "the turns go from user to assistant to user, and end with the user's"
+    return None
+
+# %% ../../nbs/evals/01_suites.ipynb #2741c1bf
+def _call_fault(expected: Sequence[ExpectedCall], forbidden: Sequence[str], tools: Registry) -> str | None:
+    """Say what is wrong with the calls that a sample expects and forbids."""
+    if unknown := set(forbidden) - set(tools):
+        return f"no tool is called {min(unknown)!r}"
+    if clash := set(forbidden) & {call.tool for call in expected}:
+        return f"{min(clash)} is expected and forbidden"
+    if 0 < sum(call.result is not None for call in expected) < len(expected):
+        return "either every expected call has a result, or none has"
+    return None
+
+
+def _answer_fault(calls: bool, says: bool, says_not: bool, any_answer: bool) -> str | None:
+    """Say what is wrong with what a sample states of its answer, by whether it states each."""
+    if not calls and not says and not any_answer:
+        return "a sample without a call states in `says` what an answer has to say"
+    if calls and (says or says_not or any_answer):
+        return "`says` is for samples without a call; what a program prints is stated in `shows`"
+    if says and any_answer:
+        return "either `says` states what an answer has to say, or `any_answer` is right"
+    return None
+
+# %% ../../nbs/evals/01_suites.ipynb #0ce51e50
+PLAIN = World()  # of a sample that states none
+
+
+class Sample(_Question):
+    """Hold one prompt and what a right answer to it does.
+
+    >>> load_suite("phase33_27").samples[3].expected[0].accept
+    [{'path': 'src'}]
+    """
+
+    expected: list[ExpectedCall]  # none: a right answer makes no call
+    order: Literal["any", "as_listed"] = "any"
+    forbidden: list[str] = []  # tools that a right answer does not call
+    worlds: list[World] = []  # what the tools return; a right answer is right in each
+    shows: list[Shown] = []  # what the output must hold, in each world
+    hides: list[Shown] = []  # what it must not hold
+    says: list[list[str]] = []  # what an answer without a call says: one of each group
+    any_answer: bool = False  # without a call, whatever else is said is right
+    says_not: list[str] = []
+    gold: list[str] = []  # a right answer, step by step: programs, or prose where nothing is called
+
+    @model_validator(mode="after")
+    def _consistent(self, info: ValidationInfo) -> "Sample":
+        self._dialect = _in_code_mode(tools_of(info))
+        fault = _turn_fault(self.messages) or _call_fault(self.expected, self.forbidden, self.tools)
+        stated = (self.expected, self.says, self.says_not, self.any_answer)
+        if fault := fault or _answer_fault(*map(bool, stated)):
+            raise ValueError(fault)
+        return self
 
     def asked_in(self, dialect: Dialect) -> "Sample":
         """Make the same sample for another dialect; its tools stay."""
@@ -251,7 +277,7 @@ def _own_tools(functions: str) -> Registry:
     except PunieError as error:
         raise ValueError(f"functions: {error}") from error
 
-
+# %% ../../nbs/evals/01_suites.ipynb #1ca2f32f
 def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
     """Read a row. Raises `ValueError` with one line."""
     tools = _own_tools(json.dumps(row["functions"])) if row.get("functions") else tools
@@ -268,7 +294,7 @@ def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
     sample._plain = header.plain
     return sample
 
-
+# %% ../../nbs/evals/01_suites.ipynb #ce8a43f9
 def suite_path(
     name: str,  # of a file in the folder of suites, or a path that ends in .jsonl
 ) -> Path:
@@ -280,6 +306,25 @@ def suite_path(
     return given_path(name) if name.endswith(".jsonl") else data_path(f"suites/{name}.jsonl")
 
 
+def suite_names() -> list[str]:
+    """Name the suites in the folder of suites.
+
+    >>> "phase33_27" in suite_names()
+    True
+    """
+    return [path.stem for path in data_paths("suites/*.jsonl")]
+
+
+def _existing(name: str) -> Path:
+    path = suite_path(name)
+    if path.exists():
+        return path
+    if name.endswith(".jsonl"):
+        raise PunieError(f"no suite at {path}; correct the path, or name a suite of `punie suites list`")
+    looked = " or ".join(str(place.parent) for place in data_places(f"suites/{name}.jsonl"))
+    raise PunieError(f"no suite {name!r} in {looked}; there are {', '.join(suite_names())}")
+
+# %% ../../nbs/evals/01_suites.ipynb #e86c2a6a
 def _suite_tools(stated: str, folder: Path) -> tuple[Registry, list[Path]]:
     """Read a registry by its name, or by its path from a folder; return it with its files."""
     if stated == "punie":
@@ -291,16 +336,37 @@ def _suite_tools(stated: str, folder: Path) -> tuple[Registry, list[Path]]:
         return renamed_registry(registry, other.names), [file, *files]
     return load_registry(str(file)), [file]
 
+# %% ../../nbs/evals/01_suites.ipynb #e1194ff7
+@contextmanager
+def _at_line(path: Path, number: int) -> Generator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise PunieError(f"{path}:{number}: {str(error).splitlines()[0]}") from error
 
-def suite_names() -> list[str]:
-    """Name the suites in the folder of suites.
 
-    >>> "phase33_27" in suite_names()
-    True
-    """
-    return [path.stem for path in data_paths("suites/*.jsonl")]
+def _says_not(row: dict, header: Header) -> dict:
+    """Add to a row what no answer of its category says, unless the sample asks for it."""
+    own = {phrase for group in row.get("says", []) for phrase in group}
+    more = [each for each in header.says_not.get(str(row.get("category")), []) if each not in own]
+    return {**row, "says_not": [*row.get("says_not", []), *more]} if more else row
 
 
+def _read_samples(path: Path, rows: Sequence[tuple[int, dict]], header: Header, tools: Registry) -> list[Sample]:
+    """Read the rows after the header. Raises `PunieError` that names file and line of the first fault."""
+    samples, seen = [], {}
+    for number, row in rows:
+        with _at_line(path, number):
+            sample = _read_sample(_says_not(row, header), header, tools)
+            if sample.id in seen:
+                raise ValueError(f"the id {sample.id!r} appears on line {seen[sample.id]} too")
+        seen[sample.id] = number
+        samples.append(sample)
+    if not samples:
+        raise PunieError(f"{path} holds no samples")
+    return samples
+
+# %% ../../nbs/evals/01_suites.ipynb #831d9918
 def load_suite(
     name: str,  # of a file in the folder of suites, or a path that ends in .jsonl
     tools_at: Path | None = None,  # the file of its tools, where it lies elsewhere than the suite says
@@ -310,36 +376,18 @@ def load_suite(
     >>> len(load_suite("phase33_27").samples)
     27
     """
-    path = suite_path(name)
-    if not path.exists():
-        if name.endswith(".jsonl"):
-            raise PunieError(f"no suite at {path}; correct the path, or name a suite of `punie suites list`")
-        looked = " or ".join(str(place.parent) for place in data_places(f"suites/{name}.jsonl"))
-        raise PunieError(f"no suite {name!r} in {looked}; there are {', '.join(suite_names())}")
-    rows, samples, seen, header, tools, files = read_jsonl(path), [], {}, Header(), PUNIE.tools, [path]
-    for number, row in rows:
-        try:
-            if number == rows[0][0] and "id" not in row and row.keys() & Header.model_fields.keys():
-                header = Header.model_validate(row)
-                if header.tools:
-                    tools, more = _suite_tools(str(tools_at or header.tools), path.parent)
-                    files += more
-                continue
-            own = {phrase for group in row.get("says", []) for phrase in group}
-            more = [each for each in header.says_not.get(str(row.get("category")), []) if each not in own]
-            row = {**row, "says_not": [*row.get("says_not", []), *more]} if more else row
-            sample = _read_sample(row, header, tools)
-            if sample.id in seen:
-                raise ValueError(f"the id {sample.id!r} appears on line {seen[sample.id]} too")
-        except ValueError as error:
-            raise PunieError(f"{path}:{number}: {str(error).splitlines()[0]}") from error
-        seen[sample.id] = number
-        samples.append(sample)
-    if not samples:
-        raise PunieError(f"{path} holds no samples")
+    path = _existing(name)
+    rows, header, tools, files = read_jsonl(path), Header(), PUNIE.tools, [path]
+    if rows and "id" not in rows[0][1] and rows[0][1].keys() & Header.model_fields.keys():
+        (number, row), *rows = rows
+        with _at_line(path, number):
+            header = Header.model_validate(row)
+            if header.tools:
+                tools, more = _suite_tools(str(tools_at or header.tools), path.parent)
+                files += more
     return Suite(
         name=path.stem,
-        samples=tuple(samples),
+        samples=tuple(_read_samples(path, rows, header, tools)),
         sha256=sha256_files(files),
         tools=tools,
         declared=tuple(header.categories),

@@ -85,12 +85,7 @@ def read_state(root: Path) -> dict[str, bytes]:  # content by path
         if path.is_file() and not set(path.relative_to(root).parts).intersection(SKIPPED)
     }
 
-# %% ../../nbs/evals/31_workspace_eval.ipynb #5a9e41d5
-NUMBERS = 25  # different ones in a report
-REPORT = 4000  # characters
-_NUMBER = re.compile(r"(?<![\w./-])\d+(?![\w/-])")
-
-
+# %% ../../nbs/evals/31_workspace_eval.ipynb #9abfb633
 def score_changes(sample: WorkspaceSample, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Score | None:
     """Find a change that is missing, wrong, or not asked for.
 
@@ -108,6 +103,11 @@ def score_changes(sample: WorkspaceSample, before: Mapping[str, bytes], after: M
         if path not in after or not change.fits(old, new):
             return Score(outcome="wrong_call", reason="wrong_value", detail=f"{path} was changed in another way")
     return None
+
+# %% ../../nbs/evals/31_workspace_eval.ipynb #5a9e41d5
+NUMBERS = 25  # different ones in a report
+REPORT = 4000  # characters
+_NUMBER = re.compile(r"(?<![\w./-])\d+(?![\w/-])")
 
 
 def score_report(
@@ -130,6 +130,14 @@ def score_report(
         detail = f"reports {hidden or 'everything'}"
         return Score(outcome="wrong_call", reason="shows_too_much", detail=detail)
     return None
+
+# %% ../../nbs/evals/31_workspace_eval.ipynb #76e974f1
+def _without_calls(answer: Answer) -> Score:
+    if answer.blocks:
+        return Score(outcome="wrong_call", reason="missing_call", detail="the programs call no tool")
+    said = "\n".join(turn.prose for turn in answer.turns)
+    named = next((tool for tool in TOOLS if states(said, tool)), None)
+    return Score(outcome="abstained", reason="prose_mention" if named else "prose", detail=named or "")
 
 
 def score_asked(
@@ -158,14 +166,6 @@ def score_asked(
     printed = "".join(trace.printed for trace in last)
     found = score_changes(sample, before, after) or score_report(sample, printed, asked.steps[-1].prose, key)
     return found or Score(outcome="correct", reason="match")
-
-
-def _without_calls(answer: Answer) -> Score:
-    if answer.blocks:
-        return Score(outcome="wrong_call", reason="missing_call", detail="the programs call no tool")
-    said = "\n".join(turn.prose for turn in answer.turns)
-    named = next((tool for tool in TOOLS if states(said, tool)), None)
-    return Score(outcome="abstained", reason="prose_mention" if named else "prose", detail=named or "")
 
 # %% ../../nbs/evals/31_workspace_eval.ipynb #60719cbe
 def evaluate_workspaces(

@@ -51,6 +51,10 @@ def _judge_finished(folder: Path) -> list[CheckResult]:
 
 RUN = Bench("run", _write_finished, _judge_finished)
 
+# %% ../../nbs/faults/06_run_faults.ipynb #edad5819
+def _artifact(folder: Path) -> str:
+    return read_json(run_folder_in(folder) / "verdict.json")["artifact"]
+
 
 def _edit_records(folder: Path, change: Callable[[list[Record]], list[Record]], hashes: bool = True) -> None:
     """Change the records of the judged model; write all hashes anew, unless told otherwise."""
@@ -61,10 +65,6 @@ def _edit_records(folder: Path, change: Callable[[list[Record]], list[Record]], 
     if hashes:
         with inside(folder):
             forge(open_finished(run_folder_in(folder)))
-
-
-def _artifact(folder: Path) -> str:
-    return read_json(run_folder_in(folder) / "verdict.json")["artifact"]
 
 
 def _with(records: list[Record], some: int, **changes: object) -> list[Record]:
@@ -114,7 +114,7 @@ def _outcomes_of_an_invented_scorer(folder: Path) -> None:
     write_json(run_folder_in(folder) / "verdict.json", verdict)
     _edit_records(folder, lambda records: [each.model_copy(update=right) for each in records])
 
-
+# %% ../../nbs/faults/06_run_faults.ipynb #8c0de1af
 @RUN.fault("A prompt that failed can be left out, and the share rises.", "require_artifact", "do not cover")
 def _a_missing_prompt(folder: Path) -> None:
     """Remove one record, and write all hashes anew."""
@@ -142,7 +142,7 @@ def _no_untrained_base(folder: Path) -> None:
     write_records([each for each in read_records(path) if each.artifact == artifact], path)
     _edit_records(folder, lambda records: records)
 
-
+# %% ../../nbs/faults/06_run_faults.ipynb #45049b5b
 @RUN.fault(
     "Phase 44 changed stops and prompts of its evaluation as it went.", "require_conditions", "max_tokens = 4096"
 )
@@ -199,7 +199,7 @@ def _a_criterion_on_the_command_line(folder: Path) -> None:
     """Open the run with `--set criteria.phase33_27.overall=0.1`."""
     write_json(folder / "set.json", {f"criteria.{SUITE}.overall": 0.1})
 
-
+# %% ../../nbs/faults/06_run_faults.ipynb #f2bb3f50
 @RUN.fault("Categories of three prompts were held against 70%.", "load_spec", "criteria")
 def _a_criterion_that_three_prompts_cannot_show(folder: Path) -> None:
     """Demand 90% of the three prompts of a category."""
@@ -217,7 +217,7 @@ def _a_pass_by_luck(folder: Path) -> None:
     """Let 15 of 27 prompts be right, where one half is required."""
     _abstained(folder, 12)
 
-
+# %% ../../nbs/faults/06_run_faults.ipynb #63266233
 @RUN.fault("The best of five tries is not what a user gets.", "load_spec", "counts each prompt once")
 def _five_tries_of_each_prompt(folder: Path) -> None:
     """Ask each prompt five times."""

@@ -107,6 +107,18 @@ def _survival(survival: Survival | None) -> list[str]:
     return [f"Of the change that tuning made, {len(kept)} tuned matrices keep {share} after quantizing."]
 
 # %% ../../nbs/weights/07_model_card.ipynb #35b4f32d
+def _link(
+    licence: Licence,  # of the base
+    base: str,  # hub id or folder
+    folder: Path,  # of the artifact
+) -> str | None:
+    """Find where the licence's text can be read."""
+    link = licence.link
+    if link and "://" not in link and not (folder / link).exists() and is_hub_id(base):
+        return f"https://huggingface.co/{base}/blob/main/{link}"  # the file itself is not here
+    return link
+
+
 def card_of(
     title: str,
     base: str,  # hub id or folder
@@ -123,15 +135,12 @@ def card_of(
     """
     from huggingface_hub import ModelCardData
 
-    link = licence.link
-    if link and "://" not in link and not (folder / link).exists() and is_hub_id(base):
-        link = f"https://huggingface.co/{base}/blob/main/{link}"  # the file itself is not here
     ids: Any = [*licence.ids] if len(licence.ids) > 1 else next(iter(licence.ids), None)  # the hub takes a list too
     head = ModelCardData(
         base_model=base if is_hub_id(base) else None,
         license=ids,
         license_name=licence.name,
-        license_link=link,
+        license_link=_link(licence, base, folder),
         library_name=library,
         pipeline_tag="text-generation",
         tags=[*tags],
@@ -139,7 +148,7 @@ def card_of(
     )
     return f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join([f"# {title}", *parts]) + "\n"
 
-
+# %% ../../nbs/weights/07_model_card.ipynb #e9eff8fc
 def terms_of(licence: Licence) -> str:
     """Say in one sentence under which licence an artifact is.
 
@@ -150,7 +159,7 @@ def terms_of(licence: Licence) -> str:
         return f"Licence of the base: {licence.words}."
     return "The card of the base states no licence; look there before you pass this on."
 
-
+# %% ../../nbs/weights/07_model_card.ipynb #bfab08b2
 @dataclass(frozen=True)
 class Example:
     """Hold a question and the reply of the artifact, out of its evaluation.
@@ -163,19 +172,22 @@ class Example:
     reply: str  # as the model wrote it
 
 
+def _asked(example: Example | None) -> list[str]:
+    if example is None:
+        return []
+    said = "A request, and the answer that it had in the evaluation, as the model wrote it:"
+    return [said, fenced(example.question), fenced(example.reply)]
+
+
 def _use(run: str, artifact: Path, origin: Origin, example: Example | None) -> list[str]:
     """Write how the artifact is used, and what it is not for."""
-    asked = [
-        "A request, and the answer that it had in the evaluation, as the model wrote it:",
-        *(map(fenced, (example.question, example.reply)) if example else ()),
-    ]
     python = f"from mlx_lm import load\n\nmodel, tokenizer = load({artifact.name!r})  # this folder"
     return [
         "## Use",
         "Serve it on this machine to any client that speaks OpenAI's protocol. The system prompt is put in, and where "
         "the client sends tools, the calls come as `tool_calls`:",
         fenced(f"punie serve {shlex.quote(run)}  # http://127.0.0.1:8080/v1", "sh"),
-        *(asked if example else []),
+        *_asked(example),
         "Results go back as messages of role `tool`. Without `punie serve`, run the call, and give what it printed as "
         "the next user turn:",
         fenced("<tool_response>\nwhat was printed\n</tool_response>"),
@@ -188,7 +200,7 @@ def _use(run: str, artifact: Path, origin: Origin, example: Example | None) -> l
         "nobody confirms. Its programs are a model's code; run them in a sandbox.",
     ]
 
-
+# %% ../../nbs/weights/07_model_card.ipynb #50dfe06e
 def _width(artifact: Path) -> str:
     """Say in which precision an artifact is stored. Raises `PunieError` where its files are broken."""
     files = read_model_files(artifact)
@@ -199,7 +211,7 @@ def _width(artifact: Path) -> str:
 def _id(artifact: Path) -> str:
     return f"Artifact id, the hash of weights, configuration, tokenizer and template: `{artifact_id(artifact)}`."
 
-
+# %% ../../nbs/weights/07_model_card.ipynb #d72de44e
 def make_card(
     artifact: Path,  # the model folder
     origin: Origin,

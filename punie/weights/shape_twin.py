@@ -20,22 +20,6 @@ if TYPE_CHECKING:
     import mlx.nn as nn
 
 # %% ../../nbs/weights/02_shape_twin.ipynb #cdf1ee4a
-_QWEN3 = {
-    "model_type": "qwen3",
-    "architectures": ["Qwen3ForCausalLM"],
-    "vocab_size": 151_936,
-    "head_dim": 128,
-    "num_key_value_heads": 8,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1_000_000,
-    "max_position_embeddings": 40_960,
-    "tie_word_embeddings": False,
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "torch_dtype": "bfloat16",
-    "eos_token_id": 151_645,
-}
-_FOUR_BITS = {"quantization": {"group_size": 64, "bits": 4}}
 SHAPES: dict[str, dict] = {
     "mlx-community/SmolLM2-135M-Instruct": {
         "model_type": "llama",
@@ -55,67 +39,74 @@ SHAPES: dict[str, dict] = {
         "torch_dtype": "bfloat16",
         "eos_token_id": 2,
     },
-    "mlx-community/Qwen3-0.6B-4bit": {
+}
+
+# %% ../../nbs/weights/02_shape_twin.ipynb #803eee90
+_QWEN3 = {
+    "model_type": "qwen3",
+    "architectures": ["Qwen3ForCausalLM"],
+    "vocab_size": 151_936,
+    "head_dim": 128,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1_000_000,
+    "max_position_embeddings": 40_960,
+    "tie_word_embeddings": False,
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "torch_dtype": "bfloat16",
+    "eos_token_id": 151_645,
+}
+_FOUR_BITS = {"quantization": {"group_size": 64, "bits": 4}}
+
+
+def _qwen3(hidden_size: int, num_hidden_layers: int, num_attention_heads: int, intermediate_size: int) -> dict:
+    return {
         **_QWEN3,
         **_FOUR_BITS,
-        "hidden_size": 1024,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 16,
-        "intermediate_size": 3072,
-        "tie_word_embeddings": True,
-    },
-    "mlx-community/Qwen3-8B-4bit": {
-        **_QWEN3,
-        **_FOUR_BITS,
-        "hidden_size": 4096,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "intermediate_size": 12_288,
-    },
-    "mlx-community/Qwen3-14B-4bit": {
-        **_QWEN3,
-        **_FOUR_BITS,
-        "hidden_size": 5120,
-        "num_hidden_layers": 40,
-        "num_attention_heads": 40,
-        "intermediate_size": 17_408,
-    },
-    "mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit": {
-        **_QWEN3,
-        **_FOUR_BITS,
-        "model_type": "qwen3_moe",
-        "architectures": ["Qwen3MoeForCausalLM"],
-        "hidden_size": 2048,
-        "num_hidden_layers": 48,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 4,
-        "intermediate_size": 5472,
-        "moe_intermediate_size": 768,
-        "num_experts": 128,
-        "num_experts_per_tok": 8,
-        "decoder_sparse_step": 1,
-        "mlp_only_layers": [],
-        "norm_topk_prob": True,
-        "rope_theta": 10_000_000,
-        "max_position_embeddings": 262_144,
-    },
-    "Qwen/Qwen2.5-Coder-7B": {
-        "model_type": "qwen2",
-        "architectures": ["Qwen2ForCausalLM"],
-        "vocab_size": 152_064,
-        "hidden_size": 3584,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "intermediate_size": 18_944,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 1_000_000,
-        "max_position_embeddings": 32_768,
-        "tie_word_embeddings": False,
-        "hidden_act": "silu",
-        "torch_dtype": "bfloat16",
-        "eos_token_id": 151_643,
-    },
+        "hidden_size": hidden_size,
+        "num_hidden_layers": num_hidden_layers,
+        "num_attention_heads": num_attention_heads,
+        "intermediate_size": intermediate_size,
+    }
+
+
+SHAPES["mlx-community/Qwen3-0.6B-4bit"] = _qwen3(1024, 28, 16, 3072) | {"tie_word_embeddings": True}
+SHAPES["mlx-community/Qwen3-8B-4bit"] = _qwen3(4096, 36, 32, 12_288)
+SHAPES["mlx-community/Qwen3-14B-4bit"] = _qwen3(5120, 40, 40, 17_408)
+
+# %% ../../nbs/weights/02_shape_twin.ipynb #0413bfa3
+SHAPES["mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit"] = _qwen3(2048, 48, 32, 5472) | {
+    "model_type": "qwen3_moe",
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "num_key_value_heads": 4,
+    "moe_intermediate_size": 768,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+    "norm_topk_prob": True,
+    "rope_theta": 10_000_000,
+    "max_position_embeddings": 262_144,
+}
+
+# %% ../../nbs/weights/02_shape_twin.ipynb #c69706d4
+SHAPES["Qwen/Qwen2.5-Coder-7B"] = {
+    "model_type": "qwen2",
+    "architectures": ["Qwen2ForCausalLM"],
+    "vocab_size": 152_064,
+    "hidden_size": 3584,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "intermediate_size": 18_944,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1_000_000,
+    "max_position_embeddings": 32_768,
+    "tie_word_embeddings": False,
+    "hidden_act": "silu",
+    "torch_dtype": "bfloat16",
+    "eos_token_id": 151_643,
 }
 # the same architecture, not specialized in code
 SHAPES["mlx-community/Qwen3-30B-A3B-Instruct-4bit"] = SHAPES["mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit"]

@@ -129,9 +129,19 @@ class Shortcut:
 
 
 PLAIN = Shortcut(prefix=False, head=False)
+
+# %% ../../nbs/weights/10_shortcut.ipynb #5f1a4541
 _CHOSEN = 16  # positions of each row that are compared
 
 
+def _spread(
+    length: int,  # of a row, in ids
+    prefix: int,  # ids that all rows begin with
+) -> list[int]:
+    """Choose the positions of a row that are compared."""
+    return sorted({prefix + place * (length - 1 - prefix) // _CHOSEN for place in range(1, _CHOSEN + 1)})
+
+# %% ../../nbs/weights/10_shortcut.ipynb #ab710a47
 def _ways(
     model: "nn.Module",
     rows: Sequence[Sequence[int]],
@@ -139,23 +149,21 @@ def _ways(
 ) -> tuple[Callable[[], "mx.array"], Callable[[Shortcut], "mx.array"]]:
     """Make two functions: the model's own logits, and those of a shortcut, (M, V) both, at the same positions."""
     mx = mlx_core()
-    spread = [
-        sorted({prefix + place * (len(row) - 1 - prefix) // _CHOSEN for place in range(1, _CHOSEN + 1)}) for row in rows
-    ]
+    chosen = [_spread(len(row), prefix) for row in rows]
 
     def own() -> "mx.array":
-        return mx.concatenate([model(mx.array([row]))[0][mx.array(at)] for row, at in zip(rows, spread)])
+        return mx.concatenate([model(mx.array([row]))[0][mx.array(at)] for row, at in zip(rows, chosen)])
 
     def short(way: Shortcut) -> "mx.array":
         start = prefix if way.prefix else 0
         width = max(map(len, rows)) - start
         inputs = mx.array([[*row[start:], *[0] * (width - len(row) + start)] for row in rows])
-        positions = mx.array([number * width + at - start for number, each in enumerate(spread) for at in each])
+        positions = mx.array([number * width + at - start for number, each in enumerate(chosen) for at in each])
         return logits_at(model, inputs, positions, mx.array(rows[0][:start]) if start else None, way.head)
 
     return own, short
 
-
+# %% ../../nbs/weights/10_shortcut.ipynb #202b2b91
 def _timed(compute: Callable[[], Any]) -> tuple[Any, float]:
     mx, start = mlx_core(), time.perf_counter()
     result = compute()
@@ -163,6 +171,25 @@ def _timed(compute: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
+def _trial(
+    compute: Callable[[], "mx.array"],  # gives the logits of a way
+    expected: "mx.array",  # (M, V), the model's own
+    name: str,  # of the way
+) -> tuple[str, float]:
+    """Say what is wrong with a way, or nothing; and its seconds, which are NaN where it failed."""
+    seconds = math.nan
+    try:
+        logits, seconds = _timed(compute)
+        gap = difference(logits, expected)
+    except Exception as error:  # an architecture may fail in any way of its own
+        words = str(error) if isinstance(error, PunieError) else f"{type(error).__name__}: {error}"
+        return f"{name} fails ({words.splitlines()[0][:120]})", seconds
+    allowed = tolerance(expected.dtype)
+    if gap <= allowed:
+        return "", seconds
+    return f"{name} changes the logits by {gap:.2g} of their spread, and {allowed:.2g} is allowed", seconds
+
+# %% ../../nbs/weights/10_shortcut.ipynb #d3f045b5
 def find_shortcut(
     model: "nn.Module",  # an mlx-lm model, as it is trained
     rows: Sequence[Sequence[int]],  # ids of a few real rows, the longest among them
@@ -181,33 +208,20 @@ def find_shortcut(
         expected, _ = _timed(own)
         if bool(mx.isnan(expected).any()):
             raise GateFailed("the base's own logits are NaN on rows of the data; check its weights")
-        allowed, seconds = tolerance(expected.dtype), {}
 
-        def fault(way: Shortcut, name: str) -> str:
-            try:
-                logits, seconds[way] = _timed(lambda: short(way))
-                gap = difference(logits, expected)
-            except Exception as error:  # an architecture may fail in any way of its own
-                words = str(error) if isinstance(error, PunieError) else f"{type(error).__name__}: {error}"
-                return f"{name} fails ({words.splitlines()[0][:120]})"
-            if gap <= allowed:
-                return ""
-            return f"{name} changes the logits by {gap:.2g} of their spread, and {allowed:.2g} is allowed"
+        def trial(way: Shortcut, name: str) -> tuple[str, float]:
+            return _trial(lambda: short(way), expected, name)
 
-        both = Shortcut()
-        if not (together := fault(both, "the shortcut")):
-            return both
-        alone = {
-            "prefix": fault(Shortcut(head=False), "a prefix computed once"),
-            "head": fault(Shortcut(prefix=False), "the head at supervised positions"),
-        }
-        if not any(alone.values()):
-            alone["prefix"] = together
-        way = Shortcut(prefix=not alone["prefix"], head=not alone["head"])
-        price = fault(way, "the plain path")  # which is measured too
-        if price:
-            raise GateFailed(
-                f"rows cannot share a batch: even {price}, where shorter rows are padded; take another base"
-            )
-        cost = seconds[way] / seconds[both] if both in seconds else 1.0
-        return Shortcut(way.prefix, way.head, tuple(filter(None, alone.values())), round(cost, 2))
+        together, quick = trial(Shortcut(), "the shortcut")
+        if not together:
+            return Shortcut()
+        no_prefix, _ = trial(Shortcut(head=False), "a prefix computed once")
+        no_head, _ = trial(Shortcut(prefix=False), "the head at supervised positions")
+        if not (no_prefix or no_head):
+            no_prefix = together
+        way = Shortcut(prefix=not no_prefix, head=not no_head)
+        price, taken = trial(way, "the plain path")  # which is measured too
+    if price:
+        raise GateFailed(f"rows cannot share a batch: even {price}, where shorter rows are padded; take another base")
+    cost = 1.0 if math.isnan(quick) else round(taken / quick, 2)
+    return Shortcut(way.prefix, way.head, tuple(filter(None, (no_prefix, no_head))), cost)

@@ -63,6 +63,8 @@ _SIZES: tuple[tuple[Any, str], ...] = (
     (None, "rope_scaling"),
     ([], "mlp_only_layers"),
 )
+
+# %% ../../nbs/weights/08_small_models.ipynb #bdb0c358
 _KINDS = ("sliding_attention", "full_attention")
 _ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
 _VALUES: dict[str, Any] = {name: value for value, names in _SIZES for name in names.split()} | {
@@ -84,6 +86,8 @@ _VALUES: dict[str, Any] = {name: value for value, names in _SIZES for name in na
     "attention_method": "MLA",
     "zero_expert_type": "identity",
 }
+
+# %% ../../nbs/weights/08_small_models.ipynb #95250ce2
 _BY_KIND = dict.fromkeys(_KINDS, _ROPE)
 _SCALED = _ROPE | {"llama_4_scaling_beta": 0.1, "original_max_position_embeddings": 16}
 _YARN = {"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 128, "mscale_all_dim": 1.0}
@@ -138,7 +142,7 @@ def architectures() -> tuple[str, ...]:
     shared |= {"bitlinear_layers", "gated_delta", "switch_layers"}
     return tuple(sorted({module.name for module in pkgutil.iter_modules(models.__path__)} - shared))
 
-
+# %% ../../nbs/weights/08_small_models.ipynb #ac304570
 def _guess(field: dataclasses.Field) -> object:
     kind = str(field.type)
     if "Optional" in kind or "None" in kind:
@@ -158,6 +162,11 @@ def _configuration(kind: Any, name: str, changes: dict[str, Any]) -> dict[str, A
             found[field.name] = _guess(field)
     return copy.deepcopy(found | {"model_type": name})
 
+# %% ../../nbs/weights/08_small_models.ipynb #0d58f0d7
+def _refusal(name: str, error: BaseException) -> str:
+    words = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"mlx-lm makes no small {name} here: {words}"
+
 
 def small_configuration(
     name: str,  # of an architecture
@@ -175,12 +184,7 @@ def small_configuration(
     except (Exception, SystemExit) as error:  # an architecture may ask for a package in its own way
         raise PunieError(_refusal(name, error)) from error
 
-
-def _refusal(name: str, error: BaseException) -> str:
-    words = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"mlx-lm makes no small {name} here: {words}"
-
-
+# %% ../../nbs/weights/08_small_models.ipynb #a5498ad7
 def small_model(
     name: str,  # of an architecture
     **changes: object,  # keys of its configuration, with other values
