@@ -1617,6 +1617,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'punie.evals.suites.Suite.asked_in': ('evals/suites.html#suite.asked_in', 'punie/evals/suites.py'),
                                     'punie.evals.suites.Suite.categories': ('evals/suites.html#suite.categories', 'punie/evals/suites.py'),
                                     'punie.evals.suites.Suite.is_plain': ('evals/suites.html#suite.is_plain', 'punie/evals/suites.py'),
+                                    'punie.evals.suites.Suite.model_copy': ('evals/suites.html#suite.model_copy', 'punie/evals/suites.py'),
                                     'punie.evals.suites.Suite.prompts': ('evals/suites.html#suite.prompts', 'punie/evals/suites.py'),
                                     'punie.evals.suites.Suite.system': ('evals/suites.html#suite.system', 'punie/evals/suites.py'),
                                     'punie.evals.suites._Question': ('evals/suites.html#_question', 'punie/evals/suites.py'),

@@ -7,11 +7,11 @@ __all__ = ['PLAIN', 'Message', 'Sample', 'Header', 'Suite', 'suite_path', 'suite
 
 # %% ../../nbs/evals/01_suites.ipynb #d7ed8b76
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -254,6 +254,13 @@ class Suite(BaseModel):
     def is_plain(self) -> bool:
         """Whether its samples are asked without a system prompt."""
         return all(sample.is_plain for sample in self.samples)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy a suite; what was computed of it is computed anew."""
+        other = super().model_copy(update=update, deep=deep)
+        for name in ("system", "categories"):
+            other.__dict__.pop(name, None)
+        return other
 
     def asked_in(self, dialect: Dialect) -> "Suite":
         """Make the same suite for another dialect; its tools stay.
