@@ -276,7 +276,7 @@ def _first_rows(values: Iterable, wanted: Collection) -> dict:
 def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> list[CheckResult]:
     """Check that no later question is in training, word for word or with other names.
 
-    No suite question may be in another split either.
+    No suite question may be in validation either, which chooses the checkpoint; a test split is for suites.
 
     >>> question = "Check the types of src/app.py"
     >>> templates = [text_hash(mask_names(question))]
@@ -301,13 +301,13 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
         for (place, how), row in (train.traces or {}).items()
         if how == EXACT and place not in named
     ]
-    others = {each for split, tally in audit.splits.items() if split != "train" for each in tally.asked}
+    others = {each for split, tally in audit.splits.items() if split not in ("train", "test") for each in tally.asked}
     elsewhere = [
-        f"{place} stands in another split"
+        f"{place} stands in validation, which chooses the checkpoint; make suites of a test split"
         for place, question in suites
         if hash_of[question] in others and hash_of[question] not in exact_rows
     ]
-    where = "stand in training or another split" if elsewhere else "stand in training"
+    where = "stand in training or validation" if elsewhere else "stand in training"
     same = [
         f"{place} is train:{train.places[template_rows[key]]} with other names"
         for place, question in later
