@@ -10,11 +10,12 @@ __all__ = ['app', 'Version', 'COLOURS', 'Phase', 'Start', 'Until', 'Commit', 'Fe
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import TaskProgressColumn
 from rich.text import Text
+from typer.core import TyperGroup
 
 from .. import __version__
 from .ask import ask_model
@@ -39,7 +40,19 @@ if TYPE_CHECKING:
     from punie.phases.finished import Results
     from punie.phases.run import Run
 
+# %% ../../nbs/cli/13_main.ipynb #fb182fd9
+class _Commands(TyperGroup):
+    """Read a command line that holds no empty word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raise `PunieError` for an empty word."""
+        if "" in args:
+            raise PunieError("a word of the command is empty; leave it out, or say what it stands for")
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     context_settings=HELP_NAMES,
     rich_markup_mode="markdown",

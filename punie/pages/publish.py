@@ -262,6 +262,7 @@ def make_page(run: Run, folder: Path | None = None) -> Path:
     if _is_current(folder, page_source(run)):
         return folder / "index.html"
     made = read_registration(run.path("registration.json")).registered[:10]
+    read_notebook(root_path("nbs/phase.ipynb"))  # one that cannot be executed changes no page
     _mark_unfinished(folder, Card(kind="phase", name=page_folder(run).name, title=run.spec.title, made=made, source=""))
     parameters = {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)}
     done = execute("phase.ipynb", parameters, run.path("report.ipynb"))
@@ -290,6 +291,7 @@ def make_comparison(
     source = sha256_text(" ".join([*map(page_source, opened), notebook]))
     title = f"{', '.join(runs[1:])} against {runs[0]}"
     card = Card(kind="comparison", name=folder.name, title=title, made=made, source=source)
+    read_notebook(root_path("nbs/compare.ipynb"))
     _mark_unfinished(folder, card)
     work = load_settings().runs / "comparisons" / folder.name
     make_folder(work)

@@ -103,8 +103,10 @@ def phase_of(name: str) -> str | None:
     True
     """
     short = _short(name)
-    known = "/" not in short and any(each.is_dir() for each in any_settings().runs.glob(f"{glob.escape(short)}/seed*"))
-    return short if short and known else None
+    if not short or "/" in short:
+        return None
+    runs = any_settings().runs.glob(f"{glob.escape(short)}/seed*")
+    return short if any(each.is_dir() for each in runs) else None
 
 
 def find_outcomes(
