@@ -40,20 +40,21 @@ def make_own(wordings: OwnWordings) -> OwnSet:
     """Make the rows that a wordings file asks for. No question of a shipped suite is among them."""
     taken = {question for _, question in suite_places()}
     splits, short = {}, {}
-    banks: tuple[Bank, Bank] = ("train", "valid")
-    for place, bank in enumerate(banks):
-        rng, rows = Random(f"{bank} {wordings.file.seed}"), []
+    for place, split in enumerate(SPLITS):
+        bank: Bank = "train" if split == "train" else "valid"
+        rng, rows = Random(f"{split} {wordings.file.seed}"), []
         for kind, draw in KINDS.items():
-            wanted = getattr(wordings.file.rows, kind)[place]
+            wanted = sum(getattr(wordings.file.rows, kind)[place : place + 1])
             try:
                 drawn = take(draw(wordings, bank, rng), wanted, taken, PATIENCE)
             except NothingToDraw:
                 drawn = []
             rows += drawn
             if len(drawn) < wanted:
-                short[f"{bank} {kind}"] = wanted, len(drawn)
+                short[f"{split} {kind}"] = wanted, len(drawn)
         rng.shuffle(rows)
-        splits[bank] = tuple(rows)
+        if rows or split != "test":
+            splits[split] = tuple(rows)
     return OwnSet(splits, short)
 
 # %% ../../nbs/synthesis/17_own_sets.ipynb #b4e1e436
