@@ -569,6 +569,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.check_results': { 'punie.check_results.CheckResult': ('check_results.html#checkresult', 'punie/check_results.py'),
                                      'punie.check_results.CheckResult.failed': ( 'check_results.html#checkresult.failed',
                                                                                  'punie/check_results.py'),
+                                     'punie.check_results.CheckResult.let_pass': ( 'check_results.html#checkresult.let_pass',
+                                                                                   'punie/check_results.py'),
                                      'punie.check_results.CheckResult.of': ('check_results.html#checkresult.of', 'punie/check_results.py'),
                                      'punie.check_results.CheckResult.word': ( 'check_results.html#checkresult.word',
                                                                                'punie/check_results.py'),

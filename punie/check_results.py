@@ -25,12 +25,15 @@ class CheckResult:
     """
 
     check_name: str
-    passed: bool | None  # None where there was nothing to judge
+    passed: bool | None  # None where there was nothing to judge, or a failure is allowed
     message: str  # the figure, in one sentence
     worst: tuple[str, ...] = ()  # the first faults, each with its place
     allow: str = field(
         default="", repr=False
-    )  # of a failure: what a phase file says to allow it; empty where nothing can
+    )  # what allows a failure, with " or " between ways; empty where nothing can
+    allowed: bool = field(
+        default=False, repr=False
+    )  # it failed, and somebody allowed it: it is neither passed nor failed
 
     @classmethod
     def of(
@@ -55,8 +58,19 @@ class CheckResult:
 
     @property
     def word(self) -> str:
-        """The result in words: passed, failed or nothing to judge."""
-        return "nothing to judge" if self.passed is None else "passed" if self.passed else "failed"
+        """The result in words: passed, failed, allowed or nothing to judge."""
+        if self.passed is None:
+            return "allowed" if self.allowed else "nothing to judge"
+        return "passed" if self.passed else "failed"
+
+    def let_pass(self) -> "CheckResult":
+        """Make a failure that somebody allows, with its worst place in the message.
+
+        >>> CheckResult("format", False, "1 fault", ("row 3",)).let_pass().message
+        'allowed, though 1 fault (row 3)'
+        """
+        place = f" ({self.worst[0]})" if self.worst else ""
+        return replace(self, passed=None, allowed=True, message=f"allowed, though {self.message}{place}")
 
 # %% ../nbs/03_check_results.ipynb #ff58ce82
 def allowing(
@@ -106,7 +120,7 @@ def count_checks(results: Sequence[CheckResult]) -> str:
     '1 of 2 passed, 1 nothing to judge'
     """
     counts = Counter(result.word for result in results)
-    others = [f"{counts[word]} {word}" for word in ("failed", "nothing to judge") if counts[word]]
+    others = [f"{counts[word]} {word}" for word in ("failed", "allowed", "nothing to judge") if counts[word]]
     return ", ".join([f"{counts['passed']} of {len(results)} passed", *others])
 
 
@@ -148,7 +162,7 @@ def allow_named(
 
     >>> rare = CheckResult("coverage", False, "2 rows", allow="[gates] min_rows = 2")
     >>> [each.word for each in allow_named([rare], ["coverage"])], allow_named([rare], [])[0].allow
-    (['nothing to judge'], '--allow coverage')
+    (['allowed'], '--allow coverage')
     """
     if unknown := sorted(set(names) - {result.check_name for result in results}):
         known = ", ".join(dict.fromkeys(result.check_name for result in results))
@@ -156,10 +170,11 @@ def allow_named(
 
     def judged(result: CheckResult) -> CheckResult:
         if not (result.failed and result.allow):
-            return result
+            named = result.failed and result.check_name in names
+            return replace(result, message=f"{result.message}; nothing allows this fault") if named else result
         if result.check_name in names:
-            return replace(result, passed=None, message=f"allowed, though {result.message}")
+            return result.let_pass()
         option = f"--allow {quote(result.check_name)}"
-        return replace(result, allow=f"{result.allow}, or {option}," if phase else option)
+        return replace(result, allow=f"{result.allow} or {option}" if phase else option)
 
     return [judged(result) for result in results]

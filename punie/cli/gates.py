@@ -33,7 +33,7 @@ def gates_table(name: str, results: "list[CheckResult]") -> Grid:
     'two rows'
     """
     grid = Grid("gate", "verdict", "figure", "where", title=name, lines=True)
-    colours = {"passed": "green", "failed": "red", "nothing to judge": "yellow"}
+    colours = {"passed": "green", "failed": "red", "allowed": "yellow", "nothing to judge": "yellow"}
     for result in failures_first(results):
         verdict = Text(result.word, colours[result.word])
         allowed = f"\n{result.allow} allows it" if result.failed and result.allow else ""

@@ -10,10 +10,11 @@ __all__ = ['FINE', 'NOTHING', 'LEAST_WON', 'check_row_gate', 'check_dataset_stru
 
 # %% ../../nbs/training/21_data_checks.ipynb #9ecd68d7
 import difflib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from math import exp, lgamma, log
+
+import tomlkit
 
 from ..agent.reply_calls import OWN_FORMS
 from ..check_results import CheckResult, allowing, at_least, at_most
@@ -143,13 +144,9 @@ def check_training_data_coverage(audit: Audit, min_rows: int, expected_patterns:
         f"least is {least} with {rows[least]}"
     )
     worst = (*(f"{tool}: {rows[tool]} rows" for tool in rare), *(f"no code holds {pattern!r}" for pattern in absent))
-    kept = (pattern for pattern in expected_patterns if pattern not in absent)
-    # TOML reads the text between single quotes as it is, and any text as JSON writes it
-    present = ", ".join(
-        json.dumps(pattern, ensure_ascii=False) if "'" in pattern else f"'{pattern}'" for pattern in kept
-    )
+    present = tomlkit.item([pattern for pattern in expected_patterns if pattern not in absent]).as_string()
     lines = [allowing("gates", "min_rows", rows[least])] if rare else []
-    lines += [allowing("data", "patterns", f"[{present}]")] if absent else []
+    lines += [allowing("data", "patterns", present)] if absent else []
     return CheckResult("coverage", not worst, message, worst, " and ".join(lines))
 
 # %% ../../nbs/training/21_data_checks.ipynb #b43adbb0

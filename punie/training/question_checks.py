@@ -43,20 +43,18 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
     """
     train = audit.train
     asked, calls = np.asarray(train.asked, np.uint64), np.asarray(train.calls_first, bool)
-    calling, direct = np.unique(asked[calls]), np.unique(asked[~calls])
-    both = np.intersect1d(calling, direct, assume_unique=True)
-    first = (int(np.argmax(asked == each)) for each in both)
+    _, first, question = np.unique(asked, return_index=True, return_inverse=True)
+    answered = np.zeros((2, len(first)), bool)  # whether a question has prose, and whether it has a call
+    answered[calls.astype(int), question] = True
+    both = np.sort(first[answered.all(axis=0)])  # the first row of each that has both
     worst = []
-    for row in sorted(islice(first, 1000))[:5]:
-        same = asked == asked[row]
-        called, told = (train.places[int(np.argmax(same & kind))] for kind in (calls, ~calls))
-        question = _shown_question(train, row)
-        worst.append(f"{question} calls in train:{called}, answers in prose in train:{told}")
-    questions = len(calling) + len(direct) - len(both)
-    if not questions:
+    for row in map(int, both[:5]):
+        called, told = (train.places[int(np.argmax((asked == asked[row]) & kind))] for kind in (calls, ~calls))
+        worst.append(f"{_shown_question(train, row)} calls in train:{called}, answers in prose in train:{told}")
+    if not len(first):
         return CheckResult("contradictions", None, "there is no training question")
-    message = f"{len(both)} of {questions} training questions have a call in one row and prose in another"
-    return CheckResult("contradictions", len(both) <= most * questions, message, tuple(worst))
+    message = f"{len(both)} of {len(first)} training questions have a call in one row and prose in another"
+    return CheckResult("contradictions", len(both) <= most * len(first), message, tuple(worst))
 
 # %% ../../nbs/training/13_question_checks.ipynb #beb25e56
 def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
@@ -88,13 +86,10 @@ def _different(hashes: Sequence[int]) -> int:
 
 def _repeats(tally: Tally) -> Iterator[tuple[int, int]]:
     """Find the lines of rows that repeat an earlier one, each with the earlier line."""
-    hashes = np.asarray(tally.hashes, np.uint64)
-    order = np.argsort(hashes, kind="stable")  # equal ones stand together, in the order of their rows
-    new = np.concatenate([[True], hashes[order][1:] != hashes[order][:-1]])
-    first = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
-    for place in np.argsort(order, kind="stable"):
-        if not new[place]:
-            yield tally.places[int(order[place])], tally.places[int(first[place])]
+    _, first, which = np.unique(np.asarray(tally.hashes, np.uint64), return_index=True, return_inverse=True)
+    earlier = first[which]
+    for row in np.flatnonzero(earlier != np.arange(len(earlier))):
+        yield tally.places[int(row)], tally.places[int(earlier[row])]
 
 # %% ../../nbs/training/13_question_checks.ipynb #89209661
 def written_call(tool: str, arguments: Mapping[str, object]) -> str:
