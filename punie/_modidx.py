@@ -181,6 +181,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.agent.patterns': { 'punie.agent.patterns._drawn': ('agent/patterns.html#_drawn', 'punie/agent/patterns.py'),
                                       'punie.agent.patterns._holds': ('agent/patterns.html#_holds', 'punie/agent/patterns.py'),
                                       'punie.agent.patterns._one_of': ('agent/patterns.html#_one_of', 'punie/agent/patterns.py'),
+                                      'punie.agent.patterns._parsed': ('agent/patterns.html#_parsed', 'punie/agent/patterns.py'),
                                       'punie.agent.patterns.pattern_texts': ( 'agent/patterns.html#pattern_texts',
                                                                               'punie/agent/patterns.py')},
             'punie.agent.prompt_utils': { 'punie.agent.prompt_utils._require_bounded': ( 'agent/prompt_utils.html#_require_bounded',
