@@ -36,7 +36,12 @@ def _one_of(items: Iterable[tuple[Any, Any]], rng: Random) -> str:
         raise ValueError("no common character is in the class")
     return rng.choice(fitting)
 
+# %% ../../nbs/agent/22_patterns.ipynb #f122529d
+def _parsed(pattern: str) -> Iterable[tuple[Any, Any]]:
+    """Take a pattern apart. Raises `re.error`, or `OverflowError` for a count that is too large."""
+    return importlib.import_module("re._parser").parse(pattern)
 
+# %% ../../nbs/agent/22_patterns.ipynb #7d0ead4d
 def _drawn(parsed: Iterable[tuple[Any, Any]], rng: Random) -> str:
     """Draw a text for a parsed pattern. Raises `ValueError` for a part that is not followed."""
     text = ""
@@ -63,7 +68,7 @@ def _drawn(parsed: Iterable[tuple[Any, Any]], rng: Random) -> str:
                 raise ValueError(f"{other} is not followed")
     return text
 
-
+# %% ../../nbs/agent/22_patterns.ipynb #6937d8c0
 def pattern_texts(
     pattern: str,  # a regular expression
     most: int = 24,
@@ -76,7 +81,7 @@ def pattern_texts(
     """
     rng, found = Random(f"{pattern} {seed}"), dict[str, None]()
     try:
-        parsed = importlib.import_module("re._parser").parse(pattern)
+        parsed = _parsed(pattern)
         for _ in range(8 * most):
             text = _drawn(parsed, rng).strip()
             if text and len(text) <= 200 and re.search(pattern, text):

@@ -18,7 +18,9 @@ from ..settings import PunieError, any_settings, given_path
 
 if TYPE_CHECKING:
     from punie.agent.dialects import Dialect
+    from punie.check_results import CheckResult
     from punie.phases.run import Run
+    from punie.phases.spec import Export
 
 # %% ../../nbs/cli/04_export.ipynb #d01a92c0
 def adapter_of(run: "Run") -> Path:
@@ -41,6 +43,34 @@ def _find_adapter(name: str) -> tuple[Path, str | None]:
     return adapter_of(run), str(run.base)
 
 # %% ../../nbs/cli/04_export.ipynb #3d31b4be
+def _packing(bits: int, group_size: int) -> "Export | None":
+    """Read how weights are packed; None for 16 bits, where nothing is. Raises `PunieError`."""
+    from pydantic import ValidationError
+
+    from punie.phases.spec import Export
+
+    try:
+        return Export.model_validate({"bits": bits, "group_size": group_size}) if bits != 16 else None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PunieError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
+
+# %% ../../nbs/cli/04_export.ipynb #0adb72d4
+def _quantize_checked(
+    base: Path, adapter: Path, fused: Path, made: Path, export: "Export", survival: float
+) -> "CheckResult":
+    """Quantize a fused model, and say what it keeps of its adapter. Raises `GateFailed`."""
+    from punie.training.checks import require_checks, run_post_quantization_checks
+    from punie.weights.fusion import quantize
+    from punie.weights.survival import check_survival, measure_survival
+
+    with working(f"quantizing to {export.bits} bits"):
+        quantize(fused, made, export.bits, export.group_size)
+        kept = check_survival(measure_survival(base, adapter, made), survival)
+        require_checks([*run_post_quantization_checks(made, export.bits, export.group_size, base=base), kept])
+    return kept
+
+# %% ../../nbs/cli/04_export.ipynb #25c8f19a
 def fuse_adapter(
     adapter: Annotated[
         str,
@@ -79,22 +109,14 @@ def fuse_adapter(
     Examples: `punie fuse adapters/one models/one --base data/models/tiny`,
     `punie fuse adapters/one models/one --base mlx-community/Qwen3-8B-4bit --bits 6`
     """
-    from pydantic import ValidationError
-
-    from punie.phases.spec import Export
-    from punie.training.checks import require_checks, run_post_fusion_checks, run_post_quantization_checks
+    from punie.training.checks import require_checks, run_post_fusion_checks
     from punie.weights.artifacts import artifact_id, find_model, publish, scratch_beside
-    from punie.weights.fusion import fuse, quantize, read_allowed
+    from punie.weights.fusion import fuse, read_allowed
     from punie.weights.model_card import write_plain_card
-    from punie.weights.survival import check_survival, measure_survival
 
     if folder.exists():
         raise PunieError(f"{folder} exists already; name another folder, or remove it first")
-    try:
-        export = Export.model_validate({"bits": bits, "group_size": group_size}) if bits != 16 else None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise PunieError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
+    export = _packing(bits, group_size)
     trained, tuned_on = _find_adapter(adapter)
     if not (named := base or tuned_on):
         raise PunieError(f"say with --base which model {adapter} was tuned on")
@@ -107,10 +129,7 @@ def fuse_adapter(
             require_checks(run_post_fusion_checks(fused, base=source))
         if export:
             made = scratch / folder.name
-            with working(f"quantizing to {bits} bits"):
-                quantize(fused, made, bits, group_size)
-                kept = check_survival(measure_survival(source, trained, made), survival)
-                require_checks([*run_post_quantization_checks(made, bits, group_size, base=source), kept])
+            kept = _quantize_checked(source, trained, fused, made, export, survival)
             lines.append(f"{kept.check_name}: {kept.message}")
         write_plain_card(made, folder.name, named, source, f"the adapter in {trained.name}")
         publish(made, folder)
@@ -160,7 +179,7 @@ def find_judged(name: str) -> JudgedModel:
         f"{judged.verdict}: {judged.sentence}" if judged else "",
     )
 
-
+# %% ../../nbs/cli/04_export.ipynb #f3d6b2f0
 def export_run(
     run: Annotated[
         str,

@@ -28,7 +28,9 @@ from ..training.dataset import ChatMessage, TrainingExample
 from ..training.dataset_validation import validate_example
 
 # %% ../../nbs/evals/29_ask.ipynb #2391a837
-End = Literal["answered", "cut", "unreadable", "withheld", "max_turns", "no_reply"]
+def _as_dict(trace: Trace) -> dict:
+    calls = [{"tool": call.tool, "arguments": call.arguments, "failure": call.failure} for call in trace.calls]
+    return {"calls": calls, "printed": trace.printed, "end": trace.end, "message": trace.message, "line": trace.line}
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Step:
     def response(self) -> str:
         """What the model was told then; empty where the dialogue was over."""
         return "\n".join(self.responses)
+
+    def to_dict(self) -> dict:
+        """The step as an object for JSON, with each call."""
+        return asdict(self) | {"traces": [_as_dict(trace) for trace in self.traces]}
+
+# %% ../../nbs/evals/29_ask.ipynb #c53c6b1d
+End = Literal["answered", "cut", "unreadable", "withheld", "max_turns", "no_reply"]
 
 
 @dataclass(frozen=True)
@@ -94,14 +103,8 @@ class Asked:
 
     def to_dict(self) -> dict:
         """The dialogue as an object for JSON: the steps with each call, the end, the answer."""
-        steps = [asdict(step) | {"traces": [_as_dict(trace) for trace in step.traces]} for step in self.steps]
         ending = {"end": self.end, "detail": self.detail, "answer": self.answer}
-        return {"question": self.question, "steps": steps, **ending}
-
-
-def _as_dict(trace: Trace) -> dict:
-    calls = [{"tool": call.tool, "arguments": call.arguments, "failure": call.failure} for call in trace.calls]
-    return {"calls": calls, "printed": trace.printed, "end": trace.end, "message": trace.message, "line": trace.line}
+        return {"question": self.question, "steps": [step.to_dict() for step in self.steps], **ending}
 
 # %% ../../nbs/evals/29_ask.ipynb #082677b1
 Permit = Callable[[str, dict[str, object]], bool]  # a tool that may change files, and its arguments

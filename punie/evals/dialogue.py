@@ -19,10 +19,7 @@ from .expected import ExpectedCall, World
 from .suites import Sample
 from ..training.dataset import ChatMessage
 
-# %% ../../nbs/evals/03_dialogue.ipynb #adbd8493
-MAX_OUTPUT = 20_000  # bytes of a program; more is no answer, and fills a model's context
-
-
+# %% ../../nbs/evals/03_dialogue.ipynb #d0a11649
 @dataclass(frozen=True)
 class Played:
     """Hold what the programs of an answer did in one world."""
@@ -43,6 +40,15 @@ class Played:
     def printed(self) -> str:
         """All output."""
         return "".join(trace.printed for trace in self.traces)
+
+# %% ../../nbs/evals/03_dialogue.ipynb #c68941ac
+def _sound(sample: Sample, turn: Turn) -> list[ToolCall]:
+    """List the calls of a turn that are sound in the dialect of the sample."""
+    own = OWN_FORMS[sample.dialect.calls]
+    return [block for block in turn.blocks if own.fault(block) is None]
+
+# %% ../../nbs/evals/03_dialogue.ipynb #adbd8493
+MAX_OUTPUT = 20_000  # bytes of a program; more is no answer, and fills a model's context
 
 
 def play(
@@ -78,12 +84,6 @@ def play(
         return run_code(block.code, result, sample.tools, Limits(output=MAX_OUTPUT), reads=False)
 
     return Played(tuple(tuple(map(run, _sound(sample, turn))) for turn in answer.turns))
-
-
-def _sound(sample: Sample, turn: Turn) -> list[ToolCall]:
-    """List the calls of a turn that are sound in the dialect of the sample."""
-    own = OWN_FORMS[sample.dialect.calls]
-    return [block for block in turn.blocks if own.fault(block) is None]
 
 # %% ../../nbs/evals/03_dialogue.ipynb #59778062
 NO_OUTPUT = "(no output)"  # the response to a program that printed nothing

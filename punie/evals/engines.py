@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Conversation', 'LIVE', 'Sampling', 'one_turn', 'with_system_prompt', 'derived_seed', 'Reply', 'Engine', 'stop_tokens',
-           'InProcessEngine']
+           'PromptReader', 'InProcessEngine']
 
 # %% ../../nbs/evals/09_engines.ipynb #66b81abe
 import copy
@@ -173,22 +173,48 @@ def _prefill(model: "nn.Module", tokens: list[int]) -> list:
     return cache
 
 # %% ../../nbs/evals/09_engines.ipynb #83e993c6
+class PromptReader:
+    """Load a model, and give it conversations as tokens; what all of them begin with is computed once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # a template that fails does so before anything is written
+        render([{"role": "user", "content": "Hi"}], load_tokenizer(str(folder)), generate=True)
+        self.model, self.tokenizer = load_model(folder)
+        self._prefix: _Prefix | None = None  # of the last system prompt
+
+    def _encode(self, turns: list[dict[str, str]]) -> list[int]:
+        return self.tokenizer.encode(
+            render(turns, load_tokenizer(str(self.folder)), generate=True), add_special_tokens=False
+        )
+
+    def _prepare(self, turns: list[dict[str, str]]) -> tuple[list[int], list | None]:
+        """Give the tokens that are still to be computed, and a copy of the cache of the tokens before them."""
+        system, whole = turns[0], self._encode(turns)
+        if system["role"] != "system":
+            return whole, None
+        if self._prefix is None or self._prefix.system != system["content"]:
+            probes = [tuple(self._encode([system, {"role": "user", "content": each}])) for each in ("a", "Z")]
+            shared = list(probes[0][: common_prefix(probes)])
+            self._prefix = _Prefix(system["content"], shared, _prefill(self.model, shared))
+        length = len(self._prefix.tokens)
+        if whole[:length] != self._prefix.tokens:  # the template renders the system prompt differently here
+            return whole, None
+        return whole[length:], copy.deepcopy(self._prefix.cache)
+
+# %% ../../nbs/evals/09_engines.ipynb #088c371e
 LIVE = 32  # conversations that are answered at the same time
 
 
-class InProcessEngine(Engine):
+class InProcessEngine(PromptReader, Engine):
     """Answer conversations with a model loaded in this process, in batches."""
 
     name = "in-process"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.artifact = artifact_id(folder)
         self.stop = stop_tokens(folder)
-        # a template that fails does so before anything is written
-        render([{"role": "user", "content": "Hi"}], load_tokenizer(str(folder)), generate=True)
-        self.model, self.tokenizer = load_model(folder)
-        self._prefix: _Prefix | None = None  # of the last system prompt
+        super().__init__(folder)
 
     def stream(
         self, conversations: Iterable[Conversation], sampling: Sampling = Sampling()
@@ -222,22 +248,3 @@ class InProcessEngine(Engine):
                         yield place, Reply(self.tokenizer.decode(tokens), cut=cut, tokens=len(tokens))
         finally:
             generator.close()
-
-    def _encode(self, turns: list[dict[str, str]]) -> list[int]:
-        return self.tokenizer.encode(
-            render(turns, load_tokenizer(str(self.folder)), generate=True), add_special_tokens=False
-        )
-
-    def _prepare(self, turns: list[dict[str, str]]) -> tuple[list[int], list | None]:
-        """Give the tokens that are still to be computed, and a copy of the cache of the tokens before them."""
-        system, whole = turns[0], self._encode(turns)
-        if system["role"] != "system":
-            return whole, None
-        if self._prefix is None or self._prefix.system != system["content"]:
-            probes = [tuple(self._encode([system, {"role": "user", "content": each}])) for each in ("a", "Z")]
-            shared = list(probes[0][: common_prefix(probes)])
-            self._prefix = _Prefix(system["content"], shared, _prefill(self.model, shared))
-        length = len(self._prefix.tokens)
-        if whole[:length] != self._prefix.tokens:  # the template renders the system prompt differently here
-            return whole, None
-        return whole[length:], copy.deepcopy(self._prefix.cache)

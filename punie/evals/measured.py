@@ -41,7 +41,7 @@ def _differing(first: Conditions, second: Conditions) -> list[Differing]:
     """Name what differs within a run; what is unknown throughout is the same there."""
     return [each for each in differences(first, second) if each.first != each.second]
 
-
+# %% ../../nbs/evals/33_measured.ipynb #931633ea
 @dataclass
 class Measured:
     """Hold what one run measured on one suite under one set of conditions."""

@@ -71,7 +71,7 @@ def _require_same(record: Record, engine: Engine, suite: Suite, plan: Plan, path
                 f"{path} holds outcomes with {name} = {found}, not {value}; ask as before, or move the file away"
             )
 
-
+# %% ../../nbs/evals/16_outcomes.ipynb #d7c4c8f0
 def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path) -> tuple[dict[Key, int], set[Key]]:
     """Find the place of each record, and which are answered; cut off an incomplete last line.
 
@@ -92,7 +92,7 @@ def _index(file: BinaryIO, engine: Engine, suite: Suite, plan: Plan, path: Path)
         start += len(line)
     return places, answered
 
-
+# %% ../../nbs/evals/16_outcomes.ipynb #863485e7
 @contextmanager
 def _writing(path: Path) -> Generator[None]:
     """Say in one line why a file cannot be written."""

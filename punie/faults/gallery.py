@@ -11,7 +11,7 @@ import difflib
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +139,24 @@ def fault_section(found: Found) -> Html:
     return Html("".join(parts))
 
 # %% ../../nbs/faults/15_gallery.ipynb #8fac79f9
+def _check_shown_costs(folder: Path) -> CheckResult:
+    """Compare the table and the figure of the costs on the page with the published figures."""
+    costs = read_costs(folder)
+    wanted = "".join(part.data for part in (cost_sentence(costs), draw_costs(costs), cost_table(costs)))
+    parts = BeautifulSoup(read_text(folder / "index.html"), "html.parser").select("[data-figure]")
+    return replace(compare_pages("".join(map(str, parts)), wanted)[0], check_name="costs on the page")
+
+# %% ../../nbs/faults/15_gallery.ipynb #6299572e
+def _tried_again(
+    chosen: Sequence[tuple[Bench, Fault]],
+    shown: Mapping[str, str],  # the state of each fault on the page
+) -> CheckResult:
+    found = [try_fault(bench, fault) for bench, fault in chosen]
+    wrong = tuple(f"{each.fault.name}: {each.state}" for each in found if each.state != shown[each.fault.name])
+    right = f"{len(found) - len(wrong)} of {len(found)} as shown"
+    return CheckResult("tried again", bool(found) and not wrong, right, wrong)
+
+# %% ../../nbs/faults/15_gallery.ipynb #bcbd381c
 _SHOWN = re.compile(r'<h3[^>]*>([\w.-]+) <span class="mark (\w+)">')
 
 
@@ -159,24 +177,10 @@ def verify_faults(
     ]
     if rerun:
         chosen = random.Random(0).sample(sorted(every.keys() & shown.keys()), min(rerun, len(shown)))
-        found = [try_fault(*every[name]) for name in chosen]
-        wrong = tuple(f"{each.fault.name}: {each.state}" for each in found if each.state != shown[each.fault.name])
-        checks.append(
-            CheckResult(
-                "tried again", bool(found) and not wrong, f"{len(found) - len(wrong)} of {len(found)} as shown", wrong
-            )
-        )
+        checks.append(_tried_again([every[name] for name in chosen], shown))
     return Verified(card.sentence, [*checks, *verify_costs(folder), _check_shown_costs(folder)])
 
-
-def _check_shown_costs(folder: Path) -> CheckResult:
-    """Compare the table and the figure of the costs on the page with the published figures."""
-    costs = read_costs(folder)
-    wanted = "".join(part.data for part in (cost_sentence(costs), draw_costs(costs), cost_table(costs)))
-    parts = BeautifulSoup(read_text(folder / "index.html"), "html.parser").select("[data-figure]")
-    return replace(compare_pages("".join(map(str, parts)), wanted)[0], check_name="costs on the page")
-
-
+# %% ../../nbs/faults/15_gallery.ipynb #704bcd6c
 SEEDS = range(5)  # that the published costs are measured with
 
 
@@ -186,7 +190,7 @@ def published_runs() -> list[Made]:
     found = [made for made in finished_runs(runs_folder()) if made.key in wanted]
     return found if len(found) == len(wanted) else []
 
-
+# %% ../../nbs/faults/15_gallery.ipynb #e26e853d
 def make_faults_page() -> tuple[Path, int]:  # its path, and the number of faults that got through
     """Try every fault in a notebook, and publish it as a page, with the costs that were measured here or before."""
     folder, notebook = load_settings().reports / "faults", root_path("nbs/faults.ipynb")
