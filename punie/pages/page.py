@@ -47,7 +47,7 @@ SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#99
 EDITION = 2  # of pages; what came with an edition is marked `data-since`, so that older pages can be verified
 
 # %% ../../nbs/pages/00_page.ipynb #da261de7
-_SCREEN = """
+_COLOURS = """
 :root {
   color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #f4f5f7; --line: #d5d9de; --dim: #57606a;
   --link: #0b5cad; --good: #00684c; --bad: #a83c00; --unsure: #7a5200
@@ -58,6 +58,10 @@ _SCREEN = """
     --link: #6cb2ff; --good: #3ecf9f; --bad: #ff9a5c; --unsure: #f0b94d
   }
 }
+"""
+
+# %% ../../nbs/pages/00_page.ipynb #441c1c8d
+_TEXT = """\
 * { box-sizing: border-box }
 body {
   margin: 0 auto; max-width: 62rem; padding: 1rem clamp(.8rem, 3vw, 2rem) 4rem; font: 1rem/1.5 system-ui, sans-serif;
@@ -84,6 +88,10 @@ summary { cursor: pointer }
 details.reply { border-bottom: 1px solid var(--line); padding: .25rem 0 }
 details.reply p { margin: .4rem 0 }
 :target { outline: 2px solid var(--link); outline-offset: 2px }
+"""
+
+# %% ../../nbs/pages/00_page.ipynb #1987a27f
+_TABLES = """\
 table { border-collapse: collapse; font-size: .9rem }
 caption { text-align: left; color: var(--dim); padding: .2rem 0 }
 th, td {
@@ -92,6 +100,10 @@ th, td {
 }
 td:last-child { overflow-wrap: break-word }
 th { color: var(--dim); font-weight: 600 }
+"""
+
+# %% ../../nbs/pages/00_page.ipynb #483e9e3b
+_MARKS = """\
 pre { background: var(--soft); padding: .7rem .9rem; overflow-x: auto; border-radius: 6px; font-size: .85rem }
 :not(pre) > code { background: var(--soft); padding: .1em .3em; border-radius: 4px; font-size: .9em }
 pre.reply { white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0 }
@@ -136,7 +148,7 @@ _PAPER = """@media print {
   h1, h2, h3, h4, summary { break-after: avoid }
 }
 """
-STYLE = _SCREEN + _PHONE + _PAPER
+STYLE = _COLOURS + _TEXT + _TABLES + _MARKS + _PHONE + _PAPER
 
 # %% ../../nbs/pages/00_page.ipynb #9f3db865
 @dataclass(frozen=True, repr=False)

@@ -40,7 +40,7 @@ def _short(name: str) -> str:
     short = place.relative_to(runs).as_posix() if place.is_relative_to(runs) else name
     return short.strip("/").removeprefix(f"{runs.name}/")
 
-
+# %% ../../nbs/phases/23_names.ipynb #c3e93677
 def find_page(
     name: str,  # a folder, its index.html, or the name of a published page
 ) -> Path | None:
@@ -57,7 +57,7 @@ def find_page(
     found = (shown / "card.json").is_file() and not (run_folder(name) / "registration.json").exists()
     return shown if found else None
 
-
+# %% ../../nbs/phases/23_names.ipynb #f8411a18
 def evaluation_page(
     folder: Path,  # of an evaluation
 ) -> str:
@@ -70,7 +70,7 @@ def evaluation_page(
 
     return short_name(f"{folder.parent.name}-{folder.name}")
 
-
+# %% ../../nbs/phases/23_names.ipynb #5fee77cb
 def find_evaluation(
     name: str,  # its folder, its name under runs/evals, its outcomes file, or its page
 ) -> Path | None:
@@ -95,7 +95,7 @@ def find_evaluation(
     kept = (path.parent for path in runs.glob("evals/*/*/outcomes.jsonl"))
     return next((each for each in kept if evaluation_page(each) == given.name), None)
 
-
+# %% ../../nbs/phases/23_names.ipynb #e215909e
 def phase_of(name: str) -> str | None:
     """Name the phase all of whose runs are meant; None where one run is, or nothing.
 
@@ -108,7 +108,7 @@ def phase_of(name: str) -> str | None:
     runs = any_settings().runs.glob(f"{glob.escape(short)}/seed*")
     return short if any(each.is_dir() for each in runs) else None
 
-
+# %% ../../nbs/phases/23_names.ipynb #e7114615
 def find_outcomes(
     name: str,  # a run, a phase with all its seeds, an evaluation, the page of one, or an outcomes file
 ) -> Path:  # of a folder or a file
@@ -137,7 +137,7 @@ def find_outcomes(
         "`punie status` lists the runs, and `punie eval MODEL` makes an evaluation"
     )
 
-
+# %% ../../nbs/phases/23_names.ipynb #14c9722e
 def find_run(
     name: str,  # a phase, a run, or the page of one
 ) -> Path:
@@ -153,7 +153,7 @@ def find_run(
         raise PunieError(f"{name!r} is an evaluation; name a run: `punie status` lists them")
     return folder
 
-
+# %% ../../nbs/phases/23_names.ipynb #ebd99f45
 def find_source(
     name: str,  # a model's folder or hub id, or a run
 ) -> "Run | Path":
@@ -182,7 +182,7 @@ def find_source(
         return find_model(name)
     raise nowhere
 
-
+# %% ../../nbs/phases/23_names.ipynb #47791840
 def find_artifact(
     name: str,  # a model's folder or hub id, or a run
 ) -> Path:
@@ -203,7 +203,7 @@ def find_artifact(
         raise GateFailed(f"{run.model} is not what {own} made; `{run_command(run)} --from quantize` makes it again")
     return run.model
 
-# %% ../../nbs/phases/23_names.ipynb #deb3aca4
+# %% ../../nbs/phases/23_names.ipynb #e936bf2d
 def run_names() -> list[str]:
     """Name the registered runs."""
     found = load_settings().runs.glob("*/*/registration.json")
@@ -226,7 +226,7 @@ def data_names() -> list[str]:
 
     return sorted({*RECIPES, *(path.parent.name for path in data_paths("*/train.jsonl*"))})
 
-
+# %% ../../nbs/phases/23_names.ipynb #beea265e
 def names(kind: Kind) -> list[str]:
     """List the names of one kind.
 
@@ -251,7 +251,7 @@ def names(kind: Kind) -> list[str]:
         "stages": lambda: [*STAGES],
     }[kind]()
 
-
+# %% ../../nbs/phases/23_names.ipynb #d5081106
 def completing(kind: Kind) -> Callable[[str], list[str]]:
     """Make the function that completes a name in a shell; it never fails.
 

@@ -131,8 +131,8 @@ def _require_same(folder: Path, run: dict[str, str], other: dict[str, str]) -> N
         )
 
 # %% ../../nbs/tuning/08_checkpoints.ipynb #b99fcbe6
-class Checkpoints:
-    """Keep the checkpoints of one run in a folder."""
+class _Folder:
+    """Hold the checkpoints of one run in a folder, by their update."""
 
     def __init__(
         self,
@@ -166,6 +166,16 @@ class Checkpoints:
             if update not in keep:
                 self.path(update).unlink()
 
+    def tensors(self, update: int) -> dict[str, "mx.array"]:
+        """Load the arrays of one checkpoint. Raises `PunieError` where it is damaged."""
+        if found := _read(self.path(update)):
+            return found.tensors
+        raise PunieError(f"{self.path(update)} is damaged; run the same command again, which goes on without it")
+
+# %% ../../nbs/tuning/08_checkpoints.ipynb #42e64f52
+class Checkpoints(_Folder):
+    """Keep the checkpoints of one run in a folder."""
+
     def load(
         self,
         mend: bool = True,  # remove what is not whole; only the process that has the folder's lock may
@@ -187,12 +197,6 @@ class Checkpoints:
                 note(f"{self.path(update)} is removed: it or its best one is damaged, or an older punie wrote it")
                 self.path(update).unlink(missing_ok=True)
         return None
-
-    def tensors(self, update: int) -> dict[str, "mx.array"]:
-        """Load the arrays of one checkpoint. Raises `PunieError` where it is damaged."""
-        if found := _read(self.path(update)):
-            return found.tensors
-        raise PunieError(f"{self.path(update)} is damaged; run the same command again, which goes on without it")
 
 # %% ../../nbs/tuning/08_checkpoints.ipynb #8adae686
 class EventLog:

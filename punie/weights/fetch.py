@@ -37,7 +37,7 @@ class Missing:
         """The size of all files, in GB of 1e9 bytes."""
         return sum(self.files.values()) / 1e9
 
-
+# %% ../../nbs/weights/14_fetch.ipynb #f6dc7c19
 def is_wanted(file: str) -> bool:
     """Say whether a file of a repository is one that the lab reads.
 
@@ -47,7 +47,7 @@ def is_wanted(file: str) -> bool:
     plain = "/" not in file and any(fnmatch(file, pattern) for pattern in WANTED)
     return plain or ("/" not in file and file.lower().startswith(LICENCE_FILES))
 
-
+# %% ../../nbs/weights/14_fetch.ipynb #6b1306b8
 @contextmanager
 def _one_line(name: str) -> Generator[None]:
     """Say in one line why the hub does not give a model."""
@@ -65,7 +65,7 @@ def _one_line(name: str) -> Generator[None]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PunieError(f"{name} cannot be fetched: {reason}; look at the network, or at HF_ENDPOINT") from None
 
-
+# %% ../../nbs/weights/14_fetch.ipynb #02813b2c
 def _is_whole(folder: Path) -> bool:
     """Say whether a model has all its weights; only one in the hub's cache may be half a download."""
     return folder.parent.name != "snapshots" or not read_weights(folder)[1]

@@ -75,7 +75,7 @@ def _allowing(word: Allowed) -> str:
     line = allowing("export", "allow", f'["{word}"]')
     return f"--allow {word} of `punie fuse`, or {line} of a phase file,"
 
-
+# %% ../../nbs/weights/04_fusion.ipynb #6e2b8047
 def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> Iterator[str]:
     pairs = {f"{name.rpartition('.')[0]}.{part}" for name in tensors for part in ("lora_a", "lora_b")}
     for name in sorted(pairs ^ tensors.keys()):
@@ -95,7 +95,7 @@ def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> It
     if config.num_layers not in (-1, len(layers)) and not few:
         yield f"{len(layers)} layers have tensors, the configuration says {config.num_layers}"
 
-
+# %% ../../nbs/weights/04_fusion.ipynb #19e9d6ce
 def check_adapter_files(
     folder: Path,  # with adapters.safetensors and adapter_config.json
     allow: Collection[Allowed] = (),

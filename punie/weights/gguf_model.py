@@ -194,6 +194,34 @@ def require_outtype(outtype: str) -> None:
         raise PunieError(f"no type {outtype!r} to export in; types are {', '.join(OUTTYPES)}")
 
 
+def _add_origin(writer: "GGUFWriter", folder: Path, outtype: str) -> None:
+    """Write which artifact a file was made of, and how its weights are stored."""
+    gguf = _gguf()
+    writer.add_string("punie.artifact", artifact_id(folder))
+    writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{OUTTYPES[outtype]}"])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+
+# %% ../../nbs/weights/12_gguf_model.ipynb #5380f4cf
+def _write_tensors(writer: "GGUFWriter", tensors: dict[str, "mx.array"], outtype: str) -> None:
+    """Announce all tensors, then compute and write one after the other; they are taken out of the dictionary."""
+    import numpy as np
+
+    gguf = _gguf()
+    kinds = {name: _stored_type(name, value.shape, outtype) for name, value in tensors.items()}
+    for name, kind in kinds.items():
+        type_ = gguf.GGMLQuantizationType[kind]
+        packed = gguf.quants.quant_shape_to_byte_shape(tensors[name].shape, type_)
+        # a packed tensor is announced by its bytes, a plain one by its values
+        plain = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}.get(kind)
+        shape = tensors[name].shape if plain else packed
+        writer.add_tensor_info(name, shape, plain or np.dtype(np.uint8), math.prod(packed), type_)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for name, kind in kinds.items():
+        writer.write_tensor_data(_pack(name, tensors.pop(name), kind))
+
+# %% ../../nbs/weights/12_gguf_model.ipynb #e824d3c8
 def to_gguf(
     folder: Path,  # a model of MLX: the judged artifact
     out: Path,  # the file, which must not exist
@@ -223,9 +251,7 @@ def to_gguf(
         writer = gguf.GGUFWriter(scratch / out.name, gguf.MODEL_ARCH_NAMES[architecture])
         try:
             writer.add_name(out.stem)
-            writer.add_string("punie.artifact", artifact_id(folder))
-            writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{OUTTYPES[outtype]}"])
-            writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+            _add_origin(writer, folder, outtype)
             _add_sizes(writer, model, config)
             _add_tokens(writer, words)
             tensors = gguf_tensors(model)
@@ -237,23 +263,3 @@ def to_gguf(
             writer.close()
         publish(scratch / out.name, out)
     return out
-
-
-def _write_tensors(writer: "GGUFWriter", tensors: dict[str, "mx.array"], outtype: str) -> None:
-    """Announce all tensors, then compute and write one after the other; they are taken out of the dictionary."""
-    import numpy as np
-
-    gguf = _gguf()
-    kinds = {name: _stored_type(name, value.shape, outtype) for name, value in tensors.items()}
-    for name, kind in kinds.items():
-        type_ = gguf.GGMLQuantizationType[kind]
-        packed = gguf.quants.quant_shape_to_byte_shape(tensors[name].shape, type_)
-        # a packed tensor is announced by its bytes, a plain one by its values
-        plain = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}.get(kind)
-        shape = tensors[name].shape if plain else packed
-        writer.add_tensor_info(name, shape, plain or np.dtype(np.uint8), math.prod(packed), type_)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for name, kind in kinds.items():
-        writer.write_tensor_data(_pack(name, tensors.pop(name), kind))
