@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
-_CHARACTERS = string.ascii_letters + string.digits + "-_. /:"
+_CHARACTERS = string.ascii_letters + string.digits + "-_. /:@#"
 _CATEGORIES = {"DIGIT": r"\d", "WORD": r"\w", "SPACE": r"\s", "NOT_DIGIT": r"\D", "NOT_WORD": r"\W", "NOT_SPACE": r"\S"}
 _MORE = 3  # repetitions beyond the fewest
+_LONGEST = 200  # characters of a text
 
 # %% ../../nbs/agent/22_patterns.ipynb #f3a4b685
 def _holds(kind: str, value: Any, character: str) -> bool:
@@ -42,31 +43,41 @@ def _parsed(pattern: str) -> Iterable[tuple[Any, Any]]:
     return importlib.import_module("re._parser").parse(pattern)
 
 # %% ../../nbs/agent/22_patterns.ipynb #7d0ead4d
-def _drawn(parsed: Iterable[tuple[Any, Any]], rng: Random) -> str:
-    """Draw a text for a parsed pattern. Raises `ValueError` for a part that is not followed."""
-    text = ""
-    for kind, value in parsed:
-        match str(kind):
+class _Drawing:
+    """Draw one text for a parsed pattern. Raises `ValueError` for parts that are not followed or too many."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng, self.parts = rng, 0
+
+    def text(self, parsed: Iterable[tuple[Any, Any]]) -> str:
+        return "".join(self._part(str(kind), value) for kind, value in parsed)
+
+    def _part(self, kind: str, value: Any) -> str:
+        self.parts += 1
+        if self.parts > 5 * _LONGEST:
+            raise ValueError("the text is too long")
+        match kind:
             case "LITERAL":
-                text += chr(value)
+                return chr(value)
             case "ANY":
-                text += rng.choice(string.ascii_lowercase)
+                return self.rng.choice(string.ascii_lowercase)
             case "IN":
-                text += _one_of(value, rng)
+                return _one_of(value, self.rng)
             case "NOT_LITERAL":
-                text += _one_of([("NEGATE", None), ("LITERAL", value)], rng)
+                return _one_of([("NEGATE", None), ("LITERAL", value)], self.rng)
             case "BRANCH":
-                text += _drawn(rng.choice(value[1]), rng)
+                return self.text(self.rng.choice(value[1]))
             case "SUBPATTERN":
-                text += _drawn(value[-1], rng)
+                return self.text(value[-1])
+            case "ATOMIC_GROUP":
+                return self.text(value)
             case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
                 least, most, inside = value
-                text += "".join(_drawn(inside, rng) for _ in range(rng.randint(least, min(int(most), least + _MORE))))
+                times = self.rng.randint(least, min(int(most), least + _MORE))
+                return "".join(self.text(inside) for _ in range(times))
             case "AT":
-                pass
-            case other:
-                raise ValueError(f"{other} is not followed")
-    return text
+                return ""
+        raise ValueError(f"{kind} is not followed")
 
 # %% ../../nbs/agent/22_patterns.ipynb #6937d8c0
 def pattern_texts(
@@ -83,8 +94,8 @@ def pattern_texts(
     try:
         parsed = _parsed(pattern)
         for _ in range(8 * most):
-            text = _drawn(parsed, rng).strip()
-            if text and len(text) <= 200 and re.search(pattern, text):
+            text = _Drawing(rng).text(parsed).strip()
+            if text and len(text) <= _LONGEST and re.search(pattern, text):
                 found[text] = None
             if len(found) == most:
                 break
