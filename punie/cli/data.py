@@ -154,7 +154,7 @@ def build_data(
     if not wordings_path(name).is_file():
         raise _no_source(name)
     folder, made = build_own(name, folder, force)
-    advice = own_advice(made, load_own_wordings(wordings_path(name)))
+    advice = own_advice(folder, made, load_own_wordings(wordings_path(name)))
     rows = {split: len(rows) for split, rows in made.splits.items()}
     told = {"folder": folder, "rows": rows, "short": made.short, "advice": advice}
     show(as_json, told, *_made_lines(made, advice), f"Built: {folder}")

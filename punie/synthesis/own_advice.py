@@ -7,66 +7,80 @@ __all__ = ['own_advice']
 
 # %% ../../nbs/synthesis/18_own_advice.ipynb #616ccda7
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-from .checked_wordings import OwnTool, OwnWordings
+from ..agent.dialects import Dialect
+from ..check_results import CheckResult
+from ..settings import PunieError
+from .checked_wordings import OwnWordings
 from .own_sets import OwnSet
+from ..training.checks import run_pre_training_checks
 from ..training.conversation import Conversation
 from ..training.lora_config import Thresholds
 from ..training.near_duplicates import twins_in, twins_within
 
 # %% ../../nbs/synthesis/18_own_advice.ipynb #250ead96
-def _called(row: Conversation) -> list[str]:
-    return [call.name for turn in row.turns for call in turn.calls]
+def _called(row: Conversation) -> set[str]:
+    return {call.name for turn in row.turns for call in turn.calls}
 
 
-def _most_called(rows: Sequence[Conversation]) -> tuple[str, int] | None:
-    """Name the tool that most rows call, with their number."""
-    return next(iter(Counter(name for row in rows for name in set(_called(row))).most_common(1)), None)
+def _most(rows: Iterable[Conversation]) -> str:
+    """Name the tool that most rows call; nothing where most call none."""
+    return Counter(name for row in rows for name in _called(row) or {""}).most_common(1)[0][0]
 
 
-def _place(own: OwnTool) -> str:
-    """Name where more of a tool's wordings belong, with its poorest list of values."""
-    open_slots = [name for name in own.values if not {"enum", "const"} & own.slots[name].schema.keys()]
-    texts = [name for name in open_slots if own.slots[name].schema.get("type") != "boolean"]
-    place = f"add questions under tools.{own.tool.json_name}"
-    poorest = min(texts, key=lambda name: len(own.values[name]), default="")
-    if not poorest:
-        return place
-    return f"{place}, or values under tools.{own.tool.json_name}.values.{poorest} ({len(own.values[poorest])} now)"
+def _more(name: str, wordings: OwnWordings) -> str:
+    """Say where more wordings of a tool belong, or of questions that no call answers, and its poorest values."""
+    if not name:
+        return "add questions under no_call"
+    own = wordings.tools[name]
+    open_slots = [slot for slot in own.values if not {"enum", "const"} & own.slots[slot].schema.keys()]
+    texts = [slot for slot in open_slots if own.slots[slot].schema.get("type") != "boolean"]
+    place = f"add questions under tools.{name}"
+    poorest = min(texts, key=lambda slot: len(own.values[slot]), default="")
+    return (
+        f"{place}, or values under tools.{name}.values.{poorest} ({len(own.values[poorest])} now)" if poorest else place
+    )
+
+# %% ../../nbs/synthesis/18_own_advice.ipynb #be6faf4f
+def _place(gate: str, rows: Mapping[str, Sequence[Conversation]], wordings: OwnWordings, wanted: Thresholds) -> str:
+    """Say what to add where, for a gate that failed; nothing for a gate that no wordings can mend."""
+    train, valid = rows["train"], rows["valid"]
+    questions = [row.turns[0].content for row in train]
+    calls = Counter(name for row in train for name in _called(row))
+    match gate:
+        case "variety":
+            return _more(_most(train[twin.text] for twin in twins_within(questions, wanted.twin)), wordings)
+        case "distribution" if sum(not _called(row) for row in train) < wanted.min_direct * len(train):
+            return "add questions under no_call, and raise rows.no_call"
+        case "distribution":
+            return "lower rows.no_call or rows.asks_back, or add questions to tools"
+        case "coverage":
+            return f"raise rows.one_call, or {_more(min(wordings.tools, key=lambda name: calls[name]), wordings)}"
+        case "twins":
+            twins = list(twins_in([row.turns[0].content for row in valid], questions, wanted.twin))
+            name = _most(valid[twin.text] for twin in twins) if twins else ""
+            return f"write questions in other words under {f'tools.{name}.valid' if name else 'no_call'}"
+    return ""
+
+# %% ../../nbs/synthesis/18_own_advice.ipynb #b60abc02
+def _row(failed: CheckResult) -> str:
+    """Show the first row with a fault, and what a phase says to allow it."""
+    return "; ".join([*failed.worst[:1], *([f"a phase allows it with {failed.allow}"] if failed.allow else [])])
 
 
 def own_advice(
+    folder: Path,  # where the rows were built
     made: OwnSet,
     wordings: OwnWordings,
     wanted: Thresholds = Thresholds(),  # of a phase that sets none
 ) -> list[str]:
-    """Say which gates the rows would fail, and what to add where; nothing where they would pass."""
-    rows, said = made.splits["train"], []
-    questions = [row.turns[0].content for row in rows]
-    again = [rows[twin.text] for twin in twins_within(questions, wanted.twin)]
-    if len(again) > wanted.resembling * len(rows) and (most := _most_called(again)):
-        figures = (
-            f"{len(again)} of {len(rows)} training questions resemble an earlier one, {wanted.resembling:.0%} allowed"
-        )
-        said.append(f"variety: {figures}; {most[1]} of them want {most[0]}: {_place(wordings.tools[most[0]])}")
-    direct = sum(not _called(row) for row in rows) / max(1, len(rows))
-    if rows and not wanted.min_direct <= direct <= wanted.max_direct:
-        mend = "add questions under no_call, and raise rows.no_call"
-        mend = mend if direct < wanted.min_direct else "lower rows.no_call or rows.asks_back, or add questions to tools"
-        figures = f"{direct:.1%} of {len(rows)} training rows answer without a call"
-        said.append(f"distribution: {figures}, wanted are {wanted.min_direct:.0%} to {wanted.max_direct:.0%}: {mend}")
-    counts = Counter(name for row in rows for name in set(_called(row)))
-    rare = min(wordings.tools, key=lambda name: counts[name])
-    if counts[rare] < wanted.min_rows:
-        figures = f"{rare} is called in {counts[rare]} training rows, wanted are {wanted.min_rows}"
-        said.append(f"coverage: {figures}: raise rows.one_call, or {_place(wordings.tools[rare])}")
-    valid = made.splits["valid"]
-    twins = [valid[each.text] for each in twins_in([row.turns[0].content for row in valid], questions, wanted.twin)]
-    if len(twins) > wanted.twins * len(valid):
-        most = _most_called(twins)
-        place = f"tools.{most[0]}.valid" if most else "no_call"
-        figures = f"{len(twins)} of {len(valid)} validation questions have a twin in training"
-        shown = f"such as {twins[0].turns[0].content!r}"
-        said.append(f"twins: {figures}, {shown}: write questions in other words under {place}")
-    return said
+    """Say which gates the rows fail, and what to add where; nothing where they pass."""
+    try:
+        results = run_pre_training_checks(folder, thresholds=wanted, dialect=Dialect(wordings.registry))
+    except PunieError as error:  # a split without rows
+        return [str(error)]
+    failed = [each for each in results if each.failed]
+    places = (_place(each.check_name, made.splits, wordings, wanted) or _row(each) for each in failed)
+    return [": ".join(filter(None, (each.check_name, each.message, place))) for each, place in zip(failed, places)]

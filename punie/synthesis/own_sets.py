@@ -14,6 +14,7 @@ from random import Random
 
 from ..agent.tool_files import load_registry
 from ..files import read_toml, write_text
+from ..masked_names import mask_names
 from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 from .checked_wordings import OwnWordings, load_own_wordings
 from .own_rows import KINDS, NothingToDraw
@@ -37,8 +38,9 @@ class OwnSet:
 
 
 def make_own(wordings: OwnWordings) -> OwnSet:
-    """Make the rows that a wordings file asks for. No question of a shipped suite is among them."""
+    """Make the rows that a wordings file asks for. None asks what a suite asks, but for names."""
     taken = {question for _, question in suite_places()}
+    judged = {mask_names(question) for question in taken}
     splits, short = {}, {}
     for place, split in enumerate(SPLITS):
         bank: Bank = "train" if split == "train" else "valid"
@@ -46,7 +48,7 @@ def make_own(wordings: OwnWordings) -> OwnSet:
         for kind, draw in KINDS.items():
             wanted = sum(getattr(wordings.file.rows, kind)[place : place + 1])
             try:
-                drawn = take(draw(wordings, bank, rng), wanted, taken, PATIENCE)
+                drawn = take(draw(wordings, bank, rng), wanted, taken, PATIENCE, judged)
             except NothingToDraw:
                 drawn = []
             rows += drawn

@@ -8,11 +8,12 @@ __all__ = ['RECIPES', 'Row', 'Recipe', 'take', 'make', 'build']
 # %% ../../nbs/synthesis/07_recipes.ipynb #6f2d228f
 import difflib
 import random
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from ..masked_names import mask_names
 from ..settings import PunieError, load_settings
 from .families import FAMILIES
 from .names import Names, load_word_lists
@@ -86,6 +87,7 @@ def take(
     count: int,
     taken: set[str],  # questions that are no longer new; those of the rows are added
     patience: int | None = None,  # rows to draw without a new question before fewer are returned
+    judged: Container[str] = (),  # questions with their names masked that no row may ask
 ) -> list[Row]:
     """Take rows whose question is new.
 
@@ -99,7 +101,7 @@ def take(
     while len(chosen) < count and missed != patience:
         row = next(rows)
         missed += 1
-        if row.question not in taken:
+        if row.question not in taken and not (judged and mask_names(row.question) in judged):
             taken.add(row.question)
             chosen.append(row)
             missed = 0
