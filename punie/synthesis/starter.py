@@ -235,15 +235,16 @@ def _no_call_tables(tools: Registry) -> AoT:
     return groups
 
 # %% ../../nbs/synthesis/15_starter.ipynb #ac87f162
-_COUNTS = "how many of each kind, for training and for validation"
+_COUNTS = "how many of each kind, for training, for validation, and for a test split of which a suite is made"
 
 
 def _rows(tools: Registry) -> dict[str, list[int]]:
-    """Count rows by kind, for training and for validation; several calls need several tools."""
+    """Count rows by kind, for each split; several calls need several tools."""
     for_each = {"one_call": 40, "several": 10, "asks_back": 8, "no_call": 7}
     if len(tools) == 1:
         for_each |= {"one_call": 50, "several": 0}
-    return {kind: [count * len(tools), -(-count * len(tools) // 10)] for kind, count in for_each.items()}
+    counts = {kind: count * len(tools) for kind, count in for_each.items()}
+    return {kind: [count, -(-count // 10), -(-count // 10)] for kind, count in counts.items()}
 
 
 def _rows_table(tools: Registry) -> Table:
