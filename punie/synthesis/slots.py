@@ -293,7 +293,7 @@ def _texts(slot: Slot, schema: Schema) -> list[str]:
 
 
 def _bank(words: str) -> list[str]:
-    """Find values for a name; the last word that is known decides. None where none is."""
+    """Find values for a name; the last word that is known decides. An empty list where none is."""
     for word in reversed(words.split()):
         for names, values in BANKS.items():
             if word in names.split():

@@ -62,7 +62,7 @@ _FRAMES = (
     "{order}, as stands (here|there) on the list that was left for me: it is about {turned}",
     "{order} (with|using|taking|given) {linked}",
     "(I want to|I would like to|We need to|Somebody has to|My boss wants me to) {order}; {pairs}",
-    "{order}. {told}.",
+    "Do this: {order}. You need to know that {told}.",
     "With {turned}(, | in mind, | as I said, |: ){order}(.|, please.|!)",
     "A friend asked whether a machine could {order}; as (I know|I heard|she says), {told}.",
     "(Is it possible to|Would you mind if I asked you to|How do I) {order} with {linked}?",
