@@ -48,6 +48,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'punie.agent.json_schema._parameters': ( 'agent/json_schema.html#_parameters',
                                                                                   'punie/agent/json_schema.py'),
                                          'punie.agent.json_schema._tool': ('agent/json_schema.html#_tool', 'punie/agent/json_schema.py'),
+                                         'punie.agent.json_schema.is_titled': ( 'agent/json_schema.html#is_titled',
+                                                                                'punie/agent/json_schema.py'),
                                          'punie.agent.json_schema.openai_form': ( 'agent/json_schema.html#openai_form',
                                                                                   'punie/agent/json_schema.py'),
                                          'punie.agent.json_schema.read_tools': ( 'agent/json_schema.html#read_tools',

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .json_schema import openai_form, read_tools
+from .json_schema import is_titled, openai_form, read_tools
 from .mcp_servers import McpServer
 from .own_tools import load_tools
 from .python_tools import python_functions
@@ -40,7 +40,7 @@ def listed(
         for key in ("result", "tools", "functions", "function"):
             if isinstance(inside := value.get(key), (Mapping, list)) and not (key == "function" and "type" in value):
                 return listed(inside, file)
-        if value.keys() & {"name", "function", "properties"}:
+        if value.keys() & {"name", "function"} or is_titled(value):
             return [value]
     if not isinstance(value, list):
         raise PunieError(
