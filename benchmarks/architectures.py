@@ -8,17 +8,18 @@ reports/benchmarks/architectures.json. Ends with 1 where anything is wrong or a 
 """
 
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from punie.files import write_json
-from punie.settings import PunieError, load_settings
+from punie.pages.benchmarks import keep_benchmark
+from punie.settings import PunieError
 from punie.tuning.architectures import COLUMNS, try_architecture
 from punie.weights.small_models import architectures
+
+MEASURED = ("punie.tuning.architectures", "punie.tuning.objective", "punie.weights.shortcut", "punie.weights.logits")
 
 
 def work(names: list[str]) -> None:
@@ -63,7 +64,6 @@ def main(names: list[str]) -> int:
     bad = [name for name, found in table.items() if any(word.startswith(("WRONG", "CRASH")) for word in found.values())]
     counts = {column: sum(found[column] == "right" for found in made.values()) for column in COLUMNS}
     result = {
-        "machine": platform.machine(),
         "mlx-lm": version("mlx-lm"),
         "architectures": len(table),
         "made": len(made),
@@ -72,7 +72,7 @@ def main(names: list[str]) -> int:
         "table": table,
     }
     if not names:
-        write_json(load_settings().reports / "benchmarks" / "architectures.json", result)
+        keep_benchmark("architectures", result, MEASURED)
     print(json.dumps({key: value for key, value in result.items() if key != "table"}, indent=2))
     return 1 if bad else 0
 

@@ -9,10 +9,8 @@ a point of the grid, so a point is sure to about 4 points. Below them, the share
 itself that are called different at the 5% level.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import typer
@@ -20,6 +18,9 @@ from scipy.stats import binom
 
 from punie.evals.power import ALPHA
 from punie.evals.statistics import cluster_interval, difference_interval, paired_test, share
+from punie.pages.benchmarks import keep_benchmark
+
+MEASURED = ("punie.evals.statistics",)
 
 Interval = tuple[float, float] | None
 TRUTHS = np.linspace(0.005, 0.995, 199)
@@ -124,11 +125,7 @@ def main(draws: int = 100) -> None:
     }
     for name, called in alarms.items():
         print(f"{name:45} called different {called:.1%}")
-    folder = Path(__file__).parent.parent / "reports" / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "coverage.json").write_text(
-        json.dumps({"draws": draws, "coverage": measured, "false_alarms": alarms}, indent=2) + "\n"
-    )
+    keep_benchmark("coverage", {"draws": draws, "coverage": measured, "false_alarms": alarms}, MEASURED)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,12 @@ import typer
 
 SIZES = (1_000, 10_000, 50_000, 100_000, 300_000, 1_000_000)
 DIFFERENT = 20_000
+MEASURED = (
+    "punie.training.audit",
+    "punie.training.data_checks",
+    "punie.training.question_checks",
+    "punie.training.near_duplicates",
+)
 UNSHARED = 10_000
 
 
@@ -154,15 +160,10 @@ def main(most: int = SIZES[-1], one: str = "", source: Path = Path()) -> None:
                 **twins
             )
         )
-    folder = Path(__file__).parent.parent / "reports" / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data_checks.json").write_text(
-        json.dumps(
-            {"cores": os.cpu_count(), "checks": measured, "unshared": unshared, "near_duplicates": twins}, indent=2
-        )
-        + "\n"
-    )
-    draw(measured, folder / "data_checks.png")
+    from punie.pages.benchmarks import keep_benchmark  # not in the processes that are measured
+
+    figures = {"checks": measured, "unshared": unshared, "near_duplicates": twins}
+    draw(measured, keep_benchmark("data_checks", figures, MEASURED).with_suffix(".png"))
 
 
 if __name__ == "__main__":

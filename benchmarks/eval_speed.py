@@ -7,7 +7,7 @@ The 27 prompts are asked in process, and then one by one through `mlx_lm.server`
 and warmed first; both have to give the same replies. In process one by one tells how much of it the batches save; the
 rest is the shared prefix, HTTP and, on a CPU, that weights are expanded to float32 when they are loaded. Memory is
 the peak of a process of its own that judges the suite once, ten times, and thirty times as long. Run it on an
-otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/eval_speed.json and .png.
+otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/eval_speed_MODEL.json and .png.
 """
 
 import json
@@ -22,6 +22,7 @@ from pathlib import Path
 import typer
 
 SUITE, MAX_TOKENS, TIMES = "phase33_27", 160, (1, 10, 30)
+MEASURED = ("punie.evals.engines", "punie.evals.runner", "punie.evals.server_engine")
 
 
 def repeated(times: int):
@@ -158,22 +159,11 @@ def main(model: str = "data/models/tiny", one: str = "", times: int = 1) -> None
     memory = [in_own_process("memory", folder, each) for each in TIMES]
     for each in memory:
         print("{samples:,} samples: peak {peak_gb:.2f} GB".format(**each))
-    kept = Path(__file__).parent.parent / "reports" / "benchmarks"
-    kept.mkdir(parents=True, exist_ok=True)
-    (kept / "eval_speed.json").write_text(
-        json.dumps(
-            {
-                "cores": os.cpu_count(),
-                "model": model,
-                "artifact": artifact_id(folder),
-                "speed": speed,
-                "memory": memory,
-            },
-            indent=2,
-        )
-        + "\n"
-    )
-    draw(speed, memory, kept / "eval_speed.png")
+    from punie.pages.benchmarks import keep_benchmark  # not in the processes that are measured
+
+    figures = {"model": model, "artifact": artifact_id(folder), "speed": speed, "memory": memory}
+    kept = keep_benchmark(f"eval_speed_{folder.name}", figures, MEASURED)
+    draw(speed, memory, kept.with_suffix(".png"))
 
 
 if __name__ == "__main__":

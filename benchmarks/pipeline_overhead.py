@@ -17,6 +17,7 @@ import tempfile
 import time
 from typing import Any
 
+MEASURED = ("punie.phases.pipeline", "punie.phases.stage", "punie.phases.manifest")
 PLAIN = """
 import sys
 from punie.phases.pipeline import STAGES, open_run
@@ -36,10 +37,9 @@ def seconds(code: str, *arguments: str) -> float:
 
 
 def main(phase: str = "tiny") -> None:
-    from punie.files import write_json
+    from punie.pages.benchmarks import keep_benchmark
     from punie.phases.manifest import read_manifest
     from punie.phases.run import open_run
-    from punie.settings import load_settings
 
     figures: dict[str, Any] = {"phase": phase}
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
@@ -54,7 +54,7 @@ def main(phase: str = "tiny") -> None:
     figures["against_plain"] = round(figures["pipeline_s"] / figures["plain_s"] - 1, 4)
     figures["help_s"] = round(min(seconds("from punie.cli.main import app; app(['--help'])") for _ in range(5)), 3)
     del os.environ["PUNIE_RUNS"]
-    write_json(load_settings().reports / "benchmarks" / "pipeline_overhead.json", figures)
+    keep_benchmark("pipeline_overhead", figures, MEASURED)
     print(json.dumps(figures, indent=2))
 
 

@@ -4,7 +4,8 @@
 value of each knob by itself, with every seed; `--set` changes a knob for all. Every so many updates the model answers
 dev_208, and the share of prompts is counted to which its reply is a sound call that names the right tools. The loss at
 the tools' names is measured on the validation split at the same updates. The suites that judge the phase are never
-asked. A table gives the mean over the seeds and the range over them; finished runs are kept under `runs/routing`.
+asked. A table gives the mean over the seeds and the range over them, and is published as
+reports/benchmarks/routing_PHASE.json; finished runs are kept under `runs/routing`.
 
     python benchmarks/routing.py tiny --set lora.updates=40 --every 10 lora.weights.name=8
     python benchmarks/routing.py smollm2_135m lora.learning_rate=5e-4 lora.num_layers=30 lora.weights.name=8
@@ -20,6 +21,7 @@ from punie.evals.engines import Sampling
 from punie.evals.probe import LiveEngine
 from punie.evals.runner import evaluate
 from punie.evals.suites import load_suite
+from punie.pages.benchmarks import keep_benchmark
 from punie.phases.needs import find_base
 from punie.phases.run import folder_name
 from punie.phases.spec import Spec, load_spec
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import mlx.nn as nn
 
 SUITE = "dev_208"
+MEASURED = ("punie.tuning.run", "punie.tuning.steps", "punie.tuning.objective", "punie.training.supervision")
 Curves = dict[str, list[float]]  # by what was measured: a value for each update at which it was
 
 
@@ -94,6 +97,7 @@ def main() -> None:
             found.setdefault(name, []).append(learn(spec, seed, place))
             print(report({f"{name}, seed {seed} of": found[name][-1:]}), flush=True)
     print("\n" + report(found))
+    keep_benchmark(f"routing_{given.phase}", {"set": measured, "curves": found}, MEASURED)
 
 
 if __name__ == "__main__":

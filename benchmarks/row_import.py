@@ -21,6 +21,7 @@ from pathlib import Path
 import typer
 
 SIZES = (1_000, 10_000, 100_000, 300_000)
+MEASURED = ("punie.training.row_import", "punie.training.layouts", "punie.training.row_sources")
 
 
 def generate(path: Path, rows: int) -> Path:
@@ -87,9 +88,9 @@ def main(most: int = SIZES[-1], source: Path | None = None) -> None:
             line = "{rows:>9,} rows: {seconds:6.1f} s, {rows_per_second:7,.0f} rows/s"
             line += " ({rows_per_cpu_second:,.0f} by CPU), peak {peak_mb:.0f} MB"
             print(line.format(**measured[-1]), flush=True)
-    folder = Path(__file__).parent.parent / "reports" / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "row_import.json").write_text(json.dumps({"cores": os.cpu_count(), "imports": measured}, indent=2) + "\n")
+    from punie.pages.benchmarks import keep_benchmark  # not in the processes that are measured
+
+    keep_benchmark("row_import", {"imports": measured}, MEASURED)
 
 
 if __name__ == "__main__":

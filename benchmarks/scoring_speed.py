@@ -26,6 +26,13 @@ import typer
 
 SIZES = (10_000, 100_000, 1_000_000)
 SUITES = ("phase33_27", "phase26_25", "routing_260", "abstain_60", "multi_60", "dev_208")
+MEASURED = (
+    "punie.evals.scoring",
+    "punie.evals.dialogue",
+    "punie.evals.answers",
+    "punie.agent.sandbox",
+    "punie.agent.interpreter",
+)
 BATCH = 1_000  # replies that are written before they are scored
 
 
@@ -111,11 +118,9 @@ def main(most: int = SIZES[-1], one: bool = False) -> None:
         )
     worlds = measure_worlds(SIZES[0])
     print(f"{SIZES[0]:>9,} programs, each in a world of its own: {worlds:,.0f} runs/s")
-    folder = Path(__file__).parent.parent / "reports" / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scoring_speed.json").write_text(
-        json.dumps({"cores": os.cpu_count(), "world_runs_per_second": worlds, "scoring": measured}, indent=2) + "\n"
-    )
+    from punie.pages.benchmarks import keep_benchmark  # not in the processes that are measured
+
+    keep_benchmark("scoring_speed", {"world_runs_per_second": worlds, "scoring": measured}, MEASURED)
 
 
 if __name__ == "__main__":

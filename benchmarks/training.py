@@ -13,7 +13,6 @@ reports/benchmarks/training_*.json. mlx-lm counts one padding token a row as sup
 """
 
 import json
-import platform
 import random
 import shutil
 import statistics
@@ -29,7 +28,7 @@ import typer
 
 from punie.agent.prompt_utils import load_tokenizer
 from punie.blas import matmul_gflops, mlx_core, on_cpu
-from punie.files import write_json
+from punie.pages.benchmarks import keep_benchmark
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
 from punie.training.lora_config import LoRAConfig
@@ -41,6 +40,15 @@ from punie.tuning.steps import add_lora, make_optimizer
 from punie.weights.artifacts import find_model, load_model
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+MEASURED = (
+    "punie.tuning.lora",
+    "punie.tuning.run",
+    "punie.tuning.steps",
+    "punie.tuning.objective",
+    "punie.weights.logits",
+    "punie.blas",
+    "punie.tuning.cpu_exp",
+)
 REPORT = 5  # updates between readings; the first one, which warms up, is left out
 Rounds = Annotated[int, typer.Option(min=1, help="How often each side runs.")]
 Updates = Annotated[int, typer.Option(min=2 * REPORT, help="Updates a run.")]
@@ -232,14 +240,9 @@ def compare(name: str, rounds: int, updates: int) -> dict:
 
 
 def keep(name: str, value: object) -> None:
-    """Write a result under reports/benchmarks, with the machine's name, and print it."""
-    mx = mlx_core()
-    result = {
-        "machine": f"{platform.machine()}, {'CPU' if on_cpu() else mx.device_info().get('device_name', 'accelerator')}",
-        "result": value,
-    }
-    write_json(load_settings().reports / "benchmarks" / f"training_{name}.json", result)
-    print(json.dumps(result, indent=2))
+    """Publish a result, and print it."""
+    keep_benchmark(f"training_{name}", value, MEASURED)
+    print(json.dumps(value, indent=2))
 
 
 @app.command()

@@ -190,12 +190,13 @@ def pages(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the index of all published pages; check them; build the site.
+    """Write the index of all published pages and the page of benchmarks; check all pages; build the site.
 
     Exit with status 1 if a page is wrong.
 
     Examples: `punie pages`, `punie pages --check`, `punie pages --site _site`
     """
+    from punie.pages.benchmarks import write_benchmarks
     from punie.pages.browser import check_pages
     from punie.pages.index_page import write_index
     from punie.pages.site import build_site
@@ -203,6 +204,8 @@ def pages(
     reports = load_settings().reports
     if site:
         make_folder(site)
+    if (reports / "benchmarks").is_dir():
+        write_benchmarks()
     written, built, wrong = write_index(reports), None, {}
     lines = [f"Index: {written}"]
     if site:
