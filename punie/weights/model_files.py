@@ -157,7 +157,7 @@ def stop_ids(
     (2,)
     """
     for name in ("generation_config.json", "config.json"):
-        if (folder / name).exists() and (ids := read_as(_ModelConfig, folder / name).eos_token_id) is not None:
+        if (folder / name).exists() and (ids := read_as(_ModelConfig, folder / name).eos_token_id) not in (None, []):
             return tuple(ids) if isinstance(ids, list) else (ids,)
     return ()
 
