@@ -259,7 +259,7 @@ def stop_faults(
         yield f"the tokenizer stops at {number} ({stop}), not at {expected}"
     generation = folder / "generation_config.json"
     stated = {"config.json": read_as(_ModelConfig, folder / "config.json").eos_token_id}
-    if generation.exists() and (ids := read_as(_ModelConfig, generation).eos_token_id) is not None:
+    if generation.exists() and (ids := read_as(_ModelConfig, generation).eos_token_id) not in (None, []):
         stated[generation.name] = ids
     for name, ids in stated.items():
         if number not in (ids if isinstance(ids, list) else [ids]):
