@@ -132,6 +132,16 @@ def _adapter_faults(
         yield f"{len(layers)} layers have tensors, the configuration says {tuned}"
 
 # %% ../../nbs/weights/04_fusion.ipynb #19e9d6ce
+def _tensors(path: Path) -> dict[str, np.ndarray]:
+    """Read an adapter, in float32. Raises `PunieError` for a file that is not whole, or holds no floating point."""
+    with open_weights(path) as file:
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+    if odd := next((name for name, kind in kinds.items() if kind not in DTYPES), None):
+        raise PunieError(f"{path.name} holds {odd} as {kinds[odd]}; an adapter is stored as {', '.join(DTYPES)}")
+    mx = mlx_core()  # NumPy has no bfloat16
+    return {name: np.array(value.astype(mx.float32)) for name, value in dict(mx.load(str(path)).items()).items()}
+
+
 def check_adapter_files(
     folder: Path,  # with adapters.safetensors and adapter_config.json
     allow: Collection[Allowed] = (),
@@ -144,8 +154,7 @@ def check_adapter_files(
     """
     try:
         config = read_as(AdapterConfig, folder / "adapter_config.json")
-        with open_weights(folder / "adapters.safetensors") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = _tensors(folder / "adapters.safetensors")
         due = _due_layers(base, tensors, config) if base else ()
     except PunieError as error:
         return CheckResult("adapter files", False, str(error))
