@@ -101,6 +101,16 @@ class Drawing(BaseModel):
     logprobs: bool | int | None = None
     n: Literal[1] | None = None
 
+    logit_bias: Any = None
+    frequency_penalty: Any = None
+    presence_penalty: Any = None
+
+    @field_validator("logit_bias", "frequency_penalty", "presence_penalty")
+    @classmethod
+    def _neutral(cls, value: Any) -> None:
+        if value:
+            raise ValueError("the model is asked without it; leave it out")
+
     @field_validator("temperature", "top_p", mode="before")
     @classmethod
     def _default(cls, value: Any, info: Any) -> Any:
@@ -135,6 +145,14 @@ class ChatRequest(Drawing):
     parallel_tool_calls: bool | None = None  # whether several calls may be handed out at once
     response_format: dict[str, Any] | None = None
     stream_options: StreamOptions | None = None
+    functions: Any = None
+    function_call: Any = None
+
+    @field_validator("functions", "function_call")
+    @classmethod
+    def _old(cls, value: Any) -> None:
+        if value:
+            raise ValueError("this older form is not read; send tools")
 
     @field_validator("response_format")
     @classmethod

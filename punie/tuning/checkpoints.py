@@ -108,17 +108,17 @@ def _digest(metadata: dict[str, str], tensors: dict[str, "mx.array"]) -> str:
 
 # %% ../../nbs/tuning/08_checkpoints.ipynb #eca8db08
 def _read(path: Path) -> Checkpoint | None:
-    """Read a checkpoint; None where it is gone or damaged."""
+    """Read a checkpoint; None where it is gone, damaged or of another form."""
     try:
         with open_weights(path) as file:
             metadata = dict(file.metadata())
         tensors, told = mlx_core().load(str(path)), metadata.pop("sha256")
         if told != _digest(metadata, tensors):
             return None
-    except (PunieError, RuntimeError, KeyError, TypeError):
+        progress = Progress.model_validate_json(metadata["progress"])
+        return Checkpoint(progress, tensors, json.loads(metadata["events"]), json.loads(metadata["run"]))
+    except (PunieError, RuntimeError, KeyError, TypeError, ValueError):  # pydantic's and json's are of the last kind
         return None
-    progress = Progress.model_validate_json(metadata["progress"])
-    return Checkpoint(progress, tensors, json.loads(metadata["events"]), json.loads(metadata["run"]))
 
 
 def _require_same(folder: Path, run: dict[str, str], other: dict[str, str]) -> None:

@@ -195,6 +195,17 @@ def _one_line_errors() -> Generator[None]:
             f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again"
         ) from error
 
+# %% ../../nbs/tuning/10_lora.ipynb #7999abb9
+@contextlib.contextmanager
+def _said_to_all(group: "mx.distributed.Group") -> Generator[None]:
+    """Tell the other ranks, which ask whether all agree on 0, that the first one begins; or 1, that it cannot."""
+    try:
+        yield
+    except BaseException:
+        ranks_agree(1, group)
+        raise
+    ranks_agree(0, group)
+
 # %% ../../nbs/tuning/10_lora.ipynb #711dbe29
 def _identity(
     base: str | None,
@@ -248,11 +259,13 @@ def tune(
     ):
         group = join_ranks()
         if group.rank() == 0:
-            locks.enter_context(alone(folder))
-            found = checkpoints.load()
-        ranks_agree(0, group)  # the others wait until the first has the lock, and has removed what is damaged
-        if group.rank() > 0:
+            with _said_to_all(group):
+                locks.enter_context(alone(folder))
+                found = checkpoints.load()
+        elif ranks_agree(0, group):  # the first has the lock, and has removed what is damaged
             found = checkpoints.load(mend=False)
+        else:
+            raise PunieError("the first rank could not begin; its own line says why")
         if found is None and (folder / "adapters.safetensors").exists():
             raise GateFailed(
                 f"{folder} holds an adapter that this run did not make; give another folder, or move that one away"

@@ -18,6 +18,7 @@ from ..settings import PunieError
 from .artifacts import LICENCE_FILES, find_model, is_hub_id
 from .model_files import read_weights
 
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")  # one of them holds the tokens
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md")  # not in folders below
 
 # %% ../../nbs/weights/14_fetch.ipynb #1a3c9f53
@@ -67,8 +68,11 @@ def _one_line(name: str) -> Generator[None]:
 
 # %% ../../nbs/weights/14_fetch.ipynb #02813b2c
 def _is_whole(folder: Path) -> bool:
-    """Say whether a model has all its weights; only one in the hub's cache may be half a download."""
-    return folder.parent.name != "snapshots" or not read_weights(folder)[1]
+    """Say whether a model has all that is read of it; only one in the hub's cache may be half a download."""
+    if folder.parent.name != "snapshots":
+        return True
+    tokenizer = any((folder / name).exists() for name in _TOKENIZERS) and (folder / "tokenizer_config.json").exists()
+    return tokenizer and (folder / "config.json").exists() and not read_weights(folder)[1]
 
 
 def find_missing(

@@ -10,12 +10,13 @@ __all__ = ['Allowed', 'QUESTION', 'require_export_room', 'read_allowed', 'check_
 # %% ../../nbs/weights/04_fusion.ipynb #c91f6059
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from math import nan
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from ..agent.prompt_utils import load_tokenizer, render
 from ..blas import mlx_core
@@ -24,7 +25,16 @@ from ..files import read_json, read_jsonl
 from ..settings import GateFailed, PunieError, any_settings
 from .artifacts import artifact_id, expands, first_infinite, load_weights, quantize_weights, write_model
 from .footprint import export_bytes
-from .model_files import DTYPES, AdapterConfig, open_weights, read_as, read_model_files, weight_files
+from punie.weights.model_files import (
+    DTYPES,
+    AdapterConfig,
+    open_weights,
+    read_as,
+    read_config,
+    read_model_files,
+    read_weights,
+    weight_files,
+)
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -73,10 +83,38 @@ def read_allowed(words: Sequence[str]) -> list[Allowed]:
 def _allowing(word: Allowed) -> str:
     """Say how a fault of an adapter is allowed: on the command line, and in a phase file."""
     line = allowing("export", "allow", f'["{word}"]')
-    return f"--allow {word} of `punie fuse`, or {line} of a phase file,"
+    return f"`punie fuse --allow {word}` or {line} in a phase file"
+
+# %% ../../nbs/weights/04_fusion.ipynb #257d848f
+def _layers(
+    names: Iterable[str],  # of tensors
+    modules: Collection[str] | None = None,  # only layers that have one of them
+) -> set[str]:
+    """Name layers as tensors do, whatever holds them, such as `model.layers.3.`."""
+    found = (re.match(r"(.*?\.\d+\.)(.+)\.", name) for name in names)
+    return {each[1] for each in found if each and (modules is None or each[2] in modules)}
+
+
+def _due_layers(
+    base: Path,
+    adapter: Iterable[str],  # names of its tensors
+    config: AdapterConfig,
+) -> set[str]:  # empty where the base names its tensors in another way
+    """Name the layers that an adapter has to tune. Raises `PunieError` for broken files of the base."""
+    stored, all_layers = read_weights(base)[0], read_config(base).get("num_hidden_layers")
+    held = {layer.rstrip("0123456789.") for layer in _layers(adapter)}  # such as model.layers
+    numbers = {layer: int(layer.split(".")[-2]) for layer in _layers(stored) if layer.rstrip("0123456789.") in held}
+    end = all_layers or max(numbers.values(), default=-1) + 1  # later ones predict further tokens
+    first = 0 if config.num_layers == -1 else end - config.num_layers
+    keyed = _layers(stored, config.lora_parameters.keys)
+    return {layer for layer, number in numbers.items() if first <= number < end and layer in keyed}
 
 # %% ../../nbs/weights/04_fusion.ipynb #6e2b8047
-def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> Iterator[str]:
+def _adapter_faults(
+    tensors: dict[str, np.ndarray],
+    config: AdapterConfig,
+    due: Collection[str] = (),  # the layers that must have tensors, where the base tells
+) -> Iterator[str]:
     pairs = {f"{name.rpartition('.')[0]}.{part}" for name in tensors for part in ("lora_a", "lora_b")}
     for name in sorted(pairs ^ tensors.keys()):
         yield f"{name} {'belongs to no pair' if name in tensors else 'is missing'}"
@@ -88,17 +126,26 @@ def _adapter_faults(tensors: dict[str, np.ndarray], config: AdapterConfig) -> It
             yield f"{name} has the shape {shape}, the configuration the rank {rank}"
         if not np.isfinite(tensors[name]).all():
             yield f"{name} holds values that are not finite"
-    layers = {found[0] for name in tensors if (found := re.match(r".*?\.\d+\.", name))}  # whatever holds them
-    few = (
-        bool(config.lora_parameters.keys) and 0 < len(layers) < config.num_layers
-    )  # of a hybrid, not all have the keys
-    if config.num_layers not in (-1, len(layers)) and not few:
-        yield f"{len(layers)} layers have tensors, the configuration says {config.num_layers}"
+    layers, tuned = _layers(tensors), len(due) or config.num_layers
+    few = not due and config.lora_parameters.keys and 0 < len(layers) < tuned  # of a hybrid, not all have the keys
+    if tuned not in (-1, len(layers)) and not few:
+        yield f"{len(layers)} layers have tensors, the configuration says {tuned}"
 
 # %% ../../nbs/weights/04_fusion.ipynb #19e9d6ce
+def _tensors(path: Path) -> dict[str, np.ndarray]:
+    """Read an adapter, in float32. Raises `PunieError` for a file that is not whole, or holds no floating point."""
+    with open_weights(path) as file:
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+    if odd := next((name for name, kind in kinds.items() if kind not in DTYPES), None):
+        raise PunieError(f"{path.name} holds {odd} as {kinds[odd]}; an adapter is stored as {', '.join(DTYPES)}")
+    mx = mlx_core()  # NumPy has no bfloat16
+    return {name: np.array(value.astype(mx.float32)) for name, value in dict(mx.load(str(path)).items()).items()}
+
+
 def check_adapter_files(
     folder: Path,  # with adapters.safetensors and adapter_config.json
     allow: Collection[Allowed] = (),
+    base: Path | None = None,  # the model that is tuned, which tells the layers that a key names
 ) -> CheckResult:
     """Check that an adapter is whole, finite and trained, and fits its configuration.
 
@@ -107,18 +154,19 @@ def check_adapter_files(
     """
     try:
         config = read_as(AdapterConfig, folder / "adapter_config.json")
-        with open_weights(folder / "adapters.safetensors") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = _tensors(folder / "adapters.safetensors")
+        due = _due_layers(base, tensors, config) if base else ()
     except PunieError as error:
         return CheckResult("adapter files", False, str(error))
-    faults = list(_adapter_faults(tensors, config))
+    faults = list(_adapter_faults(tensors, config, due))
     pairs = {name.rpartition(".")[0] for name in tensors}
     moved = sum(
         all(tensors.get(f"{name}.{part}", np.zeros(1)).any() for part in ("lora_a", "lora_b")) for name in pairs
     )
-    if not moved and not faults and "untrained" not in allow:
+    if not moved and not faults:
         zero = "every product of lora_a and lora_b is zero: the adapter was never trained"
-        return CheckResult("adapter files", False, "1 fault", (zero,), _allowing("untrained"))
+        untrained = CheckResult("adapter files", False, zero, allow=_allowing("untrained"))
+        return untrained.let_pass() if "untrained" in allow else untrained
     return CheckResult.of(
         "adapter files", faults, f"{moved} of {len(pairs)} pairs of rank {config.lora_parameters.rank} are trained"
     )
@@ -140,11 +188,10 @@ def check_adapter_base(
         return CheckResult("adapter's base", False, str(error))
     if tuned_on == own:
         return CheckResult("adapter's base", True, f"the adapter was tuned on the base {own[:12]}")
-    if "base" in allow:
-        return CheckResult("adapter's base", None, f"allowed on the base {own[:12]}")
     known = f"was tuned on the base {tuned_on[:12]}, not on {own[:12]}" if tuned_on else "does not say on which base"
-    message = f"the adapter in {adapter} {known}; fuse it with its own base"
-    return CheckResult("adapter's base", False, message, allow=_allowing("base"))
+    foreign = CheckResult("adapter's base", False, f"the adapter in {adapter} {known}", allow=_allowing("base"))
+    advice = f"{foreign.message}; fuse it with its own base"
+    return foreign.let_pass() if "base" in allow else replace(foreign, message=advice)
 
 # %% ../../nbs/weights/04_fusion.ipynb #0d726aae
 def _events_of(adapter: Path) -> Path | None:
@@ -153,6 +200,31 @@ def _events_of(adapter: Path) -> Path | None:
     if adapter.name == "adapters" and (adapter.parent / "registration.json").exists():
         places.append(adapter.parent / "events.jsonl")
     return next((path for path in places if path.exists()), None)
+
+
+class _Valid(BaseModel):
+    loss: float  # nats a token
+
+
+class _End(_Valid):
+    base_loss: float
+
+
+def _losses(events: Path) -> tuple[float, float] | None:  # of the base, and of what was kept; None where none are told
+    """Read the losses on the held-out rows. Raises `PunieError` for an event that does not say what it should."""
+    readings = list[_Valid]()
+    for number, event in read_jsonl(events):
+        if form := {"valid": _Valid, "end": _End}.get(str(event.get("kind"))):
+            try:
+                readings.append(form.model_validate(event))
+            except ValidationError as error:
+                first = error.errors()[0]
+                reason = f"{first['loc'][0]}: {first['msg']}"
+                raise PunieError(f"{events}:{number} is no measurement of a training: {reason}") from error
+    ends = [each for each in readings if isinstance(each, _End)]
+    if not ends and len(readings) < 2:
+        return None
+    return ends[-1].base_loss if ends else readings[0].loss, readings[-1].loss
 
 
 def check_adapter_loss(
@@ -164,25 +236,22 @@ def check_adapter_loss(
     >>> check_adapter_loss(Path("no-such-folder")).passed is None
     True
     """
-    path = _events_of(adapter)
-    events = [event for _, event in read_jsonl(path)] if path else []
-    readings = [event for event in events if event.get("kind") in ("valid", "end")]
-    ends = [event for event in readings if event["kind"] == "end"]
-    if not ends and len(readings) < 2:
+    try:
+        compared = _losses(path) if (path := _events_of(adapter)) else None
+    except PunieError as error:
+        unread = CheckResult("adapter's loss", False, str(error), allow=_allowing("worse"))
+        return unread.let_pass() if "worse" in allow else unread
+    if compared is None:
         return CheckResult("adapter's loss", None, "no measurements of its training lie beside the adapter")
-    begun, left = (
-        ends[-1].get("base_loss", nan) if ends else readings[0].get("loss", nan),
-        readings[-1].get("loss", nan),
-    )
+    begun, left = compared
     message = f"the loss on held-out rows is {left:.3f}, the base's is {begun:.3f}"
     if left <= begun:
         return CheckResult("adapter's loss", True, message)
-    if "worse" in allow:
-        return CheckResult("adapter's loss", None, f"allowed: {message}")
-    message += "; tune again with a lower learning rate"
-    return CheckResult("adapter's loss", False, message, allow=_allowing("worse"))
+    worse = CheckResult("adapter's loss", False, message, allow=_allowing("worse"))
+    advice = f"{message}; tune again with a lower learning rate"
+    return worse.let_pass() if "worse" in allow else replace(worse, message=advice)
 
-
+# %% ../../nbs/weights/04_fusion.ipynb #7c00bb2f
 def check_adapter(
     adapter: Path,  # its folder
     base: Path,
@@ -195,7 +264,7 @@ def check_adapter(
     """
     return [
         check_adapter_base(adapter, base, allow),
-        check_adapter_files(adapter, allow),
+        check_adapter_files(adapter, allow, base),
         check_adapter_loss(adapter, allow),
     ]
 

@@ -9,13 +9,13 @@ __all__ = ['CHATML', 'is_chatml', 'modelfile', 'write_gguf_folder']
 from pathlib import Path
 
 from ..agent.prompt_utils import load_tokenizer, render
-from ..files import read_json, write_text
+from ..files import write_text
 from ..markdown import fenced
 from ..settings import PunieError
 from .artifacts import artifact_id, copy_licence, publish, require_free, scratch_beside
 from .gguf_model import require_outtype, to_gguf
-from .gguf_tokens import read_stops
 from .model_card import card_of, licence_of, terms_of, write_card
+from .model_files import stop_ids
 
 # %% ../../nbs/weights/13_gguf_folder.ipynb #1c1660d9
 CHATML = """\
@@ -58,8 +58,8 @@ def modelfile(
     PARAMETER stop "<|im_end|>"
     <BLANKLINE>
     """
-    words, config = load_tokenizer(str(folder)), read_json(folder / "config.json")
-    stops = [words.eos_token_id, *read_stops(folder, config)]
+    words = load_tokenizer(str(folder))
+    stops = [words.eos_token_id, *stop_ids(folder)]
     names = dict.fromkeys(words.convert_ids_to_tokens(number) for number in stops if number is not None)
     lines = [f"FROM ./{file}", "PARAMETER temperature 0", *(f'PARAMETER stop "{name}"' for name in names)]
     if is_chatml(folder):

@@ -15,7 +15,7 @@ from ..blas import mlx_core
 from ..settings import GateFailed, PunieError
 from .artifacts import artifact_id, load_weights, publish, require_free, scratch_beside
 from .fusion import require_whole
-from .gguf_tokens import Vocabulary, read_stops, read_vocabulary
+from .gguf_tokens import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -245,7 +245,7 @@ def to_gguf(
     if fault := shape_fault(model):
         raise PunieError(f"llama.cpp would not compute what the model in {folder} does: {fault}")
     rows = model.model.embed_tokens.weight.shape[0]
-    words = read_vocabulary(folder, rows, read_stops(folder, config))
+    words = read_vocabulary(folder, rows)
     architecture = gguf.MODEL_ARCH[ARCHITECTURES[model.args.model_type]]
     with scratch_beside(out) as scratch:
         writer = gguf.GGUFWriter(scratch / out.name, gguf.MODEL_ARCH_NAMES[architecture])

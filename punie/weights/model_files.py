@@ -157,7 +157,7 @@ def stop_ids(
     (2,)
     """
     for name in ("generation_config.json", "config.json"):
-        if (folder / name).exists() and (ids := read_as(_ModelConfig, folder / name).eos_token_id) is not None:
+        if (folder / name).exists() and (ids := read_as(_ModelConfig, folder / name).eos_token_id) not in (None, []):
             return tuple(ids) if isinstance(ids, list) else (ids,)
     return ()
 
@@ -259,7 +259,7 @@ def stop_faults(
         yield f"the tokenizer stops at {number} ({stop}), not at {expected}"
     generation = folder / "generation_config.json"
     stated = {"config.json": read_as(_ModelConfig, folder / "config.json").eos_token_id}
-    if generation.exists() and (ids := read_as(_ModelConfig, generation).eos_token_id) is not None:
+    if generation.exists() and (ids := read_as(_ModelConfig, generation).eos_token_id) not in (None, []):
         stated[generation.name] = ids
     for name, ids in stated.items():
         if number not in (ids if isinstance(ids, list) else [ids]):
