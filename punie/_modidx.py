@@ -622,6 +622,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'punie.cli.eval._note_asked': ('cli/eval.html#_note_asked', 'punie/cli/eval.py'),
                                 'punie.cli.eval._page_name': ('cli/eval.html#_page_name', 'punie/cli/eval.py'),
                                 'punie.cli.eval._read_measured': ('cli/eval.html#_read_measured', 'punie/cli/eval.py'),
+                                'punie.cli.eval._require_finished': ('cli/eval.html#_require_finished', 'punie/cli/eval.py'),
                                 'punie.cli.eval._tell': ('cli/eval.html#_tell', 'punie/cli/eval.py'),
                                 'punie.cli.eval._with_interval': ('cli/eval.html#_with_interval', 'punie/cli/eval.py'),
                                 'punie.cli.eval.categories': ('cli/eval.html#categories', 'punie/cli/eval.py'),
