@@ -150,7 +150,13 @@ def _settings(text: str, root: Path, environment: Mapping[str, str]) -> Settings
         paths, machine = parser["paths"], parser["machine"]
 
         def folder(name: str) -> Path:
-            return (root / environment.get(f"PUNIE_{name.upper()}", paths[name])).resolve()
+            place = (root / environment.get(f"PUNIE_{name.upper()}", paths[name])).resolve()
+            if is_there(place) and not place.is_dir():
+                raise ValueError(
+                    f"{name} is {place}, which is no folder; name another place in settings.ini, "
+                    f"or in PUNIE_{name.upper()}"
+                )
+            return place
 
         return Settings(
             root=root,
@@ -192,7 +198,8 @@ def load_settings(
     """Read `settings.ini`.
 
     `PUNIE_DATA`, `PUNIE_RUNS` and `PUNIE_REPORTS` in the environment replace a path. Raises `NoProject` outside a
-    project, and `PunieError` where the file is of another version, a key is missing or a number cannot be read.
+    project, and `PunieError` where the file is of another version, a key is missing, a number cannot be read or a
+    folder is none.
 
     >>> load_settings().free_disk_floor_gb > 0
     True

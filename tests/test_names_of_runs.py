@@ -155,6 +155,26 @@ def test_a_command_for_models_finds_the_run_in_every_form(lab: Path) -> None:
             assert said.startswith(f"smoke/seed0 has no {lacks} yet"), (words, name, said)
 
 
+def test_outcomes_that_no_run_made_are_neither_compared_nor_exported(lab: Path) -> None:
+    outcomes = lab / "runs" / "smoke" / "seed0" / "outcomes.jsonl"
+    whole = outcomes.read_text()
+    outcomes.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    for words in ("compare smoke/seed0", "export smoke/seed0", f"export {outcomes}"):
+        said = refused(*words.split())
+        assert "is not the file that the stage evaluate made" in said, (words, said)
+        assert "`punie run smoke --seed 0 --from evaluate`" in said, (words, said)
+    outcomes.write_text(whole)
+
+
+def test_a_run_without_its_manifest_is_listed_as_begun(lab: Path) -> None:
+    told("export", "smoke/seed0")  # it is checked in full
+    manifest = lab / "runs" / "smoke" / "seed0" / "manifest.json"
+    whole = manifest.read_text()
+    manifest.unlink()
+    assert told("status", "smoke/seed0")[0]["state"] == "begun"
+    manifest.write_text(whole)
+
+
 def test_an_evaluation_is_found_in_every_form(lab: Path) -> None:
     kept = lab / "runs" / "evals" / "models-tiny" / "phase33_27"
     for name in named(EVALUATION, lab):

@@ -12,7 +12,8 @@ import tokenize
 from collections.abc import Iterator
 from typing import Any
 
-from ..docstrings import one_line, read_docstring
+from ..docstrings import read_docstring
+from ..markdown import squeezed
 from ..settings import PunieError
 
 # %% ../../nbs/agent/13_python_tools.ipynb #a6160952
@@ -68,11 +69,11 @@ _FIELD = {
 def _said(node: ast.expr, schema: dict[str, Any], classes: Classes) -> dict[str, Any]:
     """Read what is noted beside a type: a text, or `Field(...)`."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return {"description": one_line(node.value)}
+        return {"description": squeezed(node.value)}
     if not isinstance(node, ast.Call):
         return {}
     if _name(node.func) == "Doc" and node.args:
-        return {"description": one_line(str(_value(node.args[0], classes)))}
+        return {"description": squeezed(str(_value(node.args[0], classes)))}
     of_list = schema.get("type") == "array"
     keys = _FIELD | {
         "min_length": "minItems" if of_list else "minLength",

@@ -15,6 +15,7 @@ from typing import Any, Literal, SupportsIndex
 from pydantic import TypeAdapter
 
 from ..annotations import declared, named_types, notes, outside_name, without_name, written
+from ..markdown import squeezed
 from punie.parameters import (
     ResultPart,
     is_default,
@@ -59,7 +60,7 @@ class PythonForm:
         >>> TOOLS["git_log"].declaration
         'git_log(path: str, count: int = 10) -> GitLogResult  # List recent commits.'
         """
-        return self.typed_usage + (f"  # {' '.join(self.summary.split())}" if self.summary else "")
+        return self.typed_usage + (f"  # {squeezed(self.summary)}" if self.summary else "")
 
     @property
     def returns(self) -> type:

@@ -321,15 +321,26 @@ def eval_model(
     _tell(as_json, kept, loaded.name, own, scored)
 
 # %% ../../nbs/cli/03_eval.ipynb #7c2cd8be
+def _require_finished(place: Path) -> None:
+    """Check that outcomes in a run, or in the runs of a phase, are what their stages made, and all of them.
+
+    Raises `PunieError` as `load_finished` does; outcomes that lie elsewhere are taken as they are.
+    """
+    from punie.phases.finished import load_finished
+
+    folder = place.parent if place.is_file() else place
+    for each in (folder, *folder.glob("seed*")):
+        if (each / "registration.json").exists():
+            load_finished(each)
+
+
 def _read_measured(runs: Sequence[str]) -> "list[list[Measured]]":
     """Read the runs to compare, the reference first; a single run comes after its own untrained base."""
     from punie.evals.measured import read_run
-    from punie.phases.finished import load_finished
 
     places = [find_outcomes(name) for name in runs]
-    for folder in {each for place in places for each in (place, *place.glob("seed*"))}:
-        if (folder / "registration.json").exists():
-            load_finished(folder)
+    for place in places:
+        _require_finished(place)
     measured = [read_run(place) for place in places]
     return measured if len(runs) > 1 else [read_run(places[0], base=True), *measured]
 
@@ -427,7 +438,7 @@ def export_outcomes(
     kinds: Sequence[str],  # parquet, inspect, mlflow, trackio
     folder: Path | None,  # to write; by default exports/ beside the outcomes
 ) -> dict[str, Path]:  # what was written, by kind
-    """Write outcomes for other tools. Raises `PunieError` where there are none."""
+    """Write outcomes for other tools. Raises `PunieError` where there are none, or not those that the run made."""
     from punie.evals.export import export
     from punie.phases.finished import run_folder
 
@@ -436,6 +447,7 @@ def export_outcomes(
     found, written = find_outcomes(run), {}
     if found.is_dir() and not (found / "outcomes.jsonl").is_file():
         found = run_folder(run)  # of a phase, its first seed
+    _require_finished(found)
     outcomes = found / "outcomes.jsonl" if found.is_dir() else found
     for kind in kinds:
         with working(f"writing {kind}"):

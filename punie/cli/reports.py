@@ -225,12 +225,12 @@ def pages(
         raise GateFailed(f"{len(wrong)} pages have faults")
 
 # %% ../../nbs/cli/06_reports.ipynb #24e151d4
-def _cells_table(cells: "list[Cell]") -> Grid:
-    colours = {"done": "green", "refused": "red", "failed": "red", "to do": "yellow"}
+def _cells_table(cells: list[dict[str, str]]) -> Grid:
+    """Tabulate the cells of a sweep; each has its run, its state and a reason in words."""
+    colours = {"done": "green", "refused": "red", "failed": "red", "to do": "yellow", "at work": "cyan"}
     grid = Grid("run", "state", "in words")
     for cell in cells:
-        state, words = cell.state
-        grid.add_row(f"{cell.phase}/{cell.name}", Text(state, style=colours[state]), words)
+        grid.add_row(cell["run"], Text(cell["state"], style=colours[cell["state"]]), cell["words"])
     return grid
 
 
@@ -270,7 +270,7 @@ def sweep(
     page = write_sweep_page(cells)
     write_index(load_settings().reports)
     runs = [{"run": f"{cell.phase}/{cell.name}", **dict(zip(("state", "words"), cell.state))} for cell in cells]
-    show(as_json, {"runs": runs, "page": page}, _cells_table(cells), f"Page: {page}")
+    show(as_json, {"runs": runs, "page": page}, _cells_table(runs), f"Page: {page}")
     states = [run["state"] for run in runs]
     if refused := states.count("refused"):
         raise GateFailed(

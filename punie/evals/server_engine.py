@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ..agent.prompt_utils import load_tokenizer, render
 from .canary import STEPS, Canary, canary_messages
 from .engines import Conversation, Engine, Reply, Sampling, derived_seed, stop_tokens, with_system_prompt
+from ..markdown import squeezed
 from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Line:
             return ServerReply.model_validate_json(response.content)
         except ValidationError:
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
-            said = " ".join(response.text[:120].split())
+            said = squeezed(response.text[:120])
             raise NoAnswer(
                 f"{self.url} answers with status {response.status_code} and {kind}, which is no completion: {said!r}; "
                 "give the base URL of an OpenAI-compatible server"

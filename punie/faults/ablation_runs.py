@@ -63,7 +63,7 @@ class Made(BaseModel):
         gave = {"artifact", "seconds"}
         return self.model_dump(exclude=gave) == other.model_dump(exclude=gave)
 
-
+# %% ../../nbs/faults/12_ablation_runs.ipynb #8f9d8abc
 def cost_suites(folder: Path) -> dict[str, Suite]:
     """Load the suites that every run is asked; the sealed one is drawn into the folder, where it is not there yet."""
     drawn = folder / f"{SEALED}.jsonl"
@@ -71,7 +71,7 @@ def cost_suites(folder: Path) -> dict[str, Suite]:
         write_draw(DRAW, drawn)
     return {name: load_suite(str(drawn)) if name == SEALED else load_suite(name) for name in SUITES}
 
-
+# %% ../../nbs/faults/12_ablation_runs.ipynb #cbc79a31
 def _hash_rows(rows: Rows) -> str:
     return sha256_text("\n\n".join(f"{turn.role}\n{turn.content}" for row in rows for turn in row.messages))
 
@@ -132,7 +132,7 @@ def _tune(ablation: Ablation, made: Made, folder: Path, tell: Tell) -> str:
     tune(model, train, valid, config, made.seed, folder / "adapters", report, made.base)
     return fuse(base, folder / "adapters", folder / "model", replace=True)
 
-
+# %% ../../nbs/faults/12_ablation_runs.ipynb #9c44800a
 def _ask(folder: Path, suites: dict[str, Suite], tell: Tell) -> None:
     """Ask the fused model every suite, and keep its replies."""
     engine, asked = InProcessEngine(folder / "model"), Plan(max_tokens=load_spec(PHASE).evaluation.max_tokens)
@@ -143,7 +143,7 @@ def _ask(folder: Path, suites: dict[str, Suite], tell: Tell) -> None:
 
         evaluate_into(folder / f"{name}.jsonl", engine, suite, asked, progress)
 
-
+# %% ../../nbs/faults/12_ablation_runs.ipynb #ccada571
 def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 

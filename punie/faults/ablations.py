@@ -98,7 +98,7 @@ def _promises_before_calls(rows: Rows, rng: random.Random) -> Rows:
         for place, row in enumerate(rows)
     ]
 
-
+# %% ../../nbs/faults/11_ablations.ipynb #e3415328
 OTHER_PROMPT = "You are a helpful coding assistant."
 
 
@@ -113,7 +113,7 @@ def _no_system_prompt(rows: Rows, rng: random.Random) -> Rows:
     """Leave the system prompt out of every row."""
     return [replace(row, messages=row.messages[1:]) for row in rows]
 
-
+# %% ../../nbs/faults/11_ablations.ipynb #9e960de6
 DOMINANT = 252 / 569  # of the rows that call, in phase 26 of the original
 
 

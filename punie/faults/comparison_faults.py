@@ -91,7 +91,7 @@ def _other_stop_tokens(folder: Path) -> None:
     """Let the replies of the second run have ended at another token too."""
     _set(folder, stop=("<|im_end|>", "<think>"))
 
-
+# %% ../../nbs/faults/08_comparison_faults.ipynb #7e694a90
 @COMPARISON.fault("Phases with different system prompts were compared.", "score_again", "another system")
 def _asked_under_another_system_prompt(folder: Path) -> None:
     """Let the second run have been asked under another system prompt."""

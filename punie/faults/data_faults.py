@@ -264,7 +264,7 @@ def _few_direct_answers(folder: Path) -> None:
 
     edit_rows(folder, change)
 
-
+# %% ../../nbs/faults/01_data_faults.ipynb #fad82142
 @DATA.fault("Training had four system prompts, and the evaluation a fifth.", "system prompt", "none is the served one")
 def _another_system_prompt(folder: Path) -> None:
     """Begin every row with a prompt that is never served."""
@@ -288,7 +288,7 @@ def _a_prompt_that_names_the_tool(folder: Path) -> None:
 
     edit_rows(folder, change)
 
-
+# %% ../../nbs/faults/01_data_faults.ipynb #ac67141d
 @DATA.fault(
     "63% of the original's validation rows had a near twin in training: few wordings made many rows.", "variety"
 )

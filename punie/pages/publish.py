@@ -174,7 +174,7 @@ def execute(
 
     root = load_settings().root
     read_notebook(root_path(f"nbs/{notebook}"))
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is raised too
     try:
         done = papermill.execute_notebook(
             str(root_path(f"nbs/{notebook}")),

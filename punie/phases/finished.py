@@ -250,12 +250,12 @@ def load_results(run: Run) -> Results:
             f"{run.folder} was registered as {place}: it is a copy or was moved; put it back, or remove it"
         )
     entries, stored = read_manifest(run.folder), read_verdict(run.path("verdict.json"))
-    require_files(run.folder, entries)
+    require_files(run.folder, entries, run_command(run))
     judged = judge_run(run, stored.artifact)
     if not judged.changed and stored != judged.verdict:
         raise GateFailed(
             f"{run.path('verdict.json')} says {stored.verdict}, but the replies say {judged.verdict.verdict}: "
-            "the file was edited; `punie run --from verdict` decides again"
+            f"the file was edited; `{run_command(run)} --from verdict` decides again"
         )
     link = [*entries.values()][-1]["link"]
     checked = Checked(time=utc_now(), link=link, verdict=judged.verdict.verdict, sentence=judged.verdict.sentence)

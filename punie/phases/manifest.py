@@ -96,7 +96,11 @@ def evidence_names(entries: Mapping[str, Mapping]) -> list[str]:
     return sorted({name for entry in entries.values() for name in entry["outputs"] if "/" not in name})
 
 
-def require_files(folder: Path, entries: Mapping[str, Mapping]) -> None:
+def require_files(
+    folder: Path,
+    entries: Mapping[str, Mapping],
+    command: str = "punie run PHASE",  # that continues the run
+) -> None:
     """Check that the files of a run are those that its stages made. Raises `GateFailed` that names the first other.
 
     Weights may be gone; whatever is there is read.
@@ -105,6 +109,6 @@ def require_files(folder: Path, entries: Mapping[str, Mapping]) -> None:
         for name in entry["outputs"]:
             path = folder / name
             if not _unchanged(folder, entry, name) and ("/" not in name or path.exists()):
-                again = f"make it again with `punie run --from {stage}`"
+                again = f"make it again with `{command} --from {stage}`"
                 remedy = f"move {folder} away to start a new run" if stage == "register" else again
                 raise GateFailed(f"{path} is not the file that the stage {stage} made; put that one back, or {remedy}")

@@ -54,7 +54,7 @@ def read_status(folder: Path) -> Status:
         stages = read_manifest(folder)
         judged = "verdict" in stages and (folder / "verdict.json").exists()
         verdict = read_verdict(folder / "verdict.json") if judged else None
-        checked = _when_checked(folder, stages)
+        checked = _when_checked(folder, stages) if verdict else ""
         stopped = _why_stopped(folder / "stopped.json")
         done = tuple(stages)
     except PunieError as error:

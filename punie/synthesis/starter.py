@@ -15,6 +15,7 @@ from tomlkit.items import AoT, Array, InlineTable, Table
 
 from ..agent.registry import Registry, Tool
 from ..annotations import fields, plain
+from ..markdown import squeezed
 from .slots import Slot, in_words, schema_values, together, tool_slots
 from .wordings import COURTESIES
 
@@ -29,7 +30,7 @@ def order_of(tool: Tool) -> str:
     >>> order_of(TOOLS["git_log"])
     'list recent commits'
     """
-    first = " ".join(tool.summary.split()).split(". ")[0].rstrip(".!?")
+    first = squeezed(tool.summary).split(". ")[0].rstrip(".!?")
     safe = first and not set(first) & set("{}()|") and len(first) <= _LONGEST
     words = first if safe else in_words(tool.json_name)
     return words[0].lower() + words[1:]

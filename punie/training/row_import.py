@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from xxhash import xxh3_64_intdigest
 
 from ..files import write_json
+from ..markdown import squeezed
 from ..settings import PunieError
 from .conversation import Conversation, conversation_line
 from .dataset_io import SPLITS
@@ -96,7 +97,7 @@ def question_hash(conversation: Conversation, seed: int) -> int:
     >>> question_hash(asked[0], 0) == question_hash(asked[1], 0) != question_hash(asked[0], 1)
     True
     """
-    return xxh3_64_intdigest(" ".join(conversation.question.split()).casefold().encode(), seed)
+    return xxh3_64_intdigest(squeezed(conversation.question).casefold().encode(), seed)
 
 # %% ../../nbs/training/32_row_import.ipynb #c945b477
 Progress = Callable[[int], None]  # told how many rows are read
@@ -126,7 +127,7 @@ class _Pass:
                     read = self.reader(row)
                     line = conversation_line(read.conversation)
                 except PunieError as error:
-                    found.refused.append((place, " ".join(str(error).split())))  # a name may hold a line's end
+                    found.refused.append((place, squeezed(str(error))))  # a name may hold a line's end
                     continue
                 found.add(read)
                 if read.conversation.tools is not last:

@@ -20,6 +20,7 @@ from ..agent.registry import Registry
 from ..agent.sandbox import Limits, Trace, run_code
 from ..agent.schema_results import result_for
 from ..annotations import parts
+from ..markdown import squeezed
 from .code_calls import called_tool, parse_python, stored_names
 from .code_shape import has_mark, mark_values, set_aside
 
@@ -119,7 +120,7 @@ def _outcome(code: str, tools: Registry) -> ProgramRun:
 
 def _ending(trace: Trace) -> str:
     place = f"line {trace.line}: " if trace.line else ""
-    return f"{place}{' '.join(trace.message.split())[:160]}: {trace.end}"
+    return f"{place}{squeezed(trace.message)[:160]}: {trace.end}"
 
 # %% ../../nbs/training/09_row_runs.ipynb #a461276f
 _TEXT, _NUMBER = "src/stand_in.py", 8191  # of a kind that programs have, with values that they do not

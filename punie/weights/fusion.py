@@ -22,6 +22,7 @@ from ..agent.prompt_utils import load_tokenizer, render
 from ..blas import mlx_core
 from ..check_results import CheckResult, allowing, require_checks
 from ..files import read_json, read_jsonl
+from ..markdown import squeezed
 from ..settings import GateFailed, PunieError, any_settings
 from .artifacts import artifact_id, expands, first_infinite, load_weights, quantize_weights, write_model
 from .footprint import export_bytes
@@ -338,7 +339,7 @@ def _add_adapter(
         model.freeze()
         load_adapters(model, str(adapter))
     except (ValueError, RuntimeError, FileNotFoundError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = squeezed(str(error))[:200]
         raise PunieError(f"the adapter in {adapter} does not fit the base in {base}: {reason}") from error
     with open_weights(adapter / "adapters.safetensors") as file:
         missing = dict(tree_flatten(model.trainable_parameters())).keys() - set(file.keys())
