@@ -1252,6 +1252,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'punie/evals/handed_calls.py')},
             'punie.evals.held_out': { 'punie.evals.held_out._asked': ('evals/held_out.html#_asked', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._before': ('evals/held_out.html#_before', 'punie/evals/held_out.py'),
+                                      'punie.evals.held_out._calls': ('evals/held_out.html#_calls', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._declared': ('evals/held_out.html#_declared', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._expected': ('evals/held_out.html#_expected', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._prompt_note': ('evals/held_out.html#_prompt_note', 'punie/evals/held_out.py'),

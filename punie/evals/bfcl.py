@@ -146,6 +146,8 @@ def _sample(row: Mapping[str, Any], category: str, answers: Sequence[Any] | None
     turns = row["question"]
     if len(turns) != 1 or [message["role"] for message in turns[0]] != ["user"]:
         raise ValueError("it is more than one question of a user")
+    if answers == []:
+        raise ValueError("its possible answer names no call, so any reply would be right")
     functions, notes = row["function"], []
     if answers is not None:
         functions, notes = widen_functions(functions, answers)

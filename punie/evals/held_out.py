@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.registry import Misfit, Registry
+from .answers import without_thinking
 from .suite_import import GivenTools, NewSuite, categories_of, expected_call, find_tool, sample_of
 from ..files import parse_line, read_lines
 from ..settings import PunieError, data_path, given_path
@@ -21,10 +22,15 @@ from ..training.dataset_io import split_files
 from ..training.layouts import RowReader
 
 # %% ../../nbs/evals/37_held_out.ipynb #20fe71b9
+def _calls(turn: Turn) -> bool:
+    """Say whether a turn calls; an empty program is one, and not an answer."""
+    return bool(turn.calls) or turn.code is not None
+
+
 def _asked(turns: Sequence[Turn]) -> int:
     """Find the place after the question: the first turn that calls, or else the last one of the assistant."""
     answers = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
-    calling = [place for place in answers if turns[place].calls or turns[place].code is not None]
+    calling = [place for place in answers if _calls(turns[place])]
     if not answers:
         raise ValueError("nobody answers in it")
     return calling[0] if calling else answers[-1]
@@ -44,7 +50,7 @@ def _before(turns: Sequence[Turn]) -> Sequence[tuple[str, str]]:
 def _steps(turns: Sequence[Turn]) -> Iterator[tuple[Turn, list[Turn]]]:
     """Take each turn that calls, with the answers to it, until the user speaks or the assistant does not call."""
     place = 0
-    while place < len(turns) and turns[place].role == "assistant" and (turns[place].calls or turns[place].code):
+    while place < len(turns) and turns[place].role == "assistant" and _calls(turns[place]):
         end = next((n for n in range(place + 1, len(turns)) if turns[n].role != "tool"), len(turns))
         yield turns[place], [*turns[place + 1 : end]]
         place = end
@@ -79,6 +85,8 @@ def held_out_sample(
     """Make a sample of a conversation. Raises `ValueError` or `Misfit` with the reason where it cannot be asked."""
     place = _asked(conversation.turns)
     before, expected = _before(conversation.turns[:place]), _expected(conversation.turns[place:], tools)
+    if not expected and not without_thinking(conversation.turns[place].content).strip():
+        raise ValueError("it answers nothing")
     return sample_of(name, before, expected)
 
 # %% ../../nbs/evals/37_held_out.ipynb #bf99c24c
