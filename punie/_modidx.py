@@ -1337,6 +1337,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'punie/evals/power.py'),
                                    'punie.evals.power.SeenSpread.templates': ( 'evals/power.html#seenspread.templates',
                                                                                'punie/evals/power.py'),
+                                   'punie.evals.power._by_draws': ('evals/power.html#_by_draws', 'punie/evals/power.py'),
+                                   'punie.evals.power._by_formula': ('evals/power.html#_by_formula', 'punie/evals/power.py'),
                                    'punie.evals.power._least': ('evals/power.html#_least', 'punie/evals/power.py'),
                                    'punie.evals.power.detectable_difference': ( 'evals/power.html#detectable_difference',
                                                                                 'punie/evals/power.py'),

@@ -35,7 +35,7 @@ def _asked(turns: Sequence[Turn]) -> int:
         raise ValueError("nobody answers in it")
     return calling[0] if calling else answers[-1]
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #188218fd
 def _before(turns: Sequence[Turn]) -> Sequence[tuple[str, str]]:
     """Take the conversation up to the question. Raises `ValueError` where a sample cannot hold it."""
     said = [(str(turn.role), turn.content) for turn in turns if turn.role != "system"]
@@ -46,7 +46,7 @@ def _before(turns: Sequence[Turn]) -> Sequence[tuple[str, str]]:
         raise ValueError("a turn before the first call is empty")
     return said
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #2e4edc6b
 def _steps(turns: Sequence[Turn]) -> Iterator[tuple[Turn, list[Turn]]]:
     """Take each turn that calls, with the answers to it, until the user speaks or the assistant does not call."""
     place = 0
@@ -76,7 +76,7 @@ def _expected(turns: Sequence[Turn], tools: Registry) -> list[dict[str, Any]]:
         raise ValueError("its last call returned nothing that could be shown")
     return expected
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #5f21536d
 def held_out_sample(
     name: str,  # of the sample
     conversation: Conversation,
@@ -102,7 +102,7 @@ def find_rows(
                 return files[0]
     raise PunieError(f"no held-out rows at {given!r}; name a file of rows, or a data set with test or valid")
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #0c5fb6c4
 @lru_cache(maxsize=64)
 def _declared(functions: str) -> GivenTools:
     return GivenTools.listed(json.loads(functions))
@@ -138,7 +138,7 @@ def read_held_out(
     chosen = [samples[len(samples) * place // wanted] for place in range(wanted)]
     return _suite_of(chosen, tuple(left_out), _prompt_note(prompts))
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #dfed38d4
 def _prompt_note(prompts: int) -> tuple[str, ...]:
     return (f"{prompts} rows have a system prompt, and are asked with the lab's instead",) if prompts else ()
 

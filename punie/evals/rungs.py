@@ -168,7 +168,7 @@ def _counted(rung: Rung, suite: str, records: Mapping[str, Sequence[Record]]) ->
         steps[suite] = _step(step.before, rung.form, records, step.together)
     return rung.model_copy(update={"scores": scores, "steps": steps})
 
-
+# %% ../../nbs/evals/47_rungs.ipynb #35d556d3
 def _replies(rung: Rung, file: Path, suite: Suite) -> list[Record]:
     """Read the replies of a rung, all of them its own, and score them again."""
     records = read_records(file)
@@ -209,7 +209,7 @@ def judged_rungs(
         rungs = [_counted(rung, name, records) if rung.form in records else rung for rung in rungs]
     return rungs
 
-
+# %% ../../nbs/evals/47_rungs.ipynb #8e5e3e01
 def claimed_scores(
     rungs: Sequence[Rung],
     suites: Collection[str],  # whose replies were judged again
