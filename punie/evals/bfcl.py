@@ -140,12 +140,14 @@ def bfcl_files(
         raise PunieError(f"{folder}: there is no category {unknown[0]!r} to take; there are {', '.join(known)}")
     return {name: found[name] for name in known if not categories or name in categories}
 
-
+# %% ../../nbs/evals/38_bfcl.ipynb #c334fba1
 def _sample(row: Mapping[str, Any], category: str, answers: Sequence[Any] | None) -> tuple[dict[str, Any], list[str]]:
     """Make a sample of a question; return it with notes. Raises `ValueError` or `PunieError` with the reason."""
     turns = row["question"]
     if len(turns) != 1 or [message["role"] for message in turns[0]] != ["user"]:
         raise ValueError("it is more than one question of a user")
+    if answers == []:
+        raise ValueError("its possible answer names no call, so any reply would be right")
     functions, notes = row["function"], []
     if answers is not None:
         functions, notes = widen_functions(functions, answers)
@@ -161,7 +163,7 @@ def _sample(row: Mapping[str, Any], category: str, answers: Sequence[Any] | None
     }
     return sample, notes
 
-
+# %% ../../nbs/evals/38_bfcl.ipynb #29869208
 def read_bfcl(
     folder: Path,  # with the files of questions, and `possible_answer` in it
     categories: Sequence[str] = (),

@@ -16,6 +16,7 @@ from .engines import InProcessEngine
 from .forms import Artifact, Form, Forms
 from .outcomes import Plan, evaluate_into
 from .records import Record, read_records
+from .rescoring import score_again
 from .rungs import Rung, find_steps, read_ladder
 from .runner import summarize
 from .suites import Suite
@@ -112,7 +113,10 @@ def compare_rungs(
 ) -> None:
     """Score all rungs on suites, and compare each with the one before it."""
     forms = [rung.form for rung in kept.in_order]
-    asked = {suite.name: {form: of for form in forms if (of := kept.replies(form, suite))} for suite in suites}
+    asked = {
+        suite.name: {form: score_again(of, {suite.name: suite}) for form in forms if (of := kept.replies(form, suite))}
+        for suite in suites
+    }
     in_all = sum(max(0, len(of) - 1) for of in asked.values())
     found = {suite: find_steps(of, kept.artifact.judged, in_all) for suite, of in asked.items()}
     suites_by_name = {suite.name: suite for suite in suites}

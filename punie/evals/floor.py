@@ -47,7 +47,13 @@ class Floor(BaseModel):
     share: float
     by_category: dict[str, float]
 
+# %% ../../nbs/evals/19_floor.ipynb #c129039c
+def _prose_scores(samples: Sequence[Sample], reply: str) -> dict[str, Score]:
+    by_tools = {sample.tools: read_answer([reply], sample.tools) for sample in samples}
+    scored = ((sample.id, calls_where_needed(sample, by_tools[sample.tools])) for sample in samples)
+    return {name: score for name, score in scored if score}
 
+# %% ../../nbs/evals/19_floor.ipynb #01d96bc1
 def floor(suite: Suite) -> Floor:
     """Find the reply that is right on most samples of a suite. It tries prose, and one program.
 
@@ -81,9 +87,3 @@ def floor(suite: Suite) -> Floor:
         if (of := [each for each in suite.samples if each.category == category])
     }
     return Floor(reply=best, share=len(right[best]) / len(suite.samples), by_category=shares)
-
-
-def _prose_scores(samples: Sequence[Sample], reply: str) -> dict[str, Score]:
-    by_tools = {sample.tools: read_answer([reply], sample.tools) for sample in samples}
-    scored = ((sample.id, calls_where_needed(sample, by_tools[sample.tools])) for sample in samples)
-    return {name: score for name, score in scored if score}

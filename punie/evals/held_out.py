@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.registry import Misfit, Registry
+from .answers import without_thinking
 from .suite_import import GivenTools, NewSuite, categories_of, expected_call, find_tool, sample_of
 from ..files import parse_line, read_lines
 from ..settings import PunieError, data_path, given_path
@@ -21,15 +22,20 @@ from ..training.dataset_io import split_files
 from ..training.layouts import RowReader
 
 # %% ../../nbs/evals/37_held_out.ipynb #20fe71b9
+def _calls(turn: Turn) -> bool:
+    """Say whether a turn calls; an empty program is one, and not an answer."""
+    return bool(turn.calls) or turn.code is not None
+
+
 def _asked(turns: Sequence[Turn]) -> int:
     """Find the place after the question: the first turn that calls, or else the last one of the assistant."""
     answers = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
-    calling = [place for place in answers if turns[place].calls or turns[place].code is not None]
+    calling = [place for place in answers if _calls(turns[place])]
     if not answers:
         raise ValueError("nobody answers in it")
     return calling[0] if calling else answers[-1]
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #188218fd
 def _before(turns: Sequence[Turn]) -> Sequence[tuple[str, str]]:
     """Take the conversation up to the question. Raises `ValueError` where a sample cannot hold it."""
     said = [(str(turn.role), turn.content) for turn in turns if turn.role != "system"]
@@ -40,11 +46,11 @@ def _before(turns: Sequence[Turn]) -> Sequence[tuple[str, str]]:
         raise ValueError("a turn before the first call is empty")
     return said
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #2e4edc6b
 def _steps(turns: Sequence[Turn]) -> Iterator[tuple[Turn, list[Turn]]]:
     """Take each turn that calls, with the answers to it, until the user speaks or the assistant does not call."""
     place = 0
-    while place < len(turns) and turns[place].role == "assistant" and (turns[place].calls or turns[place].code):
+    while place < len(turns) and turns[place].role == "assistant" and _calls(turns[place]):
         end = next((n for n in range(place + 1, len(turns)) if turns[n].role != "tool"), len(turns))
         yield turns[place], [*turns[place + 1 : end]]
         place = end
@@ -70,7 +76,7 @@ def _expected(turns: Sequence[Turn], tools: Registry) -> list[dict[str, Any]]:
         raise ValueError("its last call returned nothing that could be shown")
     return expected
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #5f21536d
 def held_out_sample(
     name: str,  # of the sample
     conversation: Conversation,
@@ -79,6 +85,8 @@ def held_out_sample(
     """Make a sample of a conversation. Raises `ValueError` or `Misfit` with the reason where it cannot be asked."""
     place = _asked(conversation.turns)
     before, expected = _before(conversation.turns[:place]), _expected(conversation.turns[place:], tools)
+    if not expected and not without_thinking(conversation.turns[place].content).strip():
+        raise ValueError("it answers nothing")
     return sample_of(name, before, expected)
 
 # %% ../../nbs/evals/37_held_out.ipynb #bf99c24c
@@ -94,7 +102,7 @@ def find_rows(
                 return files[0]
     raise PunieError(f"no held-out rows at {given!r}; name a file of rows, or a data set with test or valid")
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #0c5fb6c4
 @lru_cache(maxsize=64)
 def _declared(functions: str) -> GivenTools:
     return GivenTools.listed(json.loads(functions))
@@ -130,7 +138,7 @@ def read_held_out(
     chosen = [samples[len(samples) * place // wanted] for place in range(wanted)]
     return _suite_of(chosen, tuple(left_out), _prompt_note(prompts))
 
-
+# %% ../../nbs/evals/37_held_out.ipynb #dfed38d4
 def _prompt_note(prompts: int) -> tuple[str, ...]:
     return (f"{prompts} rows have a system prompt, and are asked with the lab's instead",) if prompts else ()
 

@@ -36,7 +36,7 @@ def _written(sample: Sample, calls: Iterable[Call]) -> list[str]:
 def _at_once(sample: Sample) -> bool:
     return not sample.has_steps and not sample.worlds
 
-
+# %% ../../nbs/evals/21_json_controls.ipynb #26f3d50c
 def _other_value(sample: Sample) -> list[str] | None:
     for place, call in enumerate(sample.expected if _at_once(sample) else ()):
         if changed := _changed(sample, call):
@@ -58,7 +58,7 @@ def _changed(sample: Sample, call: ExpectedCall) -> dict[str, object] | None:
                 return changed
     return None
 
-
+# %% ../../nbs/evals/21_json_controls.ipynb #cb91c4c7
 def _one_less(sample: Sample) -> list[str] | None:
     return _written(sample, _calls(sample)[:-1]) if len(sample.expected) > 1 and _at_once(sample) else None
 
@@ -73,7 +73,7 @@ def _in_reverse(sample: Sample) -> list[str] | None:
         return None
     return _written(sample, calls[::-1])
 
-
+# %% ../../nbs/evals/21_json_controls.ipynb #98af91c3
 def _no_arguments(sample: Sample) -> list[str] | None:
     parameters = [each for name in called_names(sample) for each in sample.tools[name].signature.parameters.values()]
     if all(each.default is not each.empty for each in parameters):

@@ -10,8 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, sqrt
+from typing import TYPE_CHECKING
 
 from .statistics import Clusters
+
+if TYPE_CHECKING:
+    import numpy as np
 
 POWER = 0.8  # chance to call a difference that is there
 ALPHA = 0.05  # chance to call one that is not
@@ -105,6 +109,49 @@ def _least(enough: Callable[[int], bool], most: int) -> int | None:
 _DRAWS, _TOSSES, _NORMAL = 300, 600, 200  # comparisons, sign flips of each, templates above which the test is normal
 
 
+def _by_draws(
+    sums: "np.ndarray",  # of the differences of each template that was seen
+    sizes: "np.ndarray",  # its prompts
+    step: float,  # the least difference of a prompt
+    difference: float,
+    templates: int,
+    alpha: float,
+) -> float:
+    """Draw comparisons with a difference, and count those that the test calls."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(sums), size=(templates, _DRAWS))
+    imagined = rng.random(drawn.shape) < 1 / len(sums)
+    noise = sums[drawn] * rng.choice([-1.0, 1.0], drawn.shape) + imagined * rng.choice([-1.0, 1.0], drawn.shape)
+    better = step * np.floor(abs(difference) * sizes[drawn] / step + rng.random(drawn.shape))
+    moved = np.clip(noise + better, -sizes[drawn], sizes[drawn])
+    every = templates < 10  # so few signs that all of them are tried, as the test does
+    signs = list(product([-1.0, 1.0], repeat=templates)) if every else rng.choice([-1.0, 1.0], (_TOSSES, templates))
+    as_far = np.abs(np.array(signs) @ moved) >= np.abs(moved.sum(axis=0)) - 1e-9
+    p = (as_far.sum(axis=0) + (not every)) / (len(signs) + (not every))
+    return float((p < alpha).mean())
+
+# %% ../../nbs/evals/08_power.ipynb #cb426e08
+def _by_formula(
+    sums: "np.ndarray",  # of the differences of each template that was seen
+    sizes: "np.ndarray",  # its prompts
+    step: float,  # the least difference of a prompt
+    difference: float,
+    templates: int,
+    alpha: float,
+) -> float:
+    """Compute the power from the spread of the sums, as the normal test has it."""
+    from scipy.stats import norm
+
+    better = abs(difference) * sizes
+    rounded = step**2 * (better / step % 1) * (1 - better / step % 1)  # to whole steps, below too
+    noise = (sums**2).mean() + 1 / len(sums) + better.var() + rounded.mean()
+    size, error = better.mean(), sqrt(noise / templates)
+    critical = norm.isf(alpha / 2) * sqrt(1 + size**2 / templates / error**2)  # flips do not know the mean
+    return float(norm.sf(critical - size / error))
+
+# %% ../../nbs/evals/08_power.ipynb #57b84439
 @dataclass(frozen=True)
 class SeenSpread:
     """Hold how far the templates of a comparison moved, to tell what others like it could show.
@@ -142,31 +189,12 @@ class SeenSpread:
     def power(self, difference: float, templates: int, alpha: float = ALPHA) -> float:
         """Compute the chance that a comparison over so many templates calls a difference."""
         import numpy as np
-        from scipy.stats import norm
 
         if self.is_exact:
             return power(templates, difference, disagreement(self.sums), alpha)
         sums, sizes = np.array(self.sums), np.array(self.sizes)
-        if templates > _NORMAL:
-            better = abs(difference) * sizes
-            rounded = (
-                self.step**2 * (better / self.step % 1) * (1 - better / self.step % 1)
-            )  # to whole steps, below too
-            noise = (sums**2).mean() + 1 / len(sums) + better.var() + rounded.mean()
-            size, error = better.mean(), sqrt(noise / templates)
-            critical = norm.isf(alpha / 2) * sqrt(1 + size**2 / templates / error**2)  # flips do not know the mean
-            return float(norm.sf(critical - size / error))
-        rng = np.random.default_rng(0)
-        drawn = rng.integers(len(sums), size=(templates, _DRAWS))
-        imagined = rng.random(drawn.shape) < 1 / len(sums)
-        noise = sums[drawn] * rng.choice([-1.0, 1.0], drawn.shape) + imagined * rng.choice([-1.0, 1.0], drawn.shape)
-        better = self.step * np.floor(abs(difference) * sizes[drawn] / self.step + rng.random(drawn.shape))
-        moved = np.clip(noise + better, -sizes[drawn], sizes[drawn])
-        every = templates < 10  # so few signs that all of them are tried, as the test does
-        signs = list(product([-1.0, 1.0], repeat=templates)) if every else rng.choice([-1.0, 1.0], (_TOSSES, templates))
-        as_far = np.abs(np.array(signs) @ moved) >= np.abs(moved.sum(axis=0)) - 1e-9
-        p = (as_far.sum(axis=0) + (not every)) / (len(signs) + (not every))
-        return float((p < alpha).mean())
+        judged = _by_formula if templates > _NORMAL else _by_draws
+        return judged(sums, sizes, self.step, difference, templates, alpha)
 
     def detectable_difference(self, alpha: float = ALPHA) -> float | None:
         """Find the smallest difference that these templates show in four of five cases; None where they show none."""

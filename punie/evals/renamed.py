@@ -222,7 +222,7 @@ def _own_renamed(row: dict[str, Any], sample: Sample, seed: int) -> dict[str, An
     made = Renaming(names).sample({**row, "template": None})
     return {**made, "functions": _renamed_functions(row["functions"], sample.tools, names)}
 
-
+# %% ../../nbs/evals/39_renamed.ipynb #b122e661
 def _registry_file(suite: Suite, header: Header, folder: Path, names: Mapping[str, Renamed]) -> tuple[str, bytes]:
     """Write the other names of a suite's registry."""
     of = header.tools or "punie"
@@ -233,7 +233,7 @@ def _registry_file(suite: Suite, header: Header, folder: Path, names: Mapping[st
     stated = {"of": of, "names": {name: each.model_dump() for name, each in names.items()}}
     return ".json", json.dumps(stated, indent=2).encode() + b"\n"
 
-
+# %% ../../nbs/evals/39_renamed.ipynb #7a060438
 def rename_suite(
     name: str,  # of a suite, or a path that ends in .jsonl
     seed: int = 0,  # of the draw of names

@@ -43,7 +43,7 @@ class _Asked:
         first, *later = [self.replies[world] for world in sorted(self.replies)]
         return first, later if any(each != first for each in later) else []
 
-
+# %% ../../nbs/evals/15_runner.ipynb #48b2627e
 @dataclass
 class _Dialogue:
     """A dialogue that is still open, in all worlds that have gone the same way so far."""
@@ -69,7 +69,7 @@ class _Dialogue:
             going.setdefault(turn.content, _Dialogue(self.asked, [], conversation, replies)).worlds.append(world)
         return list(going.values())
 
-
+# %% ../../nbs/evals/15_runner.ipynb #043b436d
 def evaluate(
     engine: Engine,
     suite: Suite,

@@ -202,7 +202,7 @@ class Rules:
         """Leave a rule out."""
         return Rules(*(tuple(each for each in rules if each is not rule) for rules in vars(self).values()))
 
-
+# %% ../../nbs/evals/05_scoring.ipynb #dc1683f8
 def score_replies(
     sample: Sample,
     replies: Sequence[str],  # of one dialogue, in order
@@ -233,7 +233,7 @@ def score_replies(
 def _first(found: Iterable[Score | None]) -> Score | None:
     return next(filter(None, found), None)
 
-
+# %% ../../nbs/evals/05_scoring.ipynb #3dc09047
 def score_many(
     asked: Iterable[tuple],  # each a sample, the replies to it, and perhaps those in its later worlds
     rules: Rules = Rules(),

@@ -114,7 +114,7 @@ class NoAnswer(PunieError):
 class Dropped(NoAnswer):
     """Report that a server closed the connection in the middle of the last attempt."""
 
-
+# %% ../../nbs/evals/12_server_engine.ipynb #a2a06f21
 class Line:
     """Post requests to a server; try again where that may help.
 

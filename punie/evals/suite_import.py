@@ -51,7 +51,7 @@ class NewSuite:
         more = {"tools": self.tools, "says_not": dict(self.says_not)}
         return {"categories": [*self.categories], **{key: value for key, value in more.items() if value}}
 
-
+# %% ../../nbs/evals/36_suite_import.ipynb #9032f088
 def write_suite(
     new: NewSuite,
     name: str,  # of the suite, the stem of its file

@@ -59,7 +59,7 @@ def has_tries(evaluation: Evaluation) -> bool:
 def _asked_table(evaluation: Evaluation) -> Html:
     asked, first = evaluation.asked, evaluation.records[0]
     prompts = len({record.sample for record in evaluation.records})
-    tries = {t: 1 + max(record.epoch for record in evaluation.at(t)) for t in evaluation.temperatures}
+    tries = {t: len({record.epoch for record in evaluation.at(t)}) for t in evaluation.temperatures}
     drawn = [f"T = {t:g}" + (f", {count} tries" if count > 1 else "") for t, count in tries.items()]
     rows = [
         ["model", f"{asked.model} {asked.artifact[:12]}"],
@@ -228,7 +228,7 @@ def _evidence(evaluation: Evaluation, rerun: int) -> list[CheckResult]:
     changed = [each for of in both for each in of.changed]
     said = scored_again(sum(len(of.records) for of in both), changed)
     gone = "outcomes in repositories are as they were stored: the changed repositories are gone"
-    judged = evaluation.suite is not None
+    judged = all(of.suite for of in both)
     found = CheckResult("evidence", True if judged else None, said if judged else gone, tuple(changed))
     return [found, *([_asked_again(evaluation, rerun)] if rerun else [])]
 

@@ -22,6 +22,7 @@ from bs4 import BeautifulSoup, Tag
 from ..check_results import CheckResult
 from ..evals.engines import InProcessEngine, Sampling
 from ..evals.records import Record
+from ..evals.rungs import claimed_scores
 from ..evals.runner import evaluate
 from ..evals.suites import Suite
 from ..files import read_text, sha256_text, write_json, write_text
@@ -269,6 +270,9 @@ def _evidence(results: Results, name: str) -> list[CheckResult]:
     if not judged.redrawn:
         other = "the sealed suite was drawn by another version of the generator, and cannot be drawn again"
         checks.append(CheckResult(f"sealed suite of {name}", None, other))
+    if claimed := claimed_scores(results.rungs, judged.suites):
+        other = f"{len(claimed)} scores are as they were stored: without replies, or on a suite that was not registered"
+        checks.append(CheckResult(f"ladder of {name}", None, other, tuple(claimed)))
     return checks
 
 # %% ../../nbs/pages/12_verify.ipynb #8222f151

@@ -65,6 +65,8 @@ def judge_run(
     base = [record for record in fresh if record.artifact != artifact]
     if not base or len({record.artifact for record in base}) > 1:
         raise GateFailed(f"{run.path('outcomes.jsonl')} does not hold one base and one tuned model; evaluate again")
+    if (before := base[0].artifact) != (promised := registration.inputs.base):
+        raise GateFailed(f"the untrained base that was asked is {before[:12]}, not {promised[:12]}; evaluate again")
     for records in (base, tuned):
         for name, suite in suites.items():
             require_artifact([each for each in records if each.suite == name], records[0].artifact, suite)
