@@ -11,7 +11,6 @@ otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/
 """
 
 import json
-import os
 import resource
 import subprocess
 import sys

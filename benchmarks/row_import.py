@@ -10,7 +10,6 @@ three tools: about 1,500 bytes.
 """
 
 import json
-import os
 import resource
 import subprocess
 import sys

@@ -20,7 +20,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count, islice
-from pathlib import Path
 
 import typer
 
