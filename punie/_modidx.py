@@ -1262,6 +1262,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'punie.evals.held_out._declared': ('evals/held_out.html#_declared', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._expected': ('evals/held_out.html#_expected', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._prompt_note': ('evals/held_out.html#_prompt_note', 'punie/evals/held_out.py'),
+                                      'punie.evals.held_out._standing': ('evals/held_out.html#_standing', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._steps': ('evals/held_out.html#_steps', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out._suite_of': ('evals/held_out.html#_suite_of', 'punie/evals/held_out.py'),
                                       'punie.evals.held_out.find_rows': ('evals/held_out.html#find_rows', 'punie/evals/held_out.py'),

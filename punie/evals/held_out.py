@@ -7,7 +7,7 @@ __all__ = ['held_out_sample', 'find_rows', 'read_held_out']
 
 # %% ../../nbs/evals/37_held_out.ipynb #7138003d
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..agent.registry import Misfit, Registry
 from .answers import without_thinking
 from .suite_import import GivenTools, NewSuite, categories_of, expected_call, find_tool, sample_of
 from ..files import parse_line, read_lines
+from ..passages import Passages
 from ..settings import PunieError, data_path, given_path
 from ..training.conversation import Conversation, Turn
 from ..training.dataset_io import split_files
@@ -102,6 +103,23 @@ def find_rows(
                 return files[0]
     raise PunieError(f"no held-out rows at {given!r}; name a file of rows, or a data set with test or valid")
 
+# %% ../../nbs/evals/37_held_out.ipynb #810ceec6
+def _standing(samples: Sequence[Mapping[str, Any]], path: Path) -> dict[str, str]:
+    """Find the samples whose question stands in a training or validation row beside their file; say where."""
+    asked = [(s["id"], turn["content"]) for s in samples for turn in s["messages"] if turn["role"] == "user"]
+    passages = Passages([question for _, question in asked])
+    others = [file for split in ("train", "valid") for file in split_files(path.parent, split) if file != path]
+    reader, found = RowReader(Registry([])), dict[str, str]()
+    for file in others if samples else ():
+        for number, line in read_lines(file):
+            try:
+                turns = reader(parse_line(line, f"{file.name}:{number}")).conversation.turns
+            except (ValueError, Misfit, PunieError):
+                continue  # `punie check` names it
+            for each in passages.find([turn.content for turn in turns if turn.role != "system"]):
+                found.setdefault(asked[each.passage][0], f"its question stands in {file.name}:{number}")
+    return found
+
 # %% ../../nbs/evals/37_held_out.ipynb #0c5fb6c4
 @lru_cache(maxsize=64)
 def _declared(functions: str) -> GivenTools:
@@ -132,6 +150,9 @@ def read_held_out(
             continue
         samples.append((sample, own, functions))
         prompts += conversation.turns[0].role == "system"
+    standing = _standing([sample for sample, _, _ in samples], path)
+    left_out += [(f"{path.name}:{name.rpartition('-')[2]}", where) for name, where in standing.items()]
+    samples = [each for each in samples if each[0]["id"] not in standing]
     wanted = min(len(samples), most or len(samples))
     if left := len(samples) - wanted:
         left_out.append((path.name, f"{left} more are sound, and not among the {wanted} that are wanted"))
