@@ -268,8 +268,13 @@ def where_it_changes(rungs: Sequence[Rung]) -> str:
     said += [f"From {step.before} to {form} on {suite}, {step.sentence}" for form, suite, step in steps if step.missing]
     if said:
         return " ".join(said)
-    least = f"{100 * max(step.could_show or 1 for _, _, step in steps):.0f} points"
-    return f"No step changes what is answered right by as much as these prompts could show ({least})."
+    mute = list(dict.fromkeys(suite for _, suite, step in steps if step.could_show is None))
+    told = f"{' and '.join(mute)} could show no change in one of so many steps" if mute else ""
+    if not (shown := [step.could_show for _, _, step in steps if step.could_show is not None]):
+        return f"{told}."
+    least = f"{100 * max(shown):.0f} points"
+    plain = f"No step changes what is answered right by as much as these prompts could show ({least})"
+    return f"{plain}; {told}." if told else f"{plain}."
 
 # %% ../../nbs/evals/47_rungs.ipynb #1a3d7f55
 def ladder_table(rungs: Sequence[Rung]) -> list[list[object]]:
