@@ -71,7 +71,7 @@ COMMANDS = [  # each may be given anything
     "results",
     "verify",
     "phases show",
-    "phases new tiny",    # any other name may be right
+    "phases new tiny",  # any other name may be right
     "data show",
     "data build",
     "data import",
