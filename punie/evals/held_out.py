@@ -116,7 +116,9 @@ def _standing(samples: Sequence[Mapping[str, Any]], path: Path) -> dict[str, str
                 turns = reader(parse_line(line, f"{file.name}:{number}")).conversation.turns
             except (ValueError, Misfit, PunieError):
                 continue  # `punie check` names it
-            for each in passages.find([turn.content for turn in turns if turn.role != "system"]):
+            texts = [turn.content for turn in turns]
+            users = [place for place, turn in enumerate(turns) if turn.role == "user"]
+            for each in passages.find(texts, users):
                 found.setdefault(asked[each.passage][0], f"its question stands in {file.name}:{number}")
     return found
 
