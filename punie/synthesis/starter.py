@@ -261,7 +261,7 @@ _HEAD = """How people ask for the tools of {registry!r}. Edit it, then run: puni
 
 A question names values in braces, such as {{room}}, and alternatives as (dim|turn down).
 An order that begins with a small letter may be made polite and joined to another one.
-The last of each five questions is kept for validation, or the last of fewer than five; so write more than a few.
+The last of each five questions is kept for validation and test, or the last of fewer than five; so write many.
 Values: a list, or a table from what is said to the value, or a range such as "5..100" or "0.5..2.0/0.5".
 nbs/synthesis/13_own_wordings.ipynb shows everything that can be written here."""
 
