@@ -17,10 +17,13 @@ from ..phases.names import completing, find_artifact, find_source
 from ..settings import PunieError, any_settings, given_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from punie.agent.dialects import Dialect
     from punie.check_results import CheckResult
     from punie.phases.run import Run
     from punie.phases.spec import Export
+    from punie.weights.fusion import Allowed
 
 # %% ../../nbs/cli/04_export.ipynb #d01a92c0
 def adapter_of(run: "Run") -> Path:
@@ -70,6 +73,26 @@ def _quantize_checked(
         require_checks([*run_post_quantization_checks(made, export.bits, export.group_size, base=base), kept])
     return kept
 
+# %% ../../nbs/cli/04_export.ipynb #c70ca154
+def _make_checked(
+    base: Path,
+    adapter: Path,
+    made: Path,  # receives the model; the fused one lies beside it where it is an intermediate
+    export: "Export | None",
+    survival: float,
+    dtype: str | None,
+    allowed: "Sequence[Allowed]",
+) -> "CheckResult | None":  # what a quantized model keeps of its adapter
+    """Fuse, and quantize where bits are asked for. Raises `GateFailed` where a check fails."""
+    from punie.training.checks import require_checks, run_post_fusion_checks
+    from punie.weights.fusion import fuse
+
+    fused = made.with_name("fused") if export else made
+    with working("fusing"):
+        fuse(base, adapter, fused, dtype=dtype, allow=allowed)
+        require_checks(run_post_fusion_checks(fused, base=base))
+    return _quantize_checked(base, adapter, fused, made, export, survival) if export else None
+
 # %% ../../nbs/cli/04_export.ipynb #25c8f19a
 def fuse_adapter(
     adapter: Annotated[
@@ -109,9 +132,8 @@ def fuse_adapter(
     Examples: `punie fuse adapters/one models/one --base data/models/tiny`,
     `punie fuse adapters/one models/one --base mlx-community/Qwen3-8B-4bit --bits 6`
     """
-    from punie.training.checks import require_checks, run_post_fusion_checks
     from punie.weights.artifacts import artifact_id, find_model, publish, scratch_beside
-    from punie.weights.fusion import fuse, read_allowed
+    from punie.weights.fusion import read_allowed
     from punie.weights.model_card import write_plain_card
 
     if folder.exists():
@@ -121,20 +143,14 @@ def fuse_adapter(
     if not (named := base or tuned_on):
         raise PunieError(f"say with --base which model {adapter} was tuned on")
     source, allowed = find_model(named), read_allowed(allow or [])
-    kept, lines = None, list[str]()
     with scratch_beside(folder) as scratch:
-        fused = made = scratch / "fused"
-        with working("fusing"):
-            fuse(source, trained, fused, dtype=dtype, allow=allowed)
-            require_checks(run_post_fusion_checks(fused, base=source))
-        if export:
-            made = scratch / folder.name
-            kept = _quantize_checked(source, trained, fused, made, export, survival)
-            lines.append(f"{kept.check_name}: {kept.message}")
+        made = scratch / "model"
+        kept = _make_checked(source, trained, made, export, survival, dtype, allowed)
         write_plain_card(made, folder.name, named, source, f"the adapter in {trained.name}")
         publish(made, folder)
     artifact = artifact_id(folder)
     told = {"model": folder, "artifact": artifact, "bits": bits, "survival": kept}
+    lines = [f"{kept.check_name}: {kept.message}"] if kept else []
     show(as_json, told, *lines, f"Artifact {artifact[:12]}: {folder}")
 
 # %% ../../nbs/cli/04_export.ipynb #e6d42292

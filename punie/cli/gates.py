@@ -13,15 +13,17 @@ import typer
 from rich.progress import Progress, TaskProgressColumn
 from rich.text import Text
 
-from ..check_results import failures_first
+from ..check_results import CheckResult, failures_first
 from .data import find_data, known_mask, phase_dialect
 from ..output import Grid, Json, progress, show, working
 from ..phases.names import completing
 from ..settings import GateFailed, PunieError, data_path, load_settings
 
 if TYPE_CHECKING:
-    from punie.check_results import CheckResult
+    from collections.abc import Callable
+
     from punie.phases.spec import Spec
+    from punie.training.audit import Audit
     from punie.training.ledger import Ledger
     from punie.training.supervision import Mask
 
@@ -112,6 +114,37 @@ def refuse_foreign(data: str) -> None:
     if source.is_file():
         raise PunieError(f"{data} is one file, without a valid split; {hint}")
 
+# %% ../../nbs/cli/01_gates.ipynb #5ebebe5f
+def _judge(
+    folder: Path,
+    spec: "Spec | None",  # of a phase
+    mask: "Mask",
+    tokens: bool,  # whether they are counted too
+) -> "tuple[Audit, list[CheckResult], Ledger | None]":
+    """Read a data set once, and run every gate on it, with bars that show how far it is."""
+    from punie.training.audit import audit_folder
+    from punie.training.checks import Thresholds, check_audit
+    from punie.training.question_checks import suite_traces
+
+    thresholds, patterns = (spec.gates, spec.data.patterns) if spec else (Thresholds(), [])
+    dialect, elsewhere, ledger = phase_dialect(spec), spec.evaluation.elsewhere if spec else [], None
+    with progress(TaskProgressColumn(), transient=True) as bars:
+
+        def shown(name: str) -> "Callable[[int, int], None]":
+            task = bars.add_task(name, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        audit = audit_folder(folder, patterns, shown("rows"), suite_traces(elsewhere), dialect)
+        results = check_audit(audit, thresholds, mask, "messages", patterns, shown("twins"), elsewhere)
+        sound = next(result.passed for result in results if result.check_name == "structure")
+        if tokens and sound:
+            try:
+                ledger, counted = _count_tokens(folder, mask, spec, bars)
+            except GateFailed as error:  # the tokenizer fits no row; what the other gates found is still shown
+                counted = [CheckResult("ledger", False, str(error))]
+            results += counted
+    return audit, results, ledger
+
 # %% ../../nbs/cli/01_gates.ipynb #ebfcde83
 def check(
     data: Annotated[
@@ -142,45 +175,12 @@ def check(
 
     from punie.files import write_json
     from punie.phases.spec import load_spec
-    from punie.training.audit import audit_folder
-    from punie.training.checks import CheckResult, Thresholds, check_audit
-    from punie.training.question_checks import suite_traces
 
     refuse_foreign(data)
     settings, folder = load_settings(), find_data(data)
     spec = load_spec(phase) if phase else None
     chosen = known_mask(mask or (spec.lora.mask if spec else "assistant_turns"))
-    thresholds, patterns = (spec.gates, spec.data.patterns) if spec else (Thresholds(), [])
-    dialect, elsewhere = phase_dialect(spec), spec.evaluation.elsewhere if spec else []
-    ledger = None
-    with progress(TaskProgressColumn(), transient=True) as bars:
-        task = bars.add_task("rows", total=None)
-        audit = audit_folder(
-            folder,
-            patterns,
-            lambda done, total: bars.update(task, completed=done, total=total),
-            suite_traces(elsewhere),
-            dialect,
-        )
-        twins = bars.add_task("twins", total=None)
-        results = check_audit(
-            audit,
-            thresholds,
-            chosen,
-            "messages",
-            patterns,
-            lambda done, total: bars.update(twins, completed=done, total=total),
-            elsewhere,
-        )
-        sound = next(result.passed for result in results if result.check_name == "structure")
-        if tokens and sound:
-            try:
-                ledger, counted = _count_tokens(folder, chosen, spec, bars)
-            except (
-                GateFailed
-            ) as error:  # the tokenizer does not fit a row; the results of the other gates are still shown
-                counted = [CheckResult("ledger", False, str(error))]
-            results += counted
+    audit, results, ledger = _judge(folder, spec, chosen, tokens)
     kept, page = settings.runs / "checks" / folder.resolve().name, None
     write_json(kept / "checks.json", [asdict(result) for result in results])
     if html:

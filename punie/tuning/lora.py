@@ -224,6 +224,22 @@ def _identity(
     }
     return identity | ({"probe": probe_id} if probe_id else {})
 
+# %% ../../nbs/tuning/10_lora.ipynb #0c385bdc
+def _found(
+    checkpoints: Checkpoints,
+    folder: Path,
+    group: "mx.distributed.Group",
+    locks: contextlib.ExitStack,  # holds the lock of the folder until the run ends
+) -> Checkpoint | None:
+    """Find where to go on. Raises `PunieError` where another process is at work, on every rank."""
+    if group.rank() == 0:
+        with _said_to_all(group):
+            locks.enter_context(alone(folder))
+            return checkpoints.load()
+    if not ranks_agree(0, group):
+        raise PunieError("the first rank could not begin; its own line says why")
+    return checkpoints.load(mend=False)
+
 # %% ../../nbs/tuning/10_lora.ipynb #c0f6d834
 def tune(
     model: "nn.Module",  # loaded base; LoRA layers are put into it
@@ -258,14 +274,7 @@ def tune(
         contextlib.ExitStack() as locks,
     ):
         group = join_ranks()
-        if group.rank() == 0:
-            with _said_to_all(group):
-                locks.enter_context(alone(folder))
-                found = checkpoints.load()
-        elif ranks_agree(0, group):  # the first has the lock, and has removed what is damaged
-            found = checkpoints.load(mend=False)
-        else:
-            raise PunieError("the first rank could not begin; its own line says why")
+        found = _found(checkpoints, folder, group, locks)
         if found is None and (folder / "adapters.safetensors").exists():
             raise GateFailed(
                 f"{folder} holds an adapter that this run did not make; give another folder, or move that one away"
