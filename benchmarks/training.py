@@ -2,14 +2,12 @@
 
     uv run python benchmarks/training.py duel           # supervised tokens a second on the embedded base, batch 8
     uv run python benchmarks/training.py duel smollm2   # the same on SmolLM2-135M, batch 4, 16 of 30 layers
-    uv run python benchmarks/training.py vocabulary     # memory and time of a step at Qwen3's 151,936 tokens
-    uv run python benchmarks/training.py scaling        # by batch size and length, beside the matmul peak
     uv run python benchmarks/training.py cuda           # Qwen3-8B's shape, random weights of 4 bits; needs a GPU
 
 Each side of a duel runs in a process of its own, the two in turn, and medians over the rounds are compared: a ratio
 of figures from one run. `--rounds 1 --updates 10` shows in a minute that it works. What is measured is written to
 reports/benchmarks/training_*.json. mlx-lm counts one padding token a row as supervised; its count is corrected.
-(training_speed.py compares with a stock install.)
+(training_steps.py measures single steps, and training_speed.py compares with a stock install.)
 """
 
 import json
@@ -19,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +24,7 @@ from typing import Annotated, Any
 import typer
 
 from punie.agent.prompt_utils import load_tokenizer
-from punie.blas import matmul_gflops, mlx_core, on_cpu
+from punie.blas import mlx_core, on_cpu
 from punie.pages.benchmarks import keep_benchmark
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
@@ -35,7 +32,6 @@ from punie.training.lora_config import LoRAConfig
 from punie.training.prepare import prepare_rows
 from punie.training.supervision import SupervisedRow
 from punie.tuning.lora import tune
-from punie.tuning.objective import make_batch, shared_prefix, update_loss
 from punie.tuning.steps import add_lora, make_optimizer
 from punie.weights.artifacts import find_model, load_model
 
@@ -63,16 +59,6 @@ QWEN3_8B = dict(
     head_dim=128,
     vocab_size=151_936,
     tie_word_embeddings=False,
-)
-VOCABULARY = dict(
-    hidden_size=256,
-    num_hidden_layers=4,
-    intermediate_size=768,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=64,
-    vocab_size=151_936,
-    tie_word_embeddings=True,
 )
 
 
@@ -253,127 +239,6 @@ def duel(
 ) -> None:
     """Compare speed and memory on a base and the shipped data, under the mask that mlx-lm has."""
     keep("duel" if name == "tiny" else f"duel_{name}", compare(name, rounds, updates))
-
-
-@app.command()
-def vocabulary(rounds: Rounds = 5, rows: int = 4, length: int = 300, prefix: int = 200, answer: int = 40) -> None:
-    """Compare one step, loss and gradients, at a vocabulary of 151,936 tokens."""
-    mx = mlx_core()
-    import mlx.nn as nn
-    from mlx_lm.tuner.trainer import default_loss, iterate_batches
-
-    model = random_model(VOCABULARY)
-    add_lora(model, LoRAConfig(updates=1, batch_size=rows, num_layers=4))
-    batch = random_rows(rows, length, prefix, answer)
-    total = mx.array(float(sum(row.targets for row in batch)))
-    mine = tuple(make_batch(batch, shared_prefix(batch)))
-    plain = next(iterate_batches([(list(row.ids), row.supervised.index(True)) for row in batch], rows, 2048))
-    steps = {
-        "ours": lambda: nn.value_and_grad(model, update_loss)(model, total, *mine),
-        "theirs": lambda: nn.value_and_grad(model, default_loss)(model, *plain),
-    }
-    seconds, memory = {who: [] for who in steps}, {}
-    for _ in range(rounds + 1):
-        for who, step in steps.items():
-            mx.clear_cache()
-            mx.reset_peak_memory()
-            start = time.perf_counter()
-            mx.eval(step())
-            seconds[who].append(time.perf_counter() - start)
-            memory[who] = mx.get_peak_memory() / 1e9
-    middle = {who: statistics.median(times[1:]) for who, times in seconds.items()}
-    keep(
-        "vocabulary",
-        {
-            "rows": rows,
-            "tokens": length,
-            "shared": prefix,
-            "supervised": answer,
-            "rounds": rounds,
-            "seconds a step": {who: round(value, 3) for who, value in middle.items()},
-            "peak memory in GB": {who: round(value, 3) for who, value in memory.items()},
-            "ratio of speed": round(middle["theirs"] / middle["ours"], 2),
-            "ratio of memory": round(memory["ours"] / memory["theirs"], 2),
-        },
-    )
-
-
-def step_flops(shape: dict, rows: int, length: int, answer: int) -> float:
-    """Count the matrix products of a step with LoRA in every layer: forward, and back to the inputs.
-
-    LoRA's own are left out, under 3%.
-    """
-    width, heads = shape["hidden_size"], shape["num_attention_heads"] * shape["head_dim"]
-    weights = (
-        2 * width * heads
-        + 2 * width * shape["num_key_value_heads"] * shape["head_dim"]
-        + 3 * width * shape["intermediate_size"]
-    )
-    attention = 2 * length * heads  # products of queries with keys, and of shares with values, a token
-    layers = shape["num_hidden_layers"] * rows * length * (2 * 2 * weights + 3 * 2 * attention)
-    return layers + 2 * 2 * rows * answer * width * shape["vocab_size"]
-
-
-@app.command()
-def scaling(
-    rounds: Rounds = 5,
-    largest: Annotated[int, typer.Option(help="Most rows a batch.")] = 16,
-    longest: Annotated[int, typer.Option(help="Most tokens a row.")] = 512,
-) -> None:
-    """Plot tokens a second by batch size and length, and the share of the measured matmul peak."""
-    mx = mlx_core()
-    import matplotlib.pyplot as plt
-    import mlx.nn as nn
-
-    shape = {**VOCABULARY, "vocab_size": 3072}
-    model, answer, peak, found = random_model(shape), 32, matmul_gflops(), []
-    add_lora(model, LoRAConfig(updates=1, batch_size=1, num_layers=4))
-    step = nn.value_and_grad(model, update_loss)
-    for length in (64, 128, 256, 512):
-        for rows in (1, 2, 4, 8, 16):
-            if length > longest or rows > largest:
-                continue
-            batch = tuple(
-                make_batch([SupervisedRow((7,) * length, (False,) * (length - answer) + (True,) * answer)] * rows)
-            )
-            times = []
-            for _ in range(rounds + 1):
-                start = time.perf_counter()
-                mx.eval(step(model, mx.array(float(rows * answer)), *batch))
-                times.append(time.perf_counter() - start)
-            seconds = statistics.median(times[1:])
-            found.append(
-                {
-                    "rows": rows,
-                    "length": length,
-                    "tokens a second": round(rows * length / seconds),
-                    "share of the matmul peak": round(
-                        step_flops(shape, rows, length, answer) / seconds / 1e9 / peak, 3
-                    ),
-                }
-            )
-            print(found[-1], file=sys.stderr, flush=True)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    for length in sorted({point["length"] for point in found}):
-        points = [point for point in found if point["length"] == length]
-        for axis, key in zip(axes, ("tokens a second", "share of the matmul peak")):
-            axis.plot(
-                [point["rows"] for point in points],
-                [point[key] for point in points],
-                marker="o",
-                label=f"{length} tokens a row",
-            )
-            axis.set(xlabel="rows a batch", ylabel=key, xscale="log", ylim=(0, None))
-            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes[0].legend(frameon=False)
-    figure.suptitle(
-        f"A step of {shape['num_hidden_layers']} layers of width {shape['hidden_size']}, medians of {rounds}; "
-        f"the peak is {peak:.0f} GFLOP/s"
-    )
-    path = load_settings().reports / "benchmarks" / "training_scaling.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    keep("scaling", {"matmul peak in GFLOP/s": round(peak), "rounds": rounds, "points": found})
 
 
 @app.command()
