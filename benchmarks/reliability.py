@@ -9,7 +9,8 @@
 Prints for each kind how many faults were tried and how many held, and each that did not. Damage is tried on every file
 of a run. Interruptions are a seeded sample of the calls that change the disk. Each result is kept under
 runs/reliability, so the same command goes on where it was stopped; a change of the package begins anew. `--publish`
-writes reports/reliability.md and .html.
+keeps each part under reports/reliability, with its commit, and writes reports/reliability.md and .html from all that
+are kept.
 """
 
 import os
@@ -31,11 +32,11 @@ from load import load_trials
 from punie.evals.server import free_port
 from punie.faults.damage import KINDS, Tried, a_run, other_files, run_files, state_of, try_damage
 from punie.faults.interruptions import HOWS, try_interruption, undisturbed
-from punie.faults.reliability import Trial, figures, go_through, reliability_document
+from punie.faults.reliability import Part, Trial, figures, go_through, keep_part, read_parts, reliability_document
 from punie.faults.training_faults import PHASE, write_phase
 from punie.pages.results import write_document
 from punie.phases.miniature import inside, write_miniature
-from punie.phases.registration import code_version
+from punie.phases.registration import code_version, machine, utc_now
 from punie.phases.spec import load_spec
 from punie.phases.sweep import grid, sweep_cluster
 from punie.programs import end_tree, end_with_me
@@ -205,12 +206,17 @@ def trials(part: str, seed: int, sample: int, every: bool) -> Iterator[Trial]:
         yield Trial("workers", lambda: lost_workers(10))
     elif part == "load":
         yield from load_trials(every)
-    elif part == "pretrained":
+    elif part == OWN_BASE:
         find_model(load_spec(PRETRAINED).base.model)
         yield from Killed(PRETRAINED, write_pretrained, 20, dice).trials()
 
 
 PARTS = ("damage", "interruptions", "kills", "workers", "load")
+OWN_BASE = "pretrained"  # a part that needs a base which has to be downloaded
+NOTES = {
+    "interruptions": "a sample of {sample} calls, drawn with seed {seed}.",
+    "load": "without the large load of `--all` (100,000 samples, 10 GB).",
+}
 
 
 def main(
@@ -221,27 +227,31 @@ def main(
     pretrained: bool = typer.Option(False, help="Also 20 kills on the pretrained base."),
     publish: bool = False,
 ) -> None:
-    wanted, tried, started = part or [*PARTS], [], time.monotonic()
-    if unknown := {*wanted} - {*PARTS}:
+    wanted, held = [*(part or PARTS), *([OWN_BASE] if pretrained else [])], True
+    if unknown := {*wanted} - {*PARTS, OWN_BASE}:
         raise PunieError(f"no part {unknown.pop()!r}; parts are {', '.join(PARTS)}")
-    kept = load_settings().runs / "reliability" / f"seed{seed}.jsonl"
-    for name in [*wanted, *(["pretrained"] if pretrained else [])]:
-        begun = time.monotonic()
+    settings = load_settings()
+    kept, pages = settings.runs / "reliability" / f"seed{seed}.jsonl", settings.reports / "reliability"
+    for name in wanted:
+        begun, tried = time.monotonic(), []
         for each in go_through(trials(name, seed, sample, every), kept):
             tried.append(each)
             if not each.held:
                 print(f"DID NOT HOLD: {each.kind} at {each.where}: {each.said}", flush=True)
-        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
-    notes = ["" if every else f"Interruptions are a sample of {sample} calls, drawn with seed {seed}."]
-    notes += [f"{each.where}: {each.said}." for each in tried if each.kind == "load"]
-    notes += [] if pretrained else ["The pretrained base was not tried; `--pretrained` does."]
-    for kind, count, held in figures(tried):
-        print(f"{kind:18} {count:4} tried {held:4} held")
-    print(*notes, f"{time.monotonic() - started:.0f} s", sep="\n")
+        held = held and all(each.held for each in tried)
+        note = "" if every else NOTES.get(name, "").format(sample=sample, seed=seed)
+        for kind, count, good in figures(tried)[:-1]:
+            print(f"{kind:18} {count:4} tried {good:4} held")
+        print(f"{name}: {time.monotonic() - begun:.0f} s", note, flush=True)
+        if publish:
+            keep_part(
+                Part(name=name, commit=code_version(), at=utc_now(), machine=machine(), note=note, tried=tried), pages
+            )
     if publish:
-        text = reliability_document(tried, code_version(), notes)
-        print(write_document(text, load_settings().reports / "reliability.md"))
-    if not all(each.held for each in tried):
+        found = read_parts([*PARTS, OWN_BASE], pages)
+        missing = [name for name in (*PARTS, OWN_BASE) if name not in {each.name for each in found}]
+        print(write_document(reliability_document(found, missing), settings.reports / "reliability.md"))
+    if not held:
         raise typer.Exit(1)
 
 
