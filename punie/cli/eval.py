@@ -185,8 +185,9 @@ def _ask(
     from punie.evals.workspace_outcomes import evaluate_suite_into, require_control
     from punie.files import write_json
 
-    task = bars.add_task(f"{label}: loading", total=None)
-    controls, folder = require_control(suite), find_artifact(model)
+    task, folder = bars.add_task(f"{label}: trying the scorer", total=None), find_artifact(model)
+    controls = require_control(suite, lambda done, total: bars.update(task, completed=done, total=total))
+    bars.update(task, description=f"{label}: loading", completed=0, total=None)
     with open_engine(folder=folder, **options) as engine:
         kept = _kept_at(model, folder, engine, suite)
         evaluate_suite_into(

@@ -9,7 +9,7 @@ __all__ = ['CONTROLS', 'NO_ROOM', 'IDLE', 'ControlRow', 'ControlReport', 'run_co
 # %% ../../nbs/evals/22_controls.ipynb #ac8f9fb0
 import html
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from ..agent.dialects import Calls
 from .control_policies import CODE_CONTROLS, Control
 from .floor import Floor, floor
 from .json_controls import JSON_CONTROLS
+from .outcomes import Progress, untold
 from .reply_rules import Outcome
 from .scoring import Rules, Score, keyword_score, score_many, score_replies
 from .statistics import Share
@@ -92,7 +93,12 @@ def _surprise(sample: Sample, control: Control, score: Score) -> str | None:
     return f"{sample.id} is {score.outcome} ({score.reason}) and should be {outcome} ({reason or 'any reason'})"
 
 
-def _try(control: Control, samples: Sequence[Sample], rules: Rules) -> ControlRow:
+def _try(
+    control: Control,
+    samples: Sequence[Sample],
+    rules: Rules,
+    progress: Callable[[int], None] = lambda done: None,  # is told the samples that are done
+) -> ControlRow:
     tried = [
         (sample, replies, control.branches(sample))
         for sample in samples
@@ -100,7 +106,8 @@ def _try(control: Control, samples: Sequence[Sample], rules: Rules) -> ControlRo
     ]
     outcomes: Counter[Outcome] = Counter()
     keyword, wrong = 0.0, []
-    for (sample, replies, _), score in zip(tried, score_many(tried, rules)):
+    for number, ((sample, replies, _), score) in enumerate(zip(tried, score_many(tried, rules)), 1):
+        progress(number)
         outcomes[score.outcome] += 1
         keyword += keyword_score(sample, replies[0])
         if surprise := _surprise(sample, control, score):
@@ -117,6 +124,7 @@ def _try(control: Control, samples: Sequence[Sample], rules: Rules) -> ControlRo
 def run_controls(
     suite: Suite,
     rules: Rules = Rules(),  # of the scorer under test
+    progress: Progress = untold,
 ) -> ControlReport:
     """Score every control on a suite; controls whose fault applies to no sample are left out.
 
@@ -125,18 +133,23 @@ def run_controls(
     {'wrong_call': 27}
     """
     controls = CONTROLS[suite.samples[0].dialect.calls] if suite.samples else ()
-    rows = (_try(control, suite.samples, rules) for control in controls)
+    count, rows = len(suite.samples), []
+    for place, control in enumerate(controls):
+        progress(place * count, len(controls) * count)
+        rows.append(
+            _try(control, suite.samples, rules, lambda done: progress(place * count + done, len(controls) * count))
+        )
     return ControlReport(suite=suite.name, rows=[row for row in rows if row.samples])
 
 
-def require_controls(suite: Suite, rules: Rules = Rules()) -> ControlReport:
+def require_controls(suite: Suite, rules: Rules = Rules(), progress: Progress = untold) -> ControlReport:
     """Try the scorer on a suite before it judges. Raises `GateFailed` that names the control and the sample.
 
     >>> from punie.evals.suites import load_suite
     >>> len(require_controls(load_suite("abstain_60")).rows)
     49
     """
-    report = run_controls(suite, rules)
+    report = run_controls(suite, rules, progress)
     if not report.rows:
         raise GateFailed(f"no control applies to the suite {suite.name}; a suite needs samples")
     if failed := [f"{row.control}: {row.wrong[0]}" for row in report.rows if row.wrong]:

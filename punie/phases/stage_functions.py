@@ -229,8 +229,15 @@ def _headroom(run: Run, notify: Notify) -> list[Path]:
 
 
 def _evaluate(run: Run, notify: Notify) -> list[Path]:
-    suites = [run.suite(name) for name in run.spec.evaluation.suites]
-    write_json(run.path("controls.json"), [require_controls(suite).model_dump() for suite in suites])
+    controls = []
+    for suite in map(run.suite, run.spec.evaluation.suites):
+
+        def tell(done: int, total: int, name: str = suite.name) -> None:
+            if done % 100 == 0:
+                notify("evaluate", 0.0, f"the scorer on {name}, {done / total:.0%}")
+
+        controls.append(require_controls(suite, progress=tell).model_dump())
+    write_json(run.path("controls.json"), controls)
     models = {"base": run.base, "tuned": run.model}
     parts = [part for note, folder in models.items() for part in _ask(run, folder, notify, "evaluate", note)]
     write_records((record for part in parts for record in stream_records(part)), run.path("outcomes.jsonl"))
