@@ -4943,6 +4943,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'punie/training/tool_call_parser.py'),
                                                  'punie.training.tool_call_parser._is_python': ( 'training/tool_call_parser.html#_is_python',
                                                                                                  'punie/training/tool_call_parser.py'),
+                                                 'punie.training.tool_call_parser._named_otherwise': ( 'training/tool_call_parser.html#_named_otherwise',
+                                                                                                       'punie/training/tool_call_parser.py'),
                                                  'punie.training.tool_call_parser._not_truncated': ( 'training/tool_call_parser.html#_not_truncated',
                                                                                                      'punie/training/tool_call_parser.py'),
                                                  'punie.training.tool_call_parser._parse_block': ( 'training/tool_call_parser.html#_parse_block',
