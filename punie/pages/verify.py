@@ -463,8 +463,9 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
     with unpacked(archive) as runs:
         try:
             found = [load_results(run) for run in runs]
-        except GateFailed as error:
-            return Verified("", [CheckResult("evidence", False, str(error))])
+        except PunieError as error:
+            said = str(error).replace(str(runs[0].folder.parents[2]), str(archive))  # where it was unpacked is gone
+            return Verified("", [CheckResult("evidence", False, said)])
         checks = [check for run, results in zip(runs, found) for check in _evidence(results, run_name(run.folder))]
         checks += _check_others(folder, card)
         if card.kind == "comparison":
