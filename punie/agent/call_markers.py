@@ -56,7 +56,9 @@ _FAMILIES = (
         r"(?:<tool_call>\s*[\w.-]+\s*)?</?arg_(?:key|value)>",
         "<tool_call>git_log\n<arg_key>path</arg_key>\n<arg_value>.</arg_value>\n</tool_call>",
     ),
-    CallForm("mistral", "Mistral's [TOOL_CALLS]", r"\[(?:TOOL_CALLS|ARGS|CALL_ID)\]", f"[TOOL_CALLS][{_JSON}]"),
+    CallForm(
+        "mistral", "Mistral's [TOOL_CALLS]", r"\[(?:TOOL_CALLS|ARGS|CALL_ID|tool_calls)\]", f"[TOOL_CALLS][{_JSON}]"
+    ),
     CallForm(
         "llama",
         "Llama's <|python_tag|> or <function=name>{",
@@ -127,7 +129,8 @@ _TAGS = (
     CallForm(
         "tag",
         "another tag for calls",
-        r"(?i:</?[|｜]?(?:\w+[:_])?(?:tool|function)s?[▁_ -]?(?:calls?|code|uses?|invoke)\b[^<>\n]{0,80}>)",
+        r"(?i:(?:[<＜]|&lt;)\s?/?[|｜]?(?:\w+[:_])?(?:tool|function)s?[▁_ -]?(?:calls?|code|uses?|invoke)\b"
+        r"[^<>\n]{0,80}(?:[>＞]|&gt;))|(?:＜|&lt;)/?(?:function|parameter)=",
         f"<TOOLCALL>[{_JSON}]</TOOLCALL>",
     ),
 )
@@ -144,15 +147,19 @@ _WORDS = (
     CallForm(
         "labelled",
         "a label before a tool's name",
-        r"^\W{0,4}Action\W{1,4}A_TOOL\W*$"
-        r"|^\W{0,4}(?:Tool|Function)(?: call)?\W{1,4}A_TOOL\W{0,4}\n+\W{0,4}(?:Args|Arguments|Input|Parameters)\b",
+        r"^\W{0,4}Action\W{1,6}A_TOOL\W*$"
+        r"|^[^\w✿]{0,4}(?i:tool|function)(?i:[ _](?:call|name|use))?\W{1,6}A_TOOL\W{0,6}\n+"
+        r"\W{0,4}(?i:args?|arguments|inputs?|parameters|params)\b"
+        r"|^\W{0,2}\[(?i:(?:tool|function)[_ -]?(?:calls?|use)|call(?:ing)?(?: tool| function)?)\]?\W{0,2}A_TOOL"
+        r"|^[$/] ?A_TOOL(?![/.\w])",
         "Tool: git_log\nArguments: path is .",
     ),
     CallForm("functionary", "Functionary's >>>", r"^>>> ?A_TOOL[ \t]*$", '>>>git_log\n{"path": "."}'),
     CallForm(
         "tool_tag",
         "a tag with a tool's name",
-        r"</?A_TOOL(?:\s[^<>\n]{0,200})?/?>",
+        r"</?A_TOOL(?:\s[^<>\n]{0,200})?/?>|<\w[\w:-]*\s(?:[^<>\n]{0,80}\s)?[\w:-]+=[\"']A_TOOL[\"'][^<>\n]{0,200}>"
+        r"|<[\w:-]*(?:tool|function|action|call|name)>\s*A_TOOL\s*</",
         "<git_log><path>.</path></git_log>",
     ),
 )
@@ -168,8 +175,10 @@ _JSON_FORMS = (
     CallForm(
         "named",
         "JSON that names a tool",
-        r"[\"'](?:name|tool|tool_name|function|function_name|action|recipient_name)[\"']\s*:\s*[\"']A_TOOL[\"']"
-        r"|^A_TOOL\s*[(:]?\s*\{\s*[\"'}]|\{\s*[\"']A_TOOL[\"']\s*:\s*\{|\A\s*\{\s*\"code\"\s*:",
+        r"(?:[\"']|[{,]\s*)(?:name|tool|tool_name|function|function_name|action|recipient_name)[\"']?\s*:\s*"
+        r"[\"']A_TOOL[\"']|^A_TOOL\s*[(:]?\s*\{\s*[\"'}]|^(?:await )?A_TOOL\s*\(\s*\{"
+        r"|\{\s*[\"']?A_TOOL[\"']?\s*:\s*[{\[]"
+        r"|\A\s*\{\s*\"code\"\s*:|^\s*\{\s*[\"']code[\"']\s*:\s*[\"'][^\n]*A_TOOL\s*\(",
         '{"tool": "git_log", "args": {"path": "."}}',
     ),
 )

@@ -65,7 +65,7 @@ def _alternation(forms: Iterable[CallForm], tool: str = "") -> str:
     return "|".join(f"(?P<{form.name}>{form.marker.replace('A_TOOL', tool)})" for form in forms)
 
 
-_CONTROL = re.compile(rf"(?=[<\[`~✿=A\"'])(?:{_alternation(_ANY_NAME)})")  # what these markers begin with
+_CONTROL = re.compile(rf"(?=[<＜&\[`~✿=A\"'])(?:{_alternation(_ANY_NAME)})")  # what these markers begin with
 
 
 class _Patterns(NamedTuple):
@@ -73,6 +73,7 @@ class _Patterns(NamedTuple):
     name: re.Pattern[str]
     call: re.Pattern[str]  # the beginning of a Python call
     named: re.Pattern[str]  # the markers that hold the name of a tool
+    ticked: re.Pattern[str]  # a name alone in backticks
 
 
 @lru_cache(maxsize=64)
@@ -81,12 +82,14 @@ def _patterns(tools: Registry) -> _Patterns:
     name = rf"\b(?:{'|'.join(map(re.escape, names))})\b"
     named = _alternation((form for form in _SEARCHED if form not in _ANY_NAME), rf"(?:\b\w+\.)?{name}")
     call = FORMS["bare"].marker.replace("A_TOOL", name)
-    return _Patterns(names, re.compile(name), re.compile(call), re.compile(named, re.MULTILINE))
+    return _Patterns(
+        names, re.compile(name), re.compile(call), re.compile(named, re.MULTILINE), re.compile(f"`({name})`")
+    )
 
 
 def _first(text: str, tools: Registry) -> re.Match[str] | None:
     """Find the first marker, quoted or not."""
-    names, _, _, named = _patterns(tools)
+    names, named = _patterns(tools).names, _patterns(tools).named
     found = [_CONTROL.search(text), named.search(text) if any(name in text for name in names) else None]
     return min(filter(None, found), key=re.Match.start, default=None)
 
@@ -116,7 +119,7 @@ def find_marker(
     if quoted and quoted[0].alone:
         start = 0
     elif quoted:
-        found = _first(unquoted(text), tools)
+        found = _first(unquoted(_patterns(tools).ticked.sub(r" \1 ", text)), tools)
         start = found.start() if found else len(text)
         for each in quoted:
             if each.start < start and name.search(each.code) and (inside := _first(each.code, tools)):
@@ -135,5 +138,5 @@ def may_call(text: str, tools: Registry) -> bool:
     >>> may_call("Then print(git_log('.')).", TOOLS), may_call("git_log shows commits (all).", TOOLS)
     (True, False)
     """
-    names, _, call, _ = _patterns(tools)
+    names, call = _patterns(tools).names, _patterns(tools).call
     return "(" in text and any(name in text for name in names) and bool(call.search(text))

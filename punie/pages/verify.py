@@ -7,6 +7,7 @@ __all__ = ['expected_notebook', 'expected_page', 'edition_of', 'compare_pages', 
            'ask_records_again', 'Verified', 'scored_again', 'verify_run', 'check_card', 'verify_page', 'remake']
 
 # %% ../../nbs/pages/12_verify.ipynb #effbd608
+import ast
 import html
 import re
 import subprocess
@@ -25,17 +26,20 @@ from ..evals.records import Record
 from ..evals.rungs import claimed_scores
 from ..evals.runner import evaluate
 from ..evals.suites import Suite
-from ..files import read_text, sha256_text, write_json, write_text
-from .card import Card, note_files, read_card, require_same_card, run_card
+from ..files import read_json, read_text, sha256_files, sha256_text, write_json, write_text
+from .card import FILES, Card, note_files, read_card, require_same_card, run_card
 from .figures import figure, suite_keys
 from .page import EDITION, notebook_page, render_page
 from .publish import run_tables
 from punie.pages.results import (
+    OUTCOMES,
+    PARQUET,
     Table,
     check_tables,
     data_links,
     document_page,
     home_of,
+    outcomes_table,
     results_document,
     write_document,
     write_tables,
@@ -101,9 +105,28 @@ def _as_of(computed: str, edition: int) -> str:
 
 # %% ../../nbs/pages/12_verify.ipynb #ed3ada92
 def _parts(page: str) -> dict[str, Tag]:
-    soup = BeautifulSoup(page, "html.parser")
-    found = {str(tag["data-figure"]): tag.extract() for tag in soup.select("[data-figure]")}
+    soup, found = BeautifulSoup(page, "html.parser"), {}
+    for tag in soup.select("[data-figure]"):
+        key = str(tag["data-figure"])
+        before = sum(each.partition(", again")[0] == key for each in found)
+        found[f"{key}, again ({before + 1})" if before else key] = tag.extract()
     return {**found, "everything else": soup}
+
+
+# attributes that show a text, hide one, or load one
+_SHOWING = {"alt", "title", "value", "placeholder", "srcdoc", "hidden", "style"}
+_LOADING = {"script", "link", "iframe", "embed", "object", "base", "meta"}
+
+
+def _attributes(part: Tag) -> list[str]:
+    """List the attributes that change what a part shows, outside of drawings."""
+    found = []
+    for tag in (part, *part.find_all(True)):
+        if tag.name != "svg" and not tag.find_parent("svg"):
+            kept = {name: value for name, value in tag.attrs.items() if name in _SHOWING or name.startswith("on")}
+            kept = dict(tag.attrs) if tag.name in _LOADING else kept
+            found += [f"{tag.name} {name}={value}" for name, value in kept.items()]
+    return found
 
 
 def _text(part: Tag) -> str:
@@ -124,6 +147,7 @@ def compare_pages(
     shown: str,  # HTML
     computed: str,
     edition: int = EDITION,  # of the page that is shown
+    unfinished: bool = False,  # it may name runs that are not finished, which left no evidence
 ) -> list[CheckResult]:
     """Compare a page with what it should be, part by part.
 
@@ -136,13 +160,16 @@ def compare_pages(
     if edition < EDITION and styles[0] and sha256_text(styles[0].get_text()) in _STYLES:
         for style in filter(None, styles):
             style.decompose()
-    unproved = before.pop(UNPROVED, None)
+    unproved = before.pop(UNPROVED, None) if unfinished else None
     more = [] if unproved is None else [CheckResult("unfinished", None, "the page names runs that are not finished")]
     faults = [f"{key}: it is not on the page" for key in after.keys() - before.keys()]
     faults += [f"{key}: nothing in the evidence has this key" for key in before.keys() - after.keys()]
     both = [key for key in after if key in before]
     texts = {key: (_text(before[key]), _text(after[key])) for key in both}
     faults += [f"{key}: {_difference(*pair)}" for key, pair in texts.items() if pair[0] != pair[1]]
+    if edition == EDITION and not faults:
+        shows = {key: [" ".join(_attributes(of[key])) for of in (before, after)] for key in both}
+        faults += [f"{key}: {_difference(*pair)}" for key, pair in shows.items() if pair[0] != pair[1]]
     if faults:
         message = f"{len(faults)} of {len(after)} parts are not what the evidence says"
         return [CheckResult("page", False, message, tuple(faults)), *more]
@@ -325,19 +352,33 @@ def _check_document(folder: Path, results: Results, edition: int) -> list[CheckR
 # %% ../../nbs/pages/12_verify.ipynb #490fe730
 def _shown(notebook: "NotebookNode") -> list[str]:
     """List what a notebook says and shows, without its parameters and its progress."""
-    hidden = {"parameters", "injected-parameters", "remove-cell"}
-    cells = [each for each in notebook.cells if not hidden & {*each.metadata.get("tags", [])}]
     shown = []
-    for each in cells:
+    for each in notebook.cells:
+        tags = {*each.metadata.get("tags", [])}
+        if each.cell_type == "code" and tags & {"parameters", "injected-parameters"} and _only_values(each):
+            continue
+        if "remove-cell" in tags and each.cell_type == "code":
+            continue
         shown.append(each.source)
-        shown += [out.get("data", {}).get("text/html", "") for out in each.get("outputs", [])]
+        for out in each.get("outputs", []):
+            shown += ["".join(told) for kind, told in out.get("data", {}).items() if kind != "text/plain"]
+            shown += ["".join(out.get(name, "")) for name in ("text", "evalue")]
     return [text for text in shown if text]
+
+
+def _only_values(cell: "NotebookNode") -> bool:
+    """Say whether a cell gives values to names and shows nothing."""
+    try:
+        body = ast.parse(cell.source).body
+    except SyntaxError:
+        return False
+    return not cell.outputs and all(isinstance(each, (ast.Assign, ast.AnnAssign)) for each in body)
 
 
 def _check_notebook(path: Path, expected: "NotebookNode", edition: int) -> CheckResult:
     try:
         shown, computed = _shown(nbformat.read(path, as_version=4)), _shown(expected)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         return CheckResult(path.name, False, f"it cannot be read: {error}")
     computed = computed if edition == EDITION else [_as_of(text, edition) for text in computed]
     texts = [[_text(BeautifulSoup(text, "html.parser")) for text in of] for of in (shown, computed)]
@@ -370,9 +411,47 @@ def _check_shown(
     """Check what every kind of page has: its tables, the page and its card."""
     return [
         *([check_tables(tables, folder)] if edition > 1 else []),  # the first edition had no tables
-        *compare_pages(read_text(folder / "index.html"), expected, edition),
+        *compare_pages(read_text(folder / "index.html"), expected, edition, unfinished=card.kind == "sweep"),
         check_card(card, fresh, folder),
     ]
+
+# %% ../../nbs/pages/12_verify.ipynb #a2e985d6
+def _check_comparison(folder: Path, card: Card, found: Mapping[str, Results]) -> list[CheckResult]:
+    """Check what can be checked of a comparison: the runs that its card names, and their outcomes."""
+    others, _, first = card.title.partition(" against ")
+    named = [first, *others.split(", ")]
+    if len(found) < 2 or sorted(named) != sorted(found):
+        said = f"it compares {card.title}, and the evidence holds {', '.join(found)}; publish the page again"
+        return [CheckResult("card", False, said)]
+    made = max(each.registration.registered[:10] for each in found.values())
+    fresh = Card(kind="comparison", name=card.name, title=card.title, made=made, source=card.source)
+    tables = {OUTCOMES: outcomes_table([found[name] for name in named])}
+    other = "the page of a comparison is not compared part by part; `punie report` makes it again from its runs"
+    return [check_tables(tables, folder), check_card(card, fresh, folder), CheckResult("page", None, other)]
+
+# %% ../../nbs/pages/12_verify.ipynb #614763aa
+_COMPARED = {
+    "phase": {"report.ipynb", "results.md", "results.html"},
+    "comparison": {"report.ipynb"},
+}
+
+
+def _check_others(folder: Path, card: Card) -> list[CheckResult]:
+    """Check that what lies beside a page and is not compared with its evidence is what was published."""
+    compared = {"index.html", "card.json", ARCHIVE, FILES, PARQUET, *_COMPARED.get(card.kind, ())}
+    try:
+        noted = read_json(folder / FILES)
+        noted = noted if isinstance(noted, dict) else {}
+    except PunieError:  # none was written, or it is damaged
+        noted = {}
+    others = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    others = {name: path for name, path in others.items() if name not in compared and not name.startswith(".")}
+    others = {name: path for name, path in others.items() if not re.fullmatch(r"data/[^/]*\.csv", name)}
+    wrong = [name for name, path in sorted(others.items()) if noted.get(name) != sha256_files([path])]
+    if not wrong:
+        return []
+    said = f"not what {FILES} says was published; put back what was there, or remove it"
+    return [CheckResult("other files", False, said, tuple(wrong))]
 
 # %% ../../nbs/pages/12_verify.ipynb #e5b8acf3
 def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
@@ -384,13 +463,15 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
     with unpacked(archive) as runs:
         try:
             found = [load_results(run) for run in runs]
-        except GateFailed as error:
-            return Verified("", [CheckResult("evidence", False, str(error))])
+        except PunieError as error:
+            said = str(error).replace(str(runs[0].folder.parents[2]), str(archive))  # where it was unpacked is gone
+            return Verified("", [CheckResult("evidence", False, said)])
         checks = [check for run, results in zip(runs, found) for check in _evidence(results, run_name(run.folder))]
+        checks += _check_others(folder, card)
         if card.kind == "comparison":
             names = ", ".join(f"{run_name(run.folder)} {each.verdict.verdict}" for run, each in zip(runs, found))
-            other = "the page of a comparison is not compared part by part; `punie report` makes it again from its runs"
-            return Verified(names, [*checks, CheckResult("page", None, other)])
+            by_name = {run_name(run.folder): each for run, each in zip(runs, found)}
+            return Verified(names, [*checks, *_check_comparison(folder, card, by_name)])
         if card.kind == "phase":
             fresh, more = _verify_phase(folder, card, runs[0], found[0], edition)
         else:

@@ -249,8 +249,11 @@ def load_results(run: Run) -> Results:
         raise GateFailed(
             f"{run.folder} was registered as {place}: it is a copy or was moved; put it back, or remove it"
         )
-    entries, stored = read_manifest(run.folder), read_verdict(run.path("verdict.json"))
+    entries = read_manifest(run.folder)
+    if gone := [stage for stage in STAGES if stage not in entries]:
+        raise GateFailed(f"{run.folder} has no manifest of {', '.join(gone)}, so nothing binds its files to the run")
     require_files(run.folder, entries, run_command(run))
+    stored = read_verdict(run.path("verdict.json"))
     judged = judge_run(run, stored.artifact)
     if not judged.changed and stored != judged.verdict:
         raise GateFailed(

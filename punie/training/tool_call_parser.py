@@ -123,14 +123,30 @@ def _calls_tool(text: str, tools: Registry) -> bool:
 def _is_call(line: str, tools: Registry) -> bool:
     """Say whether a line is nothing but calls of tools, with values: not a usage such as `git_log(path)`."""
     try:
-        body = parse_python(line.strip()).body
+        body = parse_python(_LED.sub("", line).strip(" \t\r\n;")).body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     made = [each.value for each in body if isinstance(each, (ast.Expr, ast.Assign))]
     names = {node.id for each in made for node in ast.walk(each) if isinstance(node, ast.Name)}
-    called = [called_tool(node.func, tools) for each in made for node in ast.walk(each) if isinstance(node, ast.Call)]
+    functions = [node.func for each in made for node in ast.walk(each) if isinstance(node, ast.Call)]
+    called = [called_tool(each, tools) or _named_otherwise(each, tools) for each in functions]
     plain = all(isinstance(each, (ast.Call, ast.Await, ast.List, ast.Tuple)) for each in made)
-    return bool(made) and plain and any(called) and names <= {*tools, "print"}
+    return bool(made) and plain and any(called) and names <= {*tools, *_OWNERS, "execute_code", "print"}
+
+
+# what may stand before a call on its line: a prompt or a tag that is no mark-up of text
+_LED = re.compile(
+    r"\A\s*(?:[@$>]+\s*|CALL\s+|<(?!(?:code|b|i|p|li|pre|kbd)\b)[\w:-]+>\s*)"
+    r"|(?:\s*</[\w:-]+>)+\s*\Z"
+)
+_OWNERS = ("tools", "functions", "default_api")  # by which models name the tools' module
+
+
+def _named_otherwise(node: ast.expr, tools: Registry) -> bool:
+    """Say whether an expression names a tool in a way that no program can: `default_api.git_log`, `execute_code`."""
+    if isinstance(node, ast.Attribute):
+        return isinstance(node.value, ast.Name) and node.value.id in _OWNERS and node.attr in tools
+    return isinstance(node, ast.Name) and node.id == "execute_code"
 
 
 def _find_python(text: str, tools: Registry, whole: bool) -> Marked | None:
