@@ -8,6 +8,7 @@ __all__ = ['Classes', 'python_functions']
 # %% ../../nbs/agent/13_python_tools.ipynb #74a8166a
 import ast
 import io
+import json
 import tokenize
 from collections.abc import Iterator
 from typing import Any
@@ -35,11 +36,23 @@ def _value(node: ast.expr, classes: Classes) -> Any:
     if isinstance(node, ast.Attribute) and _name(node.value) in classes:
         for each in classes[_name(node.value)].body:
             if isinstance(each, ast.Assign) and _name(each.targets[0]) == node.attr:
-                return _value(each.value, classes)
+                return _member(each, classes[_name(node.value)], classes)
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_value(each, classes) for each in node.elts]
     try:
-        return ast.literal_eval(node)
+        value = ast.literal_eval(node)
+        return json.loads(json.dumps(sorted(value) if isinstance(value, set) else value, allow_nan=False))
     except (ValueError, TypeError, MemoryError, RecursionError):
-        raise ValueError(f"{ast.unparse(node)} is no value that can be read without running the file") from None
+        raise ValueError(f"{ast.unparse(node)} is no value of JSON that can be read without running the file") from None
+
+
+def _member(member: ast.Assign, owner: ast.ClassDef, classes: Classes) -> Any:
+    """The value of a member of a choice; `auto()` counts, or is the name in lower case where members are texts."""
+    if not (isinstance(member.value, ast.Call) and _name(member.value.func) == "auto"):
+        return _value(member.value, classes)
+    members = [each for each in owner.body if isinstance(each, ast.Assign)]
+    texts = {_name(base) for base in owner.bases} & {"StrEnum", "str"}
+    return _name(member.targets[0]).lower() if texts else 1 + members.index(member)
 
 
 def _default(node: ast.expr | None, classes: Classes) -> Any:
@@ -95,6 +108,10 @@ _PLAIN: dict[str, dict[str, Any]] = {
     "int": {"type": "integer"},
     **dict.fromkeys(("float", "Decimal"), {"type": "number"}),
     "bool": {"type": "boolean"},
+    "PositiveInt": {"type": "integer", "exclusiveMinimum": 0},
+    "NonNegativeInt": {"type": "integer", "minimum": 0},
+    "PositiveFloat": {"type": "number", "exclusiveMinimum": 0},
+    "NonNegativeFloat": {"type": "number", "minimum": 0},
     **dict.fromkeys(("None", "NoneType"), {"type": "null"}),
     **dict.fromkeys(("Any", "object"), {}),
     "date": _text("date"),
@@ -128,14 +145,39 @@ def _container(node: ast.Subscript, parts: list[dict[str, Any]], is_open: bool) 
         return {"anyOf": parts + ([dict(_PLAIN["None"])] if name == "Optional" else [])}
     if name in _DICTS:
         return {"type": "object", "additionalProperties": parts[-1]}
-    if name in ("tuple", "Tuple") and not is_open:
+    if name in ("tuple", "Tuple") and not is_open and parts:
         item = parts[0] if all(each == parts[0] for each in parts) else {"anyOf": parts}
         return {"type": "array", "items": item, "minItems": len(parts), "maxItems": len(parts)}
     if name in _LISTS:
-        return {"type": "array", "items": parts[0]}
+        return {"type": "array", "items": parts[0]} if parts else {"type": "array", "maxItems": 0}
     raise ValueError(f"the type {ast.unparse(node)} is not known")
 
 # %% ../../nbs/agent/13_python_tools.ipynb #5945f7e6
+class _Constants:
+    """Put the literal that a file gives a name in the place of a default that is this name."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.values = {name: node for name, node in _aliases(tree).items() if _is_literal(node)}
+        self.tree = tree
+        for node in ast.walk(tree):
+            if isinstance(node, ast.arguments):
+                node.defaults = [self._read(each) for each in node.defaults]
+                node.kw_defaults = [each and self._read(each) for each in node.kw_defaults]
+            elif isinstance(node, ast.AnnAssign) and node.value and node not in tree.body:
+                node.value = self._read(node.value)
+
+    def _read(self, node: ast.expr) -> ast.expr:
+        return self.values.get(node.id, node) if isinstance(node, ast.Name) else node
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return False
+    return True
+
+
 class _Types:
     def __init__(self, tree: ast.Module) -> None:
         self.classes: Classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -177,6 +219,7 @@ class _Types:
             return schema
         if name in _WRAPPERS:
             return self.schema(held[0], inside)
+        held = [each for each in held if not (isinstance(each, ast.Tuple) and not each.elts)]  # tuple[()]
         parts = [self.schema(each, inside) for each in held if not _is_dots(each)]
         return _container(node, parts, is_open=any(map(_is_dots, held)))
 
@@ -200,11 +243,18 @@ def _field(
     return schema, default is not _MISSING or wrapper == "NotRequired" or not total and wrapper != "Required"
 
 # %% ../../nbs/agent/13_python_tools.ipynb #86a0428b
+def _alias(node: ast.expr | None) -> str | None:
+    """The name of a field outside of Python, as `Field(alias="from")` states it."""
+    stated = {each.arg: each.value for each in node.keywords} if isinstance(node, ast.Call) else {}
+    given = stated.get("validation_alias", stated.get("alias"))
+    return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
+
+
 def _class_schema(node: ast.ClassDef, types: _Types, inside: tuple[str, ...]) -> dict[str, Any]:
     """Read a class: an enum, or an object. Raises `ValueError` where it has no typed fields."""
     bases = [_name(each) for each in node.bases]
     if any(base.endswith("Enum") for base in bases):
-        return {"enum": [_value(each.value, types.classes) for each in node.body if isinstance(each, ast.Assign)]}
+        return {"enum": [_member(each, node, types.classes) for each in node.body if isinstance(each, ast.Assign)]}
     _, said = read_docstring(ast.get_docstring(node) or "")
     properties: dict[str, Any] = {}
     required: list[str] = []
@@ -219,14 +269,32 @@ def _class_schema(node: ast.ClassDef, types: _Types, inside: tuple[str, ...]) ->
             continue
         if _name(getattr(field.annotation, "value", None)) == "ClassVar":
             continue
-        name = field.target.id
-        properties[name], may_lack = _field(field, types, inside, said.get(name), total)
+        name = _alias(field.value) or field.target.id
+        properties[name], may_lack = _field(field, types, inside, said.get(field.target.id), total)
         required = [each for each in required if each != name] + ([] if may_lack else [name])
     if not properties:
         raise ValueError(f"the class {node.name} has no typed fields")
     return {"type": "object", "properties": properties, "required": required}
 
 # %% ../../nbs/agent/13_python_tools.ipynb #03c5e121
+def _is_context(node: ast.expr, types: _Types) -> bool:
+    """Whether a parameter is a framework's own, which no caller gives: `Context`, `RunContext[Deps]`."""
+    if isinstance(node, ast.BinOp):
+        return _is_context(node.left, types)
+    name = _name(node.value if isinstance(node, ast.Subscript) else node)
+    return name in ("Context", "RunContext", "RunContextWrapper", "ToolContext") and name not in types.classes
+
+
+def _marked_as(node: ast.FunctionDef | ast.AsyncFunctionDef, key: str) -> str | None:
+    """The name or the description that a decorator gives a tool."""
+    for call in (each for each in node.decorator_list if isinstance(each, ast.Call) and _marks(each)):
+        stated = {each.arg: each.value for each in call.keywords}
+        given = stated.get(key, stated.get(f"{key}_override", call.args[0] if call.args and key == "name" else None))
+        if isinstance(given, ast.Constant) and isinstance(given.value, str):
+            return given.value
+    return None
+
+
 def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: _Types, comments: dict[int, str]) -> dict[str, Any]:
     """Read the signature and docstring of a function. Raises `ValueError` for a parameter that no schema states."""
     arguments = node.args
@@ -240,7 +308,7 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: _Types, comme
     for each, default in zip([*placed, *arguments.kwonlyargs], [*defaults, *arguments.kw_defaults]):
         if each.annotation is None:
             raise ValueError(f"the parameter {each.arg} has no type")
-        if _name(each.annotation) == "Context":  # a framework's own; no caller gives it
+        if _is_context(each.annotation, types):
             continue
         schema = types.schema(each.annotation)
         if description := said.get(each.arg) or comments.get(each.lineno if len(placed) > 1 else 0):
@@ -251,7 +319,8 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: _Types, comme
         required += [each.arg] if stated is _MISSING else []
         properties[each.arg] = schema if stated in (None, _MISSING) else {**schema, "default": stated}
     parameters = {"type": "object", "properties": properties, "required": required}
-    function = {"name": node.name, "description": summary, "parameters": parameters}
+    name, described = _marked_as(node, "name") or node.name, _marked_as(node, "description")
+    function = {"name": name, "description": squeezed(described or summary), "parameters": parameters}
     returns = types.schema(node.returns) if node.returns is not None else _PLAIN["str"]
     return function if returns in (_PLAIN["str"], _PLAIN["None"]) else {**function, "outputSchema": returns}
 
@@ -266,7 +335,8 @@ def python_functions(
     'Tell the time.'
     """
     try:
-        tree = ast.parse(source)
+        source = source.removeprefix("\ufeff")  # a mark that Windows puts first
+        tree = _Constants(ast.parse(source)).tree
         comments = {
             each.start[0]: each.string.lstrip("# ") for each in _tokens(source) if each.type == tokenize.COMMENT
         }
@@ -275,7 +345,8 @@ def python_functions(
         place = f"{file}:{line}" if line else file
         raise PunieError(f"{place}: not Python: {getattr(error, 'msg', None) or type(error).__name__}") from error
     functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    public = [node for node in functions if not node.name.startswith("_")]
+    stubs = [node for node in functions if any(_name(each) == "overload" for each in node.decorator_list)]
+    public = [node for node in functions if not node.name.startswith("_") and node not in stubs]
     marked = [node for node in public if any(map(_marks, node.decorator_list))]
     if not public:
         raise PunieError(f"{file} has no public functions; a tool is a function with typed parameters")

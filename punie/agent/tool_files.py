@@ -25,6 +25,10 @@ from ..files import read_json, read_text, write_text
 from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 
 # %% ../../nbs/agent/15_tool_files.ipynb #5f205f4d
+_DECLARED = ("functionDeclarations", "function_declarations")  # by Gemini
+_LISTS = ("result", "toolConfig", "tools", "functions", "function", *_DECLARED)
+
+
 def listed(
     value: Any,  # what a JSON file holds
     file: str,  # for messages
@@ -37,7 +41,7 @@ def listed(
     if isinstance(value, Mapping):
         if isinstance(error := value.get("error"), Mapping):
             raise PunieError(f"{file}: the server answered with an error: {error.get('message', error)}")
-        for key in ("result", "tools", "functions", "function"):
+        for key in _LISTS:
             if isinstance(inside := value.get(key), (Mapping, list)) and not (key == "function" and "type" in value):
                 return listed(inside, file)
         if value.keys() & {"name", "function"} or is_titled(value):
@@ -46,7 +50,13 @@ def listed(
         raise PunieError(
             f"{file} holds no list of tools; OpenAI's `tools`, MCP's tools/list and a JSON Schema are read"
         )
-    return value
+    return [tool for each in value for tool in _declared(each)]
+
+
+def _declared(entry: Any) -> list[Any]:
+    """List the tools of an entry: one, or those that Gemini declares in it."""
+    declared = next((entry[key] for key in _DECLARED if isinstance(entry, Mapping) and key in entry), None)
+    return declared if isinstance(declared, list) else [entry]
 
 # %% ../../nbs/agent/15_tool_files.ipynb #9b9b2dc1
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from ..agent.made_results import make_result
 from ..agent.registry import Tool
+from ..agent.schema_results import result_for
 from .checked_wordings import OwnTool, OwnWordings
 from .conversations import JOINS
 from .families import FOLLOW_UP
@@ -145,7 +145,7 @@ def answer(call: OwnCall, wordings: OwnWordings, rng: Random) -> Answered:
     if tool.returns is str:
         result: Any = fill(rng.choice(usable(call.variant.results) or ["ok"]), texts)
     else:
-        result = make_result(tool, bound, seed=rng.randrange(10**6), items=rng.randint(1, 4))
+        result = result_for(tool, bound, seed=rng.randrange(10**6), items=rng.randint(1, 4))
     replies = usable(call.variant.replies)
     if not replies:
         return Answered(_content(result), program(tool, bound), "")

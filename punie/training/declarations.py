@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from ..agent.json_schema import ARGUMENT_KEYS, arguments_schema
 from ..files import DECODER
 from ..settings import PunieError
 
@@ -51,9 +52,14 @@ def _declaration(value: Any) -> dict[str, Any]:
         raise PunieError(f"declares a tool that is no function with a name: {str(value)[:60]!r}")
     if not isinstance(function.get("parameters") or {}, dict):
         raise PunieError(f"declares {function['name']:.60} with parameters that are no JSON Schema")
-    if "inputSchema" in function:  # MCP's
-        function = {("parameters" if key == "inputSchema" else key): held for key, held in function.items()}
-    if function is value:
+    bare, key = function is value, next((key for key in ARGUMENT_KEYS if key in function), "")
+    schema = arguments_schema(function.get(key))
+    if key != "parameters" and key or schema is not function.get(key):
+        made = {("parameters" if name == key else name): held for name, held in function.items()} | {
+            "parameters": schema
+        }
+        value, function = {**value, "function": made}, made
+    if bare:
         function = {key: held for key, held in function.items() if key != "type" or held != "function"}
         return {"type": "function", "function": function}
     return value

@@ -6,6 +6,8 @@
 __all__ = ['read_arguments', 'read_calls', 'says', 'Said', 'read_text']
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #a20134f4
+import ast
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -105,7 +107,8 @@ _UNREAD = re.compile(  # by these tags a text shows that it calls, in a form tha
     "|".join(
         f"(?P<{name}>{FORMS[name].marker})"
         for name in (
-            "glm mistral llama harmony gemma deepseek kimi granite cohere functioncall minimax half_tag qwen_agent"
+            "glm mistral llama harmony gemma deepseek kimi granite cohere functioncall minimax invoke half_tag "
+            "qwen_agent react"
         ).split()
     )
 )
@@ -231,6 +234,34 @@ def _bare(text: str, tools: Mapping[str, dict], ignored: list[str]) -> Said | No
         return None
     return Said("", read_calls(value, ignored), None, "json_call")
 
+# %% ../../nbs/training/27_foreign_calls.ipynb #aa276573
+_PYTHON = re.compile(r"\s*(?:\[\s*|Call:\s*|(?P<mark>>>> ?))?(?P<name>[\w.-]+)[ \t]*(?P<end>\(|\n)")
+
+
+def _python(text: str, tools: Mapping[str, dict]) -> Said | None:
+    """Read a text that begins with a call of a declared tool in Python. Raises `PunieError` for more than that."""
+    found = _PYTHON.match(text)
+    if not found or found["name"] not in tools or (found["end"] == "\n" and not found["mark"]):
+        return None
+    form = "functionary" if found["mark"] else "bare"
+    try:
+        body = ast.parse(text.strip(), mode="eval").body
+        calls = [_python_call(each, tools) for each in (body.elts if isinstance(body, ast.List) else [body])]
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        raise PunieError(f"calls in a form that is not read, {FORMS[form].title}: {text[:40]!r}") from None
+    return Said("", tuple(calls), None, form)
+
+
+def _python_call(node: ast.expr, tools: Mapping[str, dict]) -> Call:
+    """Read a call whose arguments are named values. Raises `ValueError` for any other."""
+    if not isinstance(node, ast.Call) or node.args or not all(each.arg for each in node.keywords):
+        raise ValueError("its arguments have no names")
+    if (name := ast.unparse(node.func)) not in tools:
+        raise ValueError(f"{name} is not declared")
+    arguments = {each.arg or "**": ast.literal_eval(each.value) for each in node.keywords}
+    json.dumps(arguments, allow_nan=False)
+    return Call(name, arguments)
+
 # %% ../../nbs/training/27_foreign_calls.ipynb #b7c2e7a9
 def read_text(
     text: str,  # an assistant's turn
@@ -244,7 +275,9 @@ def read_text(
     """
     if (said := _bare(text, tools, ignored)) is not None:
         return said
-    if not any(mark in text for mark in "<[`✿"):
+    if (said := _python(text, tools)) is not None:
+        return said
+    if not any(mark in text for mark in ("<", "[", "`", "✿", "Action Input")):
         return Said(text)
     calls: tuple[Call, ...] = ()
     content, form, code, place = None, "", None, 0

@@ -52,7 +52,9 @@ def _text(value: object, role: Speaker) -> str:
 def _part(part: str | dict[str, Any]) -> str:
     if isinstance(part, str):
         return part
-    if isinstance(text := part.get("text"), str) and str(part["type"]) in ("text", "input_text", "output_text"):
+    kind = str(part["type"])
+    text = part.get("refusal" if kind == "refusal" else "text")
+    if isinstance(text, str) and kind in ("text", "input_text", "output_text", "refusal"):
         return text
     raise PunieError(f"holds a part of type {str(part['type'])[:40]!r}, and only texts can be kept")
 
@@ -138,6 +140,10 @@ def _known(code: str, tools: Registry) -> tuple[Call, ...]:
         return ()
 
 # %% ../../nbs/training/30_layouts.ipynb #7bf8d8f0
+def _named(value: Any) -> list[tuple[str, Any]]:
+    return [(call.name, call.arguments) for call in read_calls(decoded(value), [])]
+
+
 class _AssistantTurns:
     """Read the assistant's turns of one row, and note what is found on the way."""
 
@@ -161,6 +167,8 @@ class _AssistantTurns:
         if code is not None and not isinstance(code, str):
             raise PunieError("has code that is no text")
         given = [key for key in ("tool_calls", "function_call") if turn.get(key)]
+        if len(given) > 1 and _named(turn["tool_calls"]) != _named(turn["function_call"]):
+            raise PunieError("has different calls in tool_calls and in function_call; keep one of them")
         if given:
             form = given[0]
             calls, nulls = _field_calls(turn[form], self._schemas, self.ignored)
@@ -201,9 +209,11 @@ class _Reading(_AssistantTurns):
 
     def _turn(self, turn: Any) -> Iterator[Turn]:
         name, role = _role(turn)
+        said = next((turn[key] for key in ("content", "value", "refusal") if turn.get(key) not in (None, "")), None)
         if not turn.keys() <= _TURN_KEYS:
-            self.ignored += [f"messages.{key}" for key, held in turn.items() if key not in _TURN_KEYS and says(held)]
-        text = _text(turn["content"] if turn.get("content") is not None else turn.get("value"), role)
+            left = {key: held for key, held in turn.items() if key not in _TURN_KEYS and held is not said}
+            self.ignored += [f"messages.{key}" for key, held in left.items() if says(held)]
+        text = _text(said, role)
         if role == "assistant":
             yield self._assistant(turn, text, name in _CALLERS)
         elif role == "tool":
