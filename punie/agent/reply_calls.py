@@ -6,13 +6,13 @@
 __all__ = ['FORMAT_A', 'OWN_FORMS', 'XML_FUNCTION', 'CUT_OFF', 'ToolCall', 'OwnForm', 'xml_calls', 'read_json_calls']
 
 # %% ../../nbs/agent/21_reply_calls.ipynb #45de4301
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from .call_markers import FORMS
 from .dialects import Calls
+from ..files import DECODER
 
 # %% ../../nbs/agent/21_reply_calls.ipynb #9708452f
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def read_json_calls(value: object, form: str) -> list[ToolCall]:
     arguments = value.get("arguments", {})
     if isinstance(arguments, str):  # as OpenAI's API writes them
         try:
-            arguments = json.loads(arguments)
+            arguments = DECODER.decode(arguments)
         except (ValueError, RecursionError):
             pass
     if not isinstance(arguments, dict):

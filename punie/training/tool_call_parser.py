@@ -7,7 +7,6 @@ __all__ = ['parse_tool_calls']
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #18d3492f
 import ast
-import json
 import re
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from ..agent.interpreter import MAX_CODE
 from ..agent.marker_search import Marked, find_marker, may_call, quotations, unquoted
 from ..agent.registry import Registry
 from ..agent.reply_calls import CUT_OFF, XML_FUNCTION, ToolCall, read_json_calls, xml_calls
+from ..files import DECODER
 from .code_calls import called_tool, parse_python, stored_names
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #2f653d61
@@ -33,7 +33,7 @@ def _parse_block(body: str, closed: bool) -> list[ToolCall]:
     text = body.strip()
     if text[:1] in ("{", "["):
         try:
-            calls = read_json_calls(json.loads(text), "json")
+            calls = read_json_calls(DECODER.decode(text), "json")
             return calls if closed else [replace(call, malformed=call.malformed or CUT_OFF) for call in calls]
         except (ValueError, RecursionError):
             if not _is_python(text):
@@ -96,7 +96,7 @@ def _read_fence(text: str, start: int) -> tuple[int, list[ToolCall]] | None:
     if stop and stop[0].startswith("`"):  # JSON contains no fence
         return None
     try:
-        value = json.loads(text[start : stop.start() if stop else None])
+        value = DECODER.decode(text[start : stop.start() if stop else None])
     except (ValueError, RecursionError):
         return None
     items = value if isinstance(value, list) else [value]
