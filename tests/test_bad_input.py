@@ -50,6 +50,8 @@ TINY = shipped() / "data" / "models" / "tiny"
 DEEP = 3000  # levels
 CHANGED: dict[str, tuple[Callable[[], Path], str, object]] = {  # a good file, one of its keys, and its other value
     "@rope": (lambda: TINY / "config.json", "rope_theta", "4"),
+    "@epsilon": (lambda: TINY / "config.json", "rms_norm_eps", float("nan")),
+    "@base": (lambda: TINY / "config.json", "rope_theta", 0),
     "@longest": (lambda: TINY / "tokenizer_config.json", "model_max_length", "4"),
     "@big": (lambda: Path.cwd() / "kept.jsonl", "seed", 10**30),
 }
@@ -111,6 +113,10 @@ def put(path: Path, content: str) -> None:
     elif content == "@nan":
         tensors = load_file(TINY / "model.safetensors")
         save_file({name: np.full_like(value, np.nan) for name, value in tensors.items()}, path, {"format": "mlx"})
+    elif content in ("@whole", "@norm"):
+        tensors, norm = load_file(TINY / "model.safetensors"), "model.norm.weight"
+        odd = {norm: tensors[norm]} if content == "@norm" else {**tensors, norm: tensors[norm].astype(np.int16)}
+        save_file(odd, path, {"format": "mlx"})
     elif content in CHANGED:
         source, key, value = CHANGED[content]
         row, *rows = source().read_text().splitlines() if path.suffix == ".jsonl" else [source().read_text()]

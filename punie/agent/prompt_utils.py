@@ -123,6 +123,8 @@ def render(
         turns: list[Any] = [*messages]
         require_template(str(tokenizer.chat_template or ""), turns, tools)
         text = tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=generate)
+        assert isinstance(text, str)
+        text.encode()  # half of a surrogate pair is no text for a tokenizer
     except PunieError as error:
         raise PunieError(f"{tokenizer.name_or_path}: {error}") from error
     except Exception as error:  # a template is a program, and fails as programs do
@@ -131,7 +133,6 @@ def render(
         raise PunieError(
             f"the chat template of {tokenizer.name_or_path} cannot render {roles} turns: {reason}"
         ) from error
-    assert isinstance(text, str)
     return text
 
 

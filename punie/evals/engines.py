@@ -22,6 +22,7 @@ from ..agent.dialects import PUNIE
 from ..agent.prompt_utils import load_tokenizer, render, system_prompt
 from ..blas import mlx_core
 from ..files import sha256_text
+from ..settings import PunieError
 from ..training.dataset import ChatMessage
 from ..tuning.objective import common_prefix
 from ..weights.artifacts import artifact_id, load_model
@@ -178,10 +179,19 @@ class PromptReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # a template that fails does so before anything is written
-        render([{"role": "user", "content": "Hi"}], load_tokenizer(str(folder)), generate=True)
+        # a template that fails, or leaves the question out, does so before anything is written
+        tokenizer = load_tokenizer(str(folder))
+        asked = [render([{"role": "user", "content": each}], tokenizer, generate=True) for each in ("a", "Z")]
+        self._require_question(*asked)
         self.model, self.tokenizer = load_model(folder)
         self._prefix: _Prefix | None = None  # of the last system prompt
+
+    def _require_question(self, one: object, other: object) -> None:
+        """Check that two questions do not become the same prompt. Raises `PunieError`."""
+        if one == other:
+            raise PunieError(
+                f"the chat template of {self.folder} leaves out what the user asks; mend it, or take another base"
+            )
 
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:
         return self.tokenizer.encode(
@@ -195,6 +205,7 @@ class PromptReader:
             return whole, None
         if self._prefix is None or self._prefix.system != system["content"]:
             probes = [tuple(self._encode([system, {"role": "user", "content": each}])) for each in ("a", "Z")]
+            self._require_question(*probes)
             shared = list(probes[0][: common_prefix(probes)])
             self._prefix = _Prefix(system["content"], shared, _prefill(self.model, shared))
         length = len(self._prefix.tokens)
