@@ -104,6 +104,8 @@ def put(path: Path, content: str) -> None:
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if content == "@gone":
+        return
     if content == "@folder":
         path.mkdir()
     elif content == "@pipe":
@@ -174,7 +176,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def run(line: str, **names: object) -> SimpleNamespace:
     """Run a command line as `punie` does, in this process."""
     words = [word.replace("\\0", "\0").replace("\\n", "\n") for word in shlex.split(line)]
-    names = {"tiny": TINY, "lab": Path.cwd(), "file": Path.cwd() / "README.md", "long": "a" * 5000, **names}
+    names = {
+        "tiny": TINY,
+        "lab": Path.cwd(),
+        "file": Path.cwd() / "README.md",
+        "long": "a" * 5000,
+        "digits": "9" * 5000,
+        **names,
+    }
     for name, value in names.items():
         words = [word.replace("{" + name + "}", str(value)) for word in words]
     out, err = io.StringIO(), io.StringIO()
