@@ -24,6 +24,7 @@ from ..blas import mlx_core
 from ..files import sha256_text
 from ..settings import PunieError
 from ..training.dataset import ChatMessage
+from ..training.token_checks import embedding_rows
 from ..tuning.objective import common_prefix
 from ..weights.artifacts import artifact_id, load_model
 from ..weights.model_files import stop_ids
@@ -184,6 +185,7 @@ class PromptReader:
         asked = [render([{"role": "user", "content": each}], tokenizer, generate=True) for each in ("a", "Z")]
         self._require_question(*asked)
         self.model, self.tokenizer = load_model(folder)
+        self._rows = min(embedding_rows(folder).values(), default=0)  # of the embedding
         self._prefix: _Prefix | None = None  # of the last system prompt
 
     def _require_question(self, one: object, other: object) -> None:
@@ -194,9 +196,14 @@ class PromptReader:
             )
 
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:
-        return self.tokenizer.encode(
-            render(turns, load_tokenizer(str(self.folder)), generate=True), add_special_tokens=False
-        )
+        text = render(turns, load_tokenizer(str(self.folder)), generate=True)
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        if self._rows and (highest := max(ids, default=0)) >= self._rows:  # read past the end of the table
+            raise PunieError(
+                f"{self.tokenizer.decode([highest])!r} has the id {highest}, beyond the {self._rows} rows of the "
+                f"embedding of {self.folder}; take the tokenizer that belongs to the weights"
+            )
+        return ids
 
     def _prepare(self, turns: list[dict[str, str]]) -> tuple[list[int], list | None]:
         """Give the tokens that are still to be computed, and a copy of the cache of the tokens before them."""
