@@ -1104,6 +1104,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'punie/evals/engines.py'),
                                      'punie.evals.engines.PromptReader._encode': ( 'evals/engines.html#promptreader._encode',
                                                                                    'punie/evals/engines.py'),
+                                     'punie.evals.engines.PromptReader._in_rows': ( 'evals/engines.html#promptreader._in_rows',
+                                                                                    'punie/evals/engines.py'),
                                      'punie.evals.engines.PromptReader._prepare': ( 'evals/engines.html#promptreader._prepare',
                                                                                     'punie/evals/engines.py'),
                                      'punie.evals.engines.PromptReader._require_question': ( 'evals/engines.html#promptreader._require_question',

@@ -93,7 +93,7 @@ def load_tokenizer(
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False, local_files_only=True)
         assert tokenizer is not None
-        tokenizer.decode(tokenizer.encode("Hi", add_special_tokens=False))  # a wrong key may show only here
+        tokenizer.decode(tokenizer.encode("Hi ☃", add_special_tokens=False))  # a wrong key may show only here
     except (OSError, ValueError) as error:
         raise PunieError(
             f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first"

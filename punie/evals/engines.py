@@ -186,6 +186,7 @@ class PromptReader:
         self._require_question(*asked)
         self.model, self.tokenizer = load_model(folder)
         self._rows = min(embedding_rows(folder).values(), default=0)  # of the embedding
+        self._in_rows(self.tokenizer.encode(PUNIE.system_prompt, add_special_tokens=False))
         self._prefix: _Prefix | None = None  # of the last system prompt
 
     def _require_question(self, one: object, other: object) -> None:
@@ -197,7 +198,10 @@ class PromptReader:
 
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:
         text = render(turns, load_tokenizer(str(self.folder)), generate=True)
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        return self._in_rows(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def _in_rows(self, ids: list[int]) -> list[int]:
+        """Check that the embedding has a row for each token. Raises `PunieError`."""
         if self._rows and (highest := max(ids, default=0)) >= self._rows:  # read past the end of the table
             raise PunieError(
                 f"{self.tokenizer.decode([highest])!r} has the id {highest}, beyond the {self._rows} rows of the "
