@@ -5126,6 +5126,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.unexpected': { 'punie.unexpected._near': ('unexpected.html#_near', 'punie/unexpected.py'),
                                   'punie.unexpected.end_in_one_line': ('unexpected.html#end_in_one_line', 'punie/unexpected.py'),
                                   'punie.unexpected.in_one_line': ('unexpected.html#in_one_line', 'punie/unexpected.py'),
+                                  'punie.unexpected.is_panic': ('unexpected.html#is_panic', 'punie/unexpected.py'),
                                   'punie.unexpected.keep_trace': ('unexpected.html#keep_trace', 'punie/unexpected.py'),
                                   'punie.unexpected.keep_traces_in': ('unexpected.html#keep_traces_in', 'punie/unexpected.py'),
                                   'punie.unexpected.one_line': ('unexpected.html#one_line', 'punie/unexpected.py'),

@@ -119,11 +119,13 @@ def put(path: Path, content: str) -> None:
         tensors, norm = load_file(TINY / "model.safetensors"), "model.norm.weight"
         odd = {norm: tensors[norm]} if content == "@norm" else {**tensors, norm: tensors[norm].astype(np.int16)}
         save_file(odd, path, {"format": "mlx"})
-    elif content in ("@beyond", "@words"):
+    elif content in ("@beyond", "@prefix", "@words"):
         parts = json.loads((TINY / "tokenizer.json").read_text())
         words = parts["model"]["vocab"]
         if content == "@beyond":
             parts["model"]["vocab"] = {word: number + 900_000 * (number > 99) for word, number in words.items()}
+        elif content == "@prefix":
+            parts["model"]["continuing_subword_prefix"] = "##"
         else:
             parts["model"] = {"type": "WordLevel", "unk_token": "<unknown>", "vocab": words}
         path.write_text(json.dumps(parts))

@@ -15,7 +15,7 @@ from .registry import Registry
 from ..files import read_json, require_regular_files
 from ..limits import require_template
 from ..settings import PunieError
-from ..unexpected import one_line
+from ..unexpected import is_panic, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -98,7 +98,9 @@ def load_tokenizer(
         raise PunieError(
             f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first"
         ) from error
-    except Exception as error:  # a key that is null or of another type; tokenizers raises no narrower type
+    except BaseException as error:  # a key that is null or of another type; tokenizers raises no narrower type
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         reason = one_line(str(error) or type(error).__name__)[:300]
         raise PunieError(
             f"tokenizer or configuration of {model_path} cannot be read: {reason}; mend it, and drop keys that are null"

@@ -32,7 +32,7 @@ from ..weights.fusion import Allowed
 from ..weights.model_files import TokenId
 
 # %% ../../nbs/phases/02_spec.ipynb #f58d251f
-NAME = re.compile(r"[A-Za-z0-9_-]+")  # a phase or a suite: the stem of a file, never a path
+NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")  # a phase or a suite: the stem of a file, never a path
 
 
 class Base(PhaseTable):
