@@ -15,7 +15,7 @@ from .registry import Registry
 from ..files import read_json, require_regular_files
 from ..limits import require_template
 from ..settings import PunieError
-from ..unexpected import is_panic, one_line
+from ..unexpected import is_panic, one_line, without_panic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,9 +91,10 @@ def load_tokenizer(
     if (config := Path(model_path) / "config.json").is_file():
         _require_bounded(read_json(config), str(config))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False, local_files_only=True)
-        assert tokenizer is not None
-        tokenizer.decode(tokenizer.encode("Hi ☃", add_special_tokens=False))  # a wrong key may show only here
+        with without_panic():
+            tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False, local_files_only=True)
+            assert tokenizer is not None
+            tokenizer.decode(tokenizer.encode("Hi ☃", add_special_tokens=False))  # a wrong key may show only here
     except (OSError, ValueError) as error:
         raise PunieError(
             f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first"
