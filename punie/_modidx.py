@@ -1110,6 +1110,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'punie/evals/engines.py'),
                                      'punie.evals.engines.PromptReader._require_question': ( 'evals/engines.html#promptreader._require_question',
                                                                                              'punie/evals/engines.py'),
+                                     'punie.evals.engines.PromptReader._rows': ( 'evals/engines.html#promptreader._rows',
+                                                                                 'punie/evals/engines.py'),
                                      'punie.evals.engines.Reply': ('evals/engines.html#reply', 'punie/evals/engines.py'),
                                      'punie.evals.engines.Sampling': ('evals/engines.html#sampling', 'punie/evals/engines.py'),
                                      'punie.evals.engines._Prefix': ('evals/engines.html#_prefix', 'punie/evals/engines.py'),

@@ -12,6 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,7 +186,6 @@ class PromptReader:
         asked = [render([{"role": "user", "content": each}], tokenizer, generate=True) for each in ("a", "Z")]
         self._require_question(*asked)
         self.model, self.tokenizer = load_model(folder)
-        self._rows = min(embedding_rows(folder).values(), default=0)  # of the embedding
         self._in_rows(self.tokenizer.encode(PUNIE.system_prompt, add_special_tokens=False))
         self._prefix: _Prefix | None = None  # of the last system prompt
 
@@ -199,6 +199,11 @@ class PromptReader:
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:
         text = render(turns, load_tokenizer(str(self.folder)), generate=True)
         return self._in_rows(self.tokenizer.encode(text, add_special_tokens=False))
+
+    @cached_property
+    def _rows(self) -> int:
+        """Rows of the embedding; 0 where no file tells."""
+        return min(embedding_rows(self.folder).values(), default=0)
 
     def _in_rows(self, ids: list[int]) -> list[int]:
         """Check that the embedding has a row for each token. Raises `PunieError`."""
