@@ -56,6 +56,8 @@ def _me() -> Owner:
 def owner(folder: Path) -> Owner | None:
     """Name the process that has the lock of a folder, or was killed while it had it."""
     path = folder / ".lock"
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         return Owner.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):  # not locked, or this moment
@@ -73,8 +75,11 @@ def _take(file: IO) -> bool:
 
 def at_work(folder: Path) -> bool:
     """Say whether a process has the lock of a folder now."""
+    path = folder / ".lock"
+    if not path.is_file():
+        return False
     try:
-        with (folder / ".lock").open() as file:
+        with path.open() as file:
             return not _take(file)
     except OSError:
         return False

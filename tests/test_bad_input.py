@@ -50,6 +50,8 @@ TINY = shipped() / "data" / "models" / "tiny"
 DEEP = 3000  # levels
 CHANGED: dict[str, tuple[Callable[[], Path], str, object]] = {  # a good file, one of its keys, and its other value
     "@rope": (lambda: TINY / "config.json", "rope_theta", "4"),
+    "@epsilon": (lambda: TINY / "config.json", "rms_norm_eps", float("nan")),
+    "@base": (lambda: TINY / "config.json", "rope_theta", 0),
     "@longest": (lambda: TINY / "tokenizer_config.json", "model_max_length", "4"),
     "@big": (lambda: Path.cwd() / "kept.jsonl", "seed", 10**30),
 }
@@ -102,6 +104,8 @@ def put(path: Path, content: str) -> None:
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if content == "@gone":
+        return
     if content == "@folder":
         path.mkdir()
     elif content == "@pipe":
@@ -111,6 +115,20 @@ def put(path: Path, content: str) -> None:
     elif content == "@nan":
         tensors = load_file(TINY / "model.safetensors")
         save_file({name: np.full_like(value, np.nan) for name, value in tensors.items()}, path, {"format": "mlx"})
+    elif content in ("@whole", "@norm"):
+        tensors, norm = load_file(TINY / "model.safetensors"), "model.norm.weight"
+        odd = {norm: tensors[norm]} if content == "@norm" else {**tensors, norm: tensors[norm].astype(np.int16)}
+        save_file(odd, path, {"format": "mlx"})
+    elif content in ("@beyond", "@prefix", "@words"):
+        parts = json.loads((TINY / "tokenizer.json").read_text())
+        words = parts["model"]["vocab"]
+        if content == "@beyond":
+            parts["model"]["vocab"] = {word: number + 900_000 * (number > 99) for word, number in words.items()}
+        elif content == "@prefix":
+            parts["model"]["continuing_subword_prefix"] = "##"
+        else:
+            parts["model"] = {"type": "WordLevel", "unk_token": "<unknown>", "vocab": words}
+        path.write_text(json.dumps(parts))
     elif content in CHANGED:
         source, key, value = CHANGED[content]
         row, *rows = source().read_text().splitlines() if path.suffix == ".jsonl" else [source().read_text()]
@@ -168,7 +186,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def run(line: str, **names: object) -> SimpleNamespace:
     """Run a command line as `punie` does, in this process."""
     words = [word.replace("\\0", "\0").replace("\\n", "\n") for word in shlex.split(line)]
-    names = {"tiny": TINY, "lab": Path.cwd(), "file": Path.cwd() / "README.md", "long": "a" * 5000, **names}
+    names = {
+        "tiny": TINY,
+        "lab": Path.cwd(),
+        "file": Path.cwd() / "README.md",
+        "long": "a" * 5000,
+        "digits": "9" * 5000,
+        **names,
+    }
     for name, value in names.items():
         words = [word.replace("{" + name + "}", str(value)) for word in words]
     out, err = io.StringIO(), io.StringIO()

@@ -15,7 +15,7 @@ from .registry import Registry
 from ..files import read_json, require_regular_files
 from ..limits import require_template
 from ..settings import PunieError
-from ..unexpected import one_line
+from ..unexpected import is_panic, one_line, without_panic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,14 +91,17 @@ def load_tokenizer(
     if (config := Path(model_path) / "config.json").is_file():
         _require_bounded(read_json(config), str(config))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False, local_files_only=True)
-        assert tokenizer is not None
-        tokenizer.decode(tokenizer.encode("Hi", add_special_tokens=False))  # a wrong key may show only here
+        with without_panic():
+            tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False, local_files_only=True)
+            assert tokenizer is not None
+            tokenizer.decode(tokenizer.encode("Hi ☃", add_special_tokens=False))  # a wrong key may show only here
     except (OSError, ValueError) as error:
         raise PunieError(
             f"no tokenizer at {model_path}: give a model folder, or download the model into the local cache first"
         ) from error
-    except Exception as error:  # a key that is null or of another type; tokenizers raises no narrower type
+    except BaseException as error:  # a key that is null or of another type; tokenizers raises no narrower type
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         reason = one_line(str(error) or type(error).__name__)[:300]
         raise PunieError(
             f"tokenizer or configuration of {model_path} cannot be read: {reason}; mend it, and drop keys that are null"
@@ -123,6 +126,8 @@ def render(
         turns: list[Any] = [*messages]
         require_template(str(tokenizer.chat_template or ""), turns, tools)
         text = tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=generate)
+        assert isinstance(text, str)
+        text.encode()  # half of a surrogate pair is no text for a tokenizer
     except PunieError as error:
         raise PunieError(f"{tokenizer.name_or_path}: {error}") from error
     except Exception as error:  # a template is a program, and fails as programs do
@@ -131,7 +136,6 @@ def render(
         raise PunieError(
             f"the chat template of {tokenizer.name_or_path} cannot render {roles} turns: {reason}"
         ) from error
-    assert isinstance(text, str)
     return text
 
 

@@ -137,7 +137,9 @@ def categories(scored: "list[Scored]") -> Iterator[Grid]:
 # %% ../../nbs/cli/03_eval.ipynb #34cdafff
 def _kept_at(model: str, folder: Path, engine: "Engine", suite: "Suite") -> Path:
     """Choose the folder of the outcomes; every form of a run's name has the same."""
-    of_run = (folder.parent / "registration.json").exists()
+    from punie.phases.finished import is_run
+
+    of_run = is_run(folder.parent)
     parts = folder.resolve().parts[-3:] if of_run else Path(model).parts[-2:]
     name = "-".join([*parts, engine.artifact[:12]]).replace("/", "")
     place = suite.name
@@ -150,9 +152,9 @@ def _kept_at(model: str, folder: Path, engine: "Engine", suite: "Suite") -> Path
 # %% ../../nbs/cli/03_eval.ipynb #70be34e3
 def _page_name(model: str, folder: Path) -> str:
     """Name a model on a page: a run, a place in the project or a hub id, but no place on this machine."""
-    from punie.phases.finished import run_name
+    from punie.phases.finished import is_run, run_name
 
-    if (folder.parent / "registration.json").exists():
+    if is_run(folder.parent):
         return run_name(folder.parent)
     return "/".join(Path(model).parts[-2:]) if model[:1] in "/~." else model.rstrip("/")
 
@@ -327,11 +329,11 @@ def _require_finished(place: Path) -> None:
 
     Raises `PunieError` as `load_finished` does; outcomes that lie elsewhere are taken as they are.
     """
-    from punie.phases.finished import load_finished
+    from punie.phases.finished import is_run, load_finished
 
     folder = place.parent if place.is_file() else place
     for each in (folder, *folder.glob("seed*")):
-        if (each / "registration.json").exists():
+        if is_run(each):
             load_finished(each)
 
 

@@ -176,11 +176,11 @@ def find_judged(name: str) -> JudgedModel:
     """Find a run's artifact, or a model. Raises `PunieError`, and `GateFailed` where a run's files were changed."""
     import re
 
-    from punie.phases.finished import open_registered, run_name
+    from punie.phases.finished import is_run, open_registered, run_name
     from punie.phases.verdict import read_verdict
 
     model = find_artifact(name)
-    if not (model.parent / "registration.json").exists():
+    if not is_run(model.parent):
         return JudgedModel(model, model.name, any_settings().runs / "exports" / model.name)
     run = open_registered(model.parent)
     verdict = run.path("verdict.json")

@@ -7,11 +7,12 @@ __all__ = ['takes_out', 'NotServed', 'choice_of', 'send_answer', 'endpoint']
 
 # %% ../../nbs/evals/45_endpoint.ipynb #611757f6
 import json
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -79,8 +80,20 @@ class _Answers(BaseHTTPRequestHandler):
         if self.opened:  # a second answer would be read as text of the first
             self.close_connection = True
             return
-        self.close_connection = self.close_connection or status in (403, 405, 411, 413)  # the body is still on its way
+        on_its_way = status in (403, 405, 411, 413)  # the body
+        self.close_connection = self.close_connection or on_its_way
         self.reply(status, {"error": {"message": message, "type": kind, "code": None, "param": None}})
+        if on_its_way:
+            self.let_send()
+
+    def let_send(self) -> None:
+        """Read what a client still sends, up to a limit: one that is cut off while it sends reads no answer."""
+        left = 64 << 20
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(2)
+            while left > 0 and (got := self.connection.recv(1 << 16)):
+                left -= len(got)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no HTTP request of ours as JSON too."""
@@ -229,8 +242,8 @@ class _Handler(_Answers):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             return self.refuse(411, "send the header Content-Length")
-        if int(length) > self.serving.size:
-            return self.refuse(413, f"the request has {length} bytes, and {self.serving.size} are read")
+        if len(length) > 20 or int(length) > self.serving.size:
+            return self.refuse(413, f"the request has {length[:20]} bytes, and {self.serving.size} are read")
         body = self.rfile.read(int(length))
         if path not in works:
             return self.refuse(404, f"no page {path[:80]!r}; ask POST {' or '.join(works)}")

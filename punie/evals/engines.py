@@ -12,6 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from ..agent.dialects import PUNIE
 from ..agent.prompt_utils import load_tokenizer, render, system_prompt
 from ..blas import mlx_core
 from ..files import sha256_text
+from ..settings import PunieError
 from ..training.dataset import ChatMessage
+from ..training.token_checks import embedding_rows
 from ..tuning.objective import common_prefix
 from ..weights.artifacts import artifact_id, load_model
 from ..weights.model_files import stop_ids
@@ -178,15 +181,38 @@ class PromptReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # a template that fails does so before anything is written
-        render([{"role": "user", "content": "Hi"}], load_tokenizer(str(folder)), generate=True)
+        # a template that fails, or leaves the question out, does so before anything is written
+        tokenizer = load_tokenizer(str(folder))
+        asked = [render([{"role": "user", "content": each}], tokenizer, generate=True) for each in ("a", "Z")]
+        self._require_question(*asked)
         self.model, self.tokenizer = load_model(folder)
+        self._in_rows(self.tokenizer.encode(PUNIE.system_prompt, add_special_tokens=False))
         self._prefix: _Prefix | None = None  # of the last system prompt
 
+    def _require_question(self, one: object, other: object) -> None:
+        """Check that two questions do not become the same prompt. Raises `PunieError`."""
+        if one == other:
+            raise PunieError(
+                f"the chat template of {self.folder} leaves out what the user asks; mend it, or take another base"
+            )
+
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:
-        return self.tokenizer.encode(
-            render(turns, load_tokenizer(str(self.folder)), generate=True), add_special_tokens=False
-        )
+        text = render(turns, load_tokenizer(str(self.folder)), generate=True)
+        return self._in_rows(self.tokenizer.encode(text, add_special_tokens=False))
+
+    @cached_property
+    def _rows(self) -> int:
+        """Rows of the embedding; 0 where no file tells."""
+        return min(embedding_rows(self.folder).values(), default=0)
+
+    def _in_rows(self, ids: list[int]) -> list[int]:
+        """Check that the embedding has a row for each token. Raises `PunieError`."""
+        if self._rows and (highest := max(ids, default=0)) >= self._rows:  # read past the end of the table
+            raise PunieError(
+                f"{self.tokenizer.decode([highest])!r} has the id {highest}, beyond the {self._rows} rows of the "
+                f"embedding of {self.folder}; take the tokenizer that belongs to the weights"
+            )
+        return ids
 
     def _prepare(self, turns: list[dict[str, str]]) -> tuple[list[int], list | None]:
         """Give the tokens that are still to be computed, and a copy of the cache of the tokens before them."""
@@ -195,6 +221,7 @@ class PromptReader:
             return whole, None
         if self._prefix is None or self._prefix.system != system["content"]:
             probes = [tuple(self._encode([system, {"role": "user", "content": each}])) for each in ("a", "Z")]
+            self._require_question(*probes)
             shared = list(probes[0][: common_prefix(probes)])
             self._prefix = _Prefix(system["content"], shared, _prefill(self.model, shared))
         length = len(self._prefix.tokens)

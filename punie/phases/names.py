@@ -146,10 +146,10 @@ def find_run(
     >>> find_run("tiny").parts[-2:]
     ('tiny', 'seed0')
     """
-    from punie.phases.finished import run_folder
+    from punie.phases.finished import is_run, run_folder
 
     folder = run_folder(name)
-    if not (folder / "registration.json").is_file() and find_evaluation(name):
+    if not is_run(folder) and find_evaluation(name):
         raise PunieError(f"{name!r} is an evaluation; name a run: `punie status` lists them")
     return folder
 

@@ -29,9 +29,10 @@ from ..settings import PunieError, data_path, data_paths, load_settings, root_pa
 from ..training.lora_config import LoRAConfig, PhaseTable, Thresholds
 from ..training.remedies import Remedy
 from ..weights.fusion import Allowed
+from ..weights.model_files import TokenId
 
 # %% ../../nbs/phases/02_spec.ipynb #f58d251f
-NAME = re.compile(r"[A-Za-z0-9_-]+")  # a phase or a suite: the stem of a file, never a path
+NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")  # a phase or a suite: the stem of a file, never a path
 
 
 class Base(PhaseTable):
@@ -42,7 +43,7 @@ class Base(PhaseTable):
     """
 
     model: str  # a folder in the project, or a hub id
-    tokens: dict[str, int] | None = None  # ids of the special tokens, where they are not Qwen3's
+    tokens: dict[str, TokenId] | None = None  # ids of the special tokens, where they are not Qwen3's
     reference: str | None = None  # the model whose tokenizer and template this one should match
     remedy: Remedy = Remedy()
 

@@ -69,7 +69,7 @@ def _read_value(text: str) -> object:
     """Read one value. In brackets, a second line cannot pass as another key, and is not lost."""
     try:
         read = tomllib.loads(f"value = [{text}\n]")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # tomllib's own, and that of an integer of thousands of digits
         return text
     return read["value"][0] if read.keys() == {"value"} and len(read["value"]) == 1 else text
 

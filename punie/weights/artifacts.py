@@ -192,6 +192,8 @@ def load_weights(
     require_regular_files(folder)
     with _one_line_errors(folder):
         model, config = load_model(_plain_name(folder), lazy=True)
+    if faults := read_weights(folder)[1]:
+        raise PunieError(f"{folder}: {faults[0]}; fetch or make the model again")
     if expanded:
         model.set_dtype(mx.float32)  # first, so that scales of 16 bits give the exact weights
         model = dequantize_model(model)
@@ -222,9 +224,12 @@ def load_model(
     with _one_line_errors(folder):
         tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
         mx.eval(model.parameters())
-        mx.eval(model(mx.array([[0]])))  # a key of the configuration may be wrong and show only here
+        logits = model(mx.array([[0, 0]]))  # a key of the configuration may be wrong and show only here
+        blind = mx.isnan(logits).any().item()
     if name := first_infinite(dict(tree_flatten(model.parameters()))):
         raise PunieError(f"{folder}: {name} holds values that are not finite; fetch or make the model again")
+    if blind:
+        raise PunieError(f"{folder}: the model computes no numbers (NaN); look for an odd number in its config.json")
     model.eval()
     return model, tokenizer
 

@@ -33,9 +33,10 @@ class LoRAParameters(BaseModel):
     LoRAParameters(rank=8, scale=10.0, dropout=0.0)
     """
 
+    model_config = ConfigDict(strict=True)  # mlx-lm computes with what stands in the file, a number in quotes too
     rank: PositiveInt
     scale: PositiveFloat
-    dropout: float
+    dropout: float = Field(ge=0, lt=1)
     keys: list[str] | None = Field(default=None, repr=False)  # modules of a layer that are tuned; None for every one
 
 
@@ -48,7 +49,7 @@ class AdapterConfig(BaseModel):
     """
 
     fine_tune_type: Literal["lora"]
-    num_layers: int  # -1 means all
+    num_layers: int = Field(strict=True)  # -1 means all
     lora_parameters: LoRAParameters
     base: str | None = None  # artifact id of the model it was tuned on, where known
 
@@ -218,6 +219,8 @@ def read_weights(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
                 faults += [f"{name} stands in {tensors[name].file} and in {path.name}"] if name in tensors else []
                 part = file.get_slice(name)
                 tensors[name] = StoredTensor(path.name, part.get_dtype(), tuple(part.get_shape()))
+                if name.endswith(".weight") and part.get_dtype().startswith("I"):  # packed ones are unsigned
+                    faults.append(f"{name} holds whole numbers ({part.get_dtype()}), not weights")
     index = folder / "model.safetensors.index.json"
     if index.exists():
         placed = read_as(_WeightIndex, index).weight_map
