@@ -176,15 +176,13 @@ def find_judged(name: str) -> JudgedModel:
     """Find a run's artifact, or a model. Raises `PunieError`, and `GateFailed` where a run's files were changed."""
     import re
 
-    from punie.phases.finished import is_run, open_registered, run_name
-    from punie.phases.verdict import read_verdict
+    from punie.phases.finished import is_run, judged_verdict, open_registered, run_name
 
     model = find_artifact(name)
     if not is_run(model.parent):
         return JudgedModel(model, model.name, any_settings().runs / "exports" / model.name)
     run = open_registered(model.parent)
-    verdict = run.path("verdict.json")
-    judged = read_verdict(verdict) if verdict.exists() else None
+    judged = judged_verdict(run.folder) if run.path("verdict.json").exists() else None
     return JudgedModel(
         model,
         re.sub(r"[^A-Za-z0-9_.-]+", "-", run_name(run.folder)),

@@ -35,10 +35,11 @@ from .tool_faults import TOOLS
 from .training_faults import BEFORE, RERUN, TRAINING
 from ..files import read_text, sha256_files, sha256_text
 from ..pages.card import Card, read_card
+from ..pages.compared_pages import compare_pages
 from ..pages.index_page import write_index
 from ..pages.page import Html, cell, mark, table
 from ..pages.publish import execute, publish
-from ..pages.verify import Verified, compare_pages
+from ..pages.verify import Verified
 from ..phases.registration import code_hash, utc_now
 from ..settings import PunieError, load_settings, root_path
 
