@@ -2,10 +2,12 @@
 
     uv run python benchmarks/eval_speed.py                                  # the embedded base
     uv run python benchmarks/eval_speed.py --model runs/tiny/seed0/model_5bit
+    uv run python benchmarks/eval_speed.py --model mlx-community/SmolLM2-135M-Instruct --float32 --longest 1
 
 The 27 prompts are asked in process, and then one by one through `mlx_lm.server` on the same folder, which is started
 and warmed first; both have to give the same replies. In process one by one tells how much of it the batches save; the
-rest is the shared prefix, HTTP and, on a CPU, that weights are expanded to float32 when they are loaded. Memory is
+rest is the shared prefix, HTTP and, on a CPU, that weights are expanded to float32 when they are loaded. `--float32`
+asks a copy with such weights both ways, since a server that rounds to 16 bits gives other replies. Memory is
 the peak of a process of its own that judges the suite once, ten times, and thirty times as long. Run it on an
 otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/eval_speed_MODEL.json and .png.
 """
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 import typer
+from training_speed import float32_copy
 
 SUITE, MAX_TOKENS, TIMES = "phase33_27", 160, (1, 10, 30)
 MEASURED = ("punie.evals.engines", "punie.evals.runner", "punie.evals.server_engine")
@@ -137,14 +140,23 @@ def draw(speed: dict, memory: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=144)
 
 
-def main(model: str = "data/models/tiny", one: str = "", times: int = 1) -> None:
+def main(
+    model: str = "data/models/tiny", float32: bool = False, longest: int = TIMES[-1], one: str = "", times: int = 1
+) -> None:
     """Measure speed and memory on one model."""
-    from punie.weights.artifacts import artifact_id, find_model
+    from punie.weights.artifacts import find_model
 
     folder = find_model(model)
     if one:
         print(json.dumps(measure_speed(folder) if one == "speed" else measure_memory(folder, times)))
         return
+    with tempfile.TemporaryDirectory() as place:
+        asked = float32_copy(folder, Path(place)) if float32 else folder
+        measure(f"eval_speed_{folder.name}", model, asked, longest)
+
+
+def measure(name: str, model: str, folder: Path, longest: int) -> None:
+    """Measure, and publish under a name."""
     speed = in_own_process("speed", folder, 1)
     print(
         "{prompts} prompts: {in_process_seconds:.2f} s in process ({in_process_one_by_one_seconds:.2f} s one by one), "
@@ -155,13 +167,14 @@ def main(model: str = "data/models/tiny", one: str = "", times: int = 1) -> None
         "prompt tokens: {prompt_tokens:,}, of which {prompt_tokens_computed:,} are computed; "
         "the shared prefix saves {prefix_saves:.0%}".format(**speed)
     )
-    memory = [in_own_process("memory", folder, each) for each in TIMES]
+    memory = [in_own_process("memory", folder, each) for each in TIMES if each <= longest]
     for each in memory:
         print("{samples:,} samples: peak {peak_gb:.2f} GB".format(**each))
     from punie.pages.benchmarks import keep_benchmark  # not in the processes that are measured
+    from punie.weights.artifacts import artifact_id
 
     figures = {"model": model, "artifact": artifact_id(folder), "speed": speed, "memory": memory}
-    kept = keep_benchmark(f"eval_speed_{folder.name}", figures, MEASURED)
+    kept = keep_benchmark(name, figures, MEASURED)
     draw(speed, memory, kept.with_suffix(".png"))
 
 
