@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from punie.check_results import CheckResult
     from punie.phases.run import Run
     from punie.phases.spec import Export
-    from punie.weights.fusion import Allowed
+    from punie.weights.adapter_checks import Allowed
 
 # %% ../../nbs/cli/04_export.ipynb #d01a92c0
 def adapter_of(run: "Run") -> Path:
@@ -132,9 +132,10 @@ def fuse_adapter(
     Examples: `punie fuse adapters/one models/one --base data/models/tiny`,
     `punie fuse adapters/one models/one --base mlx-community/Qwen3-8B-4bit --bits 6`
     """
-    from punie.weights.artifacts import artifact_id, find_model, publish, scratch_beside
-    from punie.weights.fusion import read_allowed
+    from punie.weights.adapter_checks import read_allowed
+    from punie.weights.artifacts import artifact_id, find_model
     from punie.weights.model_card import write_plain_card
+    from punie.weights.writing import publish, scratch_beside
 
     if folder.exists():
         raise PunieError(f"{folder} exists already; name another folder, or remove it first")

@@ -22,10 +22,11 @@ from .runner import summarize
 from .suites import Suite
 from ..files import sha256_files, sha256_text, write_json
 from ..settings import GateFailed, PunieError
-from ..weights.artifacts import artifact_id, load_model, scratch_beside
+from ..weights.artifacts import artifact_id, load_model
 from ..weights.drift import divergence, next_tokens
 from ..weights.model_files import read_config
 from ..weights.survival import measure_survival
+from ..weights.writing import scratch_beside
 
 if TYPE_CHECKING:
     import mlx.core as mx

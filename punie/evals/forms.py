@@ -25,8 +25,9 @@ from .server_engine import Line, NoAnswer, ServerEngine, few_at_once, read_reply
 from ..files import sha256_files, sha256_text
 from ..settings import PunieError
 from ..training.checks import run_post_fusion_checks, run_post_quantization_checks
+from ..weights.adapter_checks import Allowed
 from ..weights.artifacts import artifact_id
-from ..weights.fusion import Allowed, fuse, quantize, require_export_room
+from ..weights.fusion import fuse, quantize, require_export_room
 from ..weights.gguf_model import to_gguf
 from ..weights.llama_cpp import complete, find_llama
 from ..weights.model_files import read_config, weight_files

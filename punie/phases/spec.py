@@ -28,7 +28,7 @@ from .toml_keys import find_line, override
 from ..settings import PunieError, data_path, data_paths, load_settings, root_path
 from ..training.lora_config import LoRAConfig, PhaseTable, Thresholds
 from ..training.remedies import Remedy
-from ..weights.fusion import Allowed
+from ..weights.adapter_checks import Allowed
 from ..weights.model_files import TokenId
 
 # %% ../../nbs/phases/02_spec.ipynb #f58d251f

@@ -53,7 +53,7 @@ from punie.training.question_checks import (
 )
 from .reference import check_same_as_base
 from .supervision import Mask
-from ..weights.fusion import Allowed, check_adapter_files
+from ..weights.adapter_checks import Allowed, check_adapter_files
 
 # %% ../../nbs/training/23_checks.ipynb #40d68883
 _all_ = [

@@ -19,10 +19,11 @@ from .lora import tune
 from .objective import make_batch, update_loss
 from .run import held_shortcut, prefix_of
 from .steps import add_lora, checkpointed_layers
-from ..weights.artifacts import artifact_id, load_weights, write_model
+from ..weights.artifacts import artifact_id, load_weights
 from ..weights.fusion import fuse, quantize
 from ..weights.shortcut import Shortcut, difference, tolerance
 from ..weights.small_models import VOCABULARY, small_configuration, small_model
+from ..weights.writing import write_model
 
 if TYPE_CHECKING:
     import mlx.core as mx

@@ -4,24 +4,21 @@
 
 # %% auto #0
 __all__ = ['TOKENIZER_FILES', 'LICENCE_FILES', 'is_hub_id', 'on_shelf', 'find_model', 'found_on_shelf', 'artifact_id',
-           'tokenizer_id', 'first_infinite', 'load_weights', 'expands', 'load_model', 'copy_tokenizer', 'copy_licence',
-           'scratch_beside', 'require_free', 'publish', 'write_model', 'quantize_weights']
+           'tokenizer_id', 'first_infinite', 'load_weights', 'expands', 'load_model']
 
 # %% ../../nbs/weights/01_artifacts.ipynb #03050613
 import atexit
 import contextlib
 import glob
-import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..blas import mlx_core, on_cpu
 from ..files import require_regular_files, sha256_files
-from ..locks import alone, at_work
 from ..settings import GateFailed, PunieError, root_path
 from ..unexpected import one_line
 from .model_files import read_config, read_weights, weight_files
@@ -232,149 +229,3 @@ def load_model(
         raise PunieError(f"{folder}: the model computes no numbers (NaN); look for an odd number in its config.json")
     model.eval()
     return model, tokenizer
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy tokenizer, template and stop tokens byte for byte.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     copy_tokenizer(find_model("data/models/tiny"), Path(folder))
-    ...     (Path(folder) / "chat_template.jinja").exists(), (Path(folder) / "config.json").exists()
-    (True, False)
-    """
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
-
-
-def copy_licence(source: Path, target: Path) -> None:
-    """Copy the files in which a model's licence and notices stand.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as one, TemporaryDirectory() as other:
-    ...     _ = (Path(one) / "LICENSE.md").write_text("Use it well.")
-    ...     copy_licence(Path(one), Path(other))
-    ...     [path.name for path in Path(other).iterdir()]
-    ['LICENSE.md']
-    """
-    for path in sorted(source.iterdir()):
-        if path.is_file() and path.name.lower().startswith(LICENCE_FILES):
-            shutil.copyfile(path, target / path.name)
-
-# %% ../../nbs/weights/01_artifacts.ipynb #69c364a6
-_SCRATCH = ".punie-"
-
-
-@contextlib.contextmanager
-def scratch_beside(
-    target: Path,  # what will be moved to this place when it is whole
-) -> Generator[Path]:
-    """Make a folder on the disk of a target, and remove it at the end. Raises `PunieError` where the disk refuses.
-
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     with scratch_beside(Path(place) / "model") as scratch:
-    ...         scratch.parent == Path(place), list(scratch.glob("[!.]*"))
-    ...     list(Path(place).iterdir())
-    (True, [])
-    []
-    """
-    made = not target.parent.exists()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f"{_SCRATCH}*"):
-            if (left / ".lock").exists() and not at_work(left):
-                shutil.rmtree(left, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=target.parent))
-    except OSError as error:
-        raise PunieError(f"cannot write beside {target}: {error}; mend its permissions, or free disk space") from error
-    try:
-        with alone(scratch):
-            yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if made:
-            with contextlib.suppress(OSError):  # it holds what was made
-                target.parent.rmdir()
-
-# %% ../../nbs/weights/01_artifacts.ipynb #74946fd6
-def require_free(
-    target: Path,
-) -> None:
-    """Raise `PunieError` where something is at a place already.
-
-    >>> require_free(Path("no-such-folder"))
-    """
-    if os.path.lexists(target):
-        raise PunieError(f"{target} exists already; name another folder, or remove it first")
-
-
-def publish(
-    made: Path,  # in a scratch folder beside the target
-    target: Path,
-    replace: bool = False,  # what is at the target may be replaced
-) -> None:
-    """Move what is whole to its place. Raises `PunieError` where something is there already, or the disk refuses."""
-    if not replace:
-        require_free(target)
-    try:
-        if os.path.lexists(target):
-            target.rename(made.with_name("replaced"))
-        made.rename(target)
-    except OSError as error:
-        raise PunieError(f"cannot write {target}: {error}; name another folder, or mend its permissions") from error
-
-# %% ../../nbs/weights/01_artifacts.ipynb #692ed1d0
-def write_model(
-    folder: Path,
-    model: "nn.Module",  # its weights are released while they are written
-    config: dict,  # config.json
-    source: Path,  # the folder whose tokenizer and licence are copied
-    replace: bool = False,  # an existing folder may be replaced
-    gate: Callable[[Path], None] = lambda folder: None,  # raises where the written model must not be published
-) -> None:
-    """Write a model folder whole or not at all. Raises `PunieError` where the folder exists or the disk refuses."""
-    from mlx_lm.utils import save_config, save_model
-
-    if not replace:
-        require_free(folder)
-    with scratch_beside(folder) as scratch:
-        made = scratch / folder.name
-        try:
-            made.mkdir()
-            save_model(made, model, donate_model=True)
-            save_config(dict(config), made / "config.json")
-            copy_tokenizer(source, made)
-            copy_licence(source, made)
-            _settle(made)
-        except (OSError, RuntimeError) as error:
-            raise PunieError(
-                f"cannot write {folder}: {error}; free disk space, then run the same command again"
-            ) from error
-        gate(made)
-        publish(made, folder, replace)
-
-
-def _settle(folder: Path) -> None:
-    """Force a model's files to the disk and read their headers back.
-
-    Raises `PunieError` where they do not fit together.
-    """
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if faults := read_weights(folder)[1]:
-        raise PunieError(f"{folder} was not written as it should be: {faults[0]}; run the same command again")
-
-# %% ../../nbs/weights/01_artifacts.ipynb #64a05bab
-def quantize_weights(
-    model: "nn.Module",  # changed in place
-    config: dict,  # config.json
-    bits: int,
-    group_size: int = 64,  # weights that share a scale
-) -> tuple["nn.Module", dict]:  # the model and its new config.json
-    """Quantize a model as mlx-lm does, with its exceptions for single modules, and print nothing."""
-    from mlx_lm.utils import quantize_model
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        return quantize_model(model, config, group_size, bits)
