@@ -4,8 +4,8 @@
 value of each knob by itself, with every seed; `--set` changes a knob for all. Every so many updates the model answers
 dev_208, and the share of prompts is counted to which its reply is a sound call that names the right tools. The loss at
 the tools' names is measured on the validation split at the same updates. The suites that judge the phase are never
-asked. A table gives the mean over the seeds and the range over them, and is published as
-reports/benchmarks/routing_PHASE.json; finished runs are kept under `runs/routing`.
+asked. A table gives the mean over the seeds and the range over them. It is published with a plot as
+reports/benchmarks/routing_PHASE.json and .png; finished runs are kept under `runs/routing`.
 
     python benchmarks/routing.py tiny --set lora.updates=40 --every 10 lora.weights.name=8
     python benchmarks/routing.py smollm2_135m lora.learning_rate=5e-4 lora.num_layers=30 lora.weights.name=8
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SUITE = "dev_208"
 MEASURED = ("punie.tuning.run", "punie.tuning.steps", "punie.tuning.objective", "punie.training.supervision")
-Curves = dict[str, list[float]]  # by what was measured: a value for each update at which it was
+Curves = dict[str, dict[int, float]]  # by what was measured, and by update
 
 
 def learn(spec: Spec, seed: int, folder: Path) -> Curves:
@@ -63,19 +63,51 @@ def learn(spec: Spec, seed: int, folder: Path) -> Curves:
         if event["kind"] in ("probe", "valid"):
             shown = {"right tool": "share"} if event["kind"] == "probe" else {"name loss": "name_loss", "loss": "loss"}
             for name, key in shown.items():
-                curves.setdefault(f"{name} at {event['update']}", []).append(event[key])
+                curves.setdefault(name, {})[event["update"]] = event[key]
     return curves
 
 
+def summarize(runs: Sequence[Curves]) -> dict[str, dict[int, dict[str, float]]]:
+    """Give the mean over the seeds and the range over them, by what was measured and by update."""
+    return {
+        name: {
+            update: {"mean": round(fmean(values), 3), "least": round(min(values), 3), "most": round(max(values), 3)}
+            for update in curve
+            if (values := [run[name][update] for run in runs])
+        }
+        for name, curve in runs[0].items()
+    }
+
+
 def report(found: Mapping[str, Sequence[Curves]]) -> str:
-    """Write the table: every figure as its mean over the seeds, and the range over them."""
+    """Write the table."""
     lines = []
     for knobs, runs in found.items():
         lines.append(f"{knobs}, {len(runs)} seeds")
-        for name in runs[0]:
-            values = [run[name][0] for run in runs]
-            lines.append(f"  {name:20} {fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
+        for name, curve in summarize(runs).items():
+            told = (f"{at}: {each['mean']} ({each['least']} to {each['most']})" for at, each in curve.items())
+            lines.append(f"  {name:12} {'   '.join(told)}")
     return "\n".join(lines)
+
+
+def draw(found: Mapping[str, Sequence[Curves]], phase: str, path: Path) -> None:
+    """Plot the share of right tools and the loss at their names, each knob with its range over the seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, (name, said) in zip(axes, {"right tool": "share of prompts", "name loss": "nats a token"}.items()):
+        for knobs, runs in found.items():
+            curve = summarize(runs)[name]
+            line = axis.plot([*curve], [each["mean"] for each in curve.values()], "o-", label=knobs)[0]
+            low, high = ([each[end] for each in curve.values()] for end in ("least", "most"))
+            axis.fill_between([*curve], low, high, color=line.get_color(), alpha=0.12)
+        axis.set(title=name, xlabel="updates", ylabel=said, ylim=(0, None))
+    axes[0].legend(fontsize=8, frameon=False)
+    figure.suptitle(f"{phase}, asked {SUITE}: mean of {min(map(len, found.values()))} seeds, and their range")
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -97,7 +129,8 @@ def main() -> None:
             found.setdefault(name, []).append(learn(spec, seed, place))
             print(report({f"{name}, seed {seed} of": found[name][-1:]}), flush=True)
     print("\n" + report(found))
-    keep_benchmark(f"routing_{given.phase}", {"set": measured, "curves": found}, MEASURED)
+    figures = {"set": measured, "knobs": {knobs: summarize(runs) for knobs, runs in found.items()}}
+    draw(found, given.phase, keep_benchmark(f"routing_{given.phase}", figures, MEASURED).with_suffix(".png"))
 
 
 if __name__ == "__main__":
