@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ..agent.dialects import PUNIE, Dialect
 from ..files import FilePart, cut_lines, read_lines
+from ..hashes import Hashes
 from ..masked_names import mask_names, text_hash
 from ..programs import end_with_me
 from ..settings import PunieError
@@ -87,9 +88,9 @@ class Tally:
     faults: dict[str, Faults] = field(default_factory=lambda: {gate: Faults() for gate in GATES})
     places: array = field(default_factory=lambda: array("L"))  # line of each row
     questions: list[str] = field(default_factory=list)  # first user turn of each row, of the first `most` alone
-    asked: array = field(default_factory=lambda: array("Q"))  # hash of each question
-    templates: array = field(default_factory=lambda: array("Q"))  # hash of each question, names masked
-    hashes: array = field(default_factory=lambda: array("Q"))  # of each whole row
+    asked: array | Hashes = field(default_factory=lambda: array("Q"))  # hash of each question
+    templates: array | Hashes = field(default_factory=lambda: array("Q"))  # hash of each question, names masked
+    hashes: array | Hashes = field(default_factory=lambda: array("Q"))  # of each whole row
     calls_first: bytearray = field(default_factory=bytearray)  # 1 where the first answer makes a call
     prose: list[tuple[str, str]] = field(default_factory=list)  # question and answer of the first rows without a call
     patterns: Counter = field(default_factory=Counter)  # rows whose code contains a wanted pattern
@@ -98,7 +99,8 @@ class Tally:
     most: int | None = None  # questions that are kept as text; all by default
 
     def __post_init__(self) -> None:
-        self.asked = self.asked or array("Q", map(text_hash, self.questions))
+        if self.questions and not len(self.asked):
+            self.asked = array("Q", map(text_hash, self.questions))
 
     def merge(self, later: "Tally") -> None:
         """Add what was counted in a later part of the split."""
@@ -286,7 +288,9 @@ def audit_folder(
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), gc.disable) if workers else _Here() as pool:
         for path in files:
             split = path.name.partition(".")[0]
-            tally = splits[split] = Tally(most=TEXTS if split == "train" else None)
+            tally = splits[split] = Tally(
+                most=TEXTS if split == "train" else None, asked=Hashes(), templates=Hashes(), hashes=Hashes()
+            )
             waiting: deque[tuple[int, Future]] = deque()
 
             def take() -> None:

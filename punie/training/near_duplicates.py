@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from rapidfuzz import fuzz, process
 
 from ..check_results import CheckResult, allowing, at_most
+from ..hashes import different
 from .audit import Audit, Tally
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def check_variety(
     if not questions:
         return CheckResult("variety", None, "there is no training question")
     twins = list(twins_within(questions, least, lambda done: progress(done, len(questions))))
-    templates = len(set(audit.train.templates))
+    templates = different(audit.train.templates)
     message = (
         f"{len(twins)} of {len(questions)} training questions resemble an earlier one (similarity {least:g} or more), "
         f"{f'the first of {audit.train.rows}, ' if len(questions) < audit.train.rows else ''}"

@@ -20,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult, allowing, at_most
 from ..files import read_jsonl
+from ..hashes import different, first_rows, parts, repeats
 from ..masked_names import mask_names, text_hash
 from ..passages import Found, Passages
 from ..settings import PunieError, data_paths, load_settings
@@ -41,20 +42,27 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
     >>> check_contradictions(Audit("two rows", {"train": two})).worst
     ("'What changed?' calls in train:3, answers in prose in train:4",)
     """
-    train = audit.train
-    asked, calls = np.asarray(train.asked, np.uint64), np.asarray(train.calls_first, bool)
-    _, first, question = np.unique(asked, return_index=True, return_inverse=True)
-    answered = np.zeros((2, len(first)), bool)  # whether a question has prose, and whether it has a call
-    answered[calls.astype(int), question] = True
-    both = np.sort(first[answered.all(axis=0)])  # the first row of each that has both
-    worst = []
-    for row in map(int, both[:5]):
-        called, told = (train.places[int(np.argmax((asked == asked[row]) & kind))] for kind in (calls, ~calls))
-        worst.append(f"{_shown_question(train, row)} calls in train:{called}, answers in prose in train:{told}")
-    if not len(first):
+    train, questions, both = audit.train, 0, 0
+    worst: list[tuple[int, int]] = []  # the first rows of a question with a call, and with prose
+    for hashes, rows in parts(train.asked):
+        calls = np.asarray(train.calls_first, bool)[rows]
+        _, first, question = np.unique(hashes, return_index=True, return_inverse=True)
+        answered = np.zeros((2, len(first)), bool)  # whether a question has prose, and whether it has a call
+        answered[calls.astype(int), question] = True
+        chosen = np.sort(first[answered.all(axis=0)])
+        questions, both = questions + len(first), both + len(chosen)
+        for place in chosen[:5]:
+            same = hashes == hashes[place]
+            worst.append((int(rows[np.argmax(same & calls)]), int(rows[np.argmax(same & ~calls)])))
+    if not questions:
         return CheckResult("contradictions", None, "there is no training question")
-    message = f"{len(both)} of {len(first)} training questions have a call in one row and prose in another"
-    return CheckResult("contradictions", len(both) <= most * len(first), message, tuple(worst))
+    shown = tuple(
+        f"{_shown_question(train, min(each))} calls in train:{train.places[each[0]]}, "
+        f"answers in prose in train:{train.places[each[1]]}"
+        for each in sorted(worst, key=min)[:5]
+    )
+    message = f"{both} of {questions} training questions have a call in one row and prose in another"
+    return CheckResult("contradictions", both <= most * questions, message, shown)
 
 # %% ../../nbs/training/13_question_checks.ipynb #beb25e56
 def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
@@ -64,32 +72,20 @@ def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
     >>> check_repetition(Audit("two rows", {"train": two})).worst
     ('train:4 repeats train:3',)
     """
-    if not any(tally.hashes for tally in audit.splits.values()):
+    if not any(len(tally.hashes) for tally in audit.splits.values()):
         return CheckResult("repetition", None, "there is no row")
-    repeated = {split: len(tally.hashes) - _different(tally.hashes) for split, tally in audit.splits.items()}
+    repeated = {split: len(tally.hashes) - different(tally.hashes) for split, tally in audit.splits.items()}
     worst = (
-        f"{split}:{line} repeats {split}:{earlier}"
+        f"{split}:{audit.splits[split].places[row]} repeats {split}:{audit.splits[split].places[earlier]}"
         for split, rows in repeated.items()
         if rows
-        for line, earlier in _repeats(audit.splits[split])
+        for row, earlier in repeats(audit.splits[split].hashes)
     )
-    questions = audit.train.rows - _different(audit.train.asked)
+    questions = audit.train.rows - different(audit.train.asked)
     total = sum(repeated.values())
     message = f"{total} rows repeat another of their split; {questions} training rows repeat a question"
     allow = allowing("gates", "repeated", at_most(total / audit.rows))
     return CheckResult("repetition", total <= most * audit.rows, message, tuple(islice(worst, 5)), allow)
-
-
-def _different(hashes: Sequence[int]) -> int:
-    return np.unique(np.asarray(hashes, np.uint64)).size
-
-
-def _repeats(tally: Tally) -> Iterator[tuple[int, int]]:
-    """Find the lines of rows that repeat an earlier one, each with the earlier line."""
-    _, first, which = np.unique(np.asarray(tally.hashes, np.uint64), return_index=True, return_inverse=True)
-    earlier = first[which]
-    for row in np.flatnonzero(earlier != np.arange(len(earlier))):
-        yield tally.places[int(row)], tally.places[int(earlier[row])]
 
 # %% ../../nbs/training/13_question_checks.ipynb #89209661
 def written_call(tool: str, arguments: Mapping[str, object]) -> str:
@@ -258,15 +254,6 @@ def suite_traces(more: Sequence[Path] = ()) -> SuiteTraces:
     """
     return SuiteTraces(suite_samples(more))
 
-# %% ../../nbs/training/13_question_checks.ipynb #e4061a6c
-def _first_rows(values: Iterable, wanted: Collection) -> dict:
-    """Map each wanted value to the first row that has it."""
-    rows: dict = {}
-    for row, value in enumerate(values):
-        if value in wanted:
-            rows.setdefault(value, row)
-    return rows
-
 # %% ../../nbs/training/13_question_checks.ipynb #f8dc66cf
 def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> list[CheckResult]:
     """Check that no later question is in training, word for word or with other names.
@@ -283,8 +270,8 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
     train, later = audit.train, later_questions(audit, suites)
     templates_of = {question: text_hash(mask_names(question)) for _, question in later}
     hash_of = {question: text_hash(question) for question in templates_of}
-    exact_rows = _first_rows(train.asked, set(hash_of.values()))
-    template_rows = _first_rows(train.templates, set(templates_of.values()))
+    exact_rows = first_rows(train.asked, set(hash_of.values()))
+    template_rows = first_rows(train.templates, set(templates_of.values()))
     exact = [
         f"{place} stands in train:{train.places[exact_rows[hash_of[question]]]}"
         for place, question in later
@@ -296,7 +283,8 @@ def check_leakage(audit: Audit, suites: Questions, templates: float = 0.0) -> li
         for (place, how), row in (train.traces or {}).items()
         if how == EXACT and place not in named
     ]
-    others = {each for split, tally in audit.splits.items() if split not in ("train", "test") for each in tally.asked}
+    checked = [tally.asked for split, tally in audit.splits.items() if split not in ("train", "test")]
+    others = {each for asked in checked for each in first_rows(asked, set(hash_of.values()))}
     elsewhere = [
         f"{place} stands in validation, which chooses the checkpoint; make suites of a test split"
         for place, question in suites
