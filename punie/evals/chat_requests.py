@@ -104,11 +104,19 @@ class Drawing(BaseModel):
     logit_bias: Any = None
     frequency_penalty: Any = None
     presence_penalty: Any = None
+    repetition_penalty: Any = None  # this and the next are mlx_lm.server's own
+    top_k: Any = None
+    min_p: Any = None
+    xtc_probability: Any = None
+    adapters: Any = None
 
-    @field_validator("logit_bias", "frequency_penalty", "presence_penalty")
+    @field_validator(
+        *("logit_bias", "frequency_penalty", "presence_penalty", "repetition_penalty", "top_k", "min_p"),
+        *("xtc_probability", "adapters"),
+    )
     @classmethod
-    def _neutral(cls, value: Any) -> None:
-        if value:
+    def _neutral(cls, value: Any, info: Any) -> None:
+        if value and value != {"repetition_penalty": 1, "top_k": -1}.get(info.field_name):
             raise ValueError("the model is asked without it; leave it out")
 
     @field_validator("temperature", "top_p", mode="before")

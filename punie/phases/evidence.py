@@ -13,13 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pydantic import ValidationError
+
 from ..evals.rungs import read_ladder
-from ..files import write_bytes
+from ..files import read_toml, write_bytes
 from .finished import LADDER, run_name
 from .manifest import NAME, evidence_names, read_manifest
 from .registration import Registration, read_registration
 from .run import Run
-from ..settings import PunieError, data_path
+from .spec import Spec, explain
+from .toml_keys import override
+from ..settings import GateFailed, PunieError, data_path
 
 ARCHIVE = "evidence.zip"
 LARGEST = 1_000_000_000  # bytes that an archive may unpack to
@@ -79,7 +83,8 @@ def pack(folders: Sequence[Path], archive: Path) -> None:
 def unpacked(archive: Path) -> Generator[list[Run]]:
     """Unpack an archive for a while, and open its runs as they were registered.
 
-    Raises `PunieError` as `unpacked_files` does, and where it holds no run.
+    Raises `PunieError` as `unpacked_files` does, and where it holds no run; `GateFailed` where its file of a phase is
+    not what was registered.
     """
     with unpacked_files(archive) as place:
         folders = sorted(path.parent for path in place.glob("runs/*/*/registration.json"))
@@ -89,4 +94,13 @@ def unpacked(archive: Path) -> Generator[list[Run]]:
 
 
 def _open(folder: Path, registration: Registration) -> Run:
+    name = registration.phase
+    beside = folder.parents[2] / "phases" / f"{name}.toml"  # for a reader; nothing is judged by it
+    if beside.exists():
+        try:
+            spec = Spec.model_validate({**override(read_toml(beside), registration.overrides), "name": name})
+        except ValidationError as error:
+            raise GateFailed(f"phases/{name}.toml is no phase: {explain(error)[1]}; publish the page again") from error
+        if spec != registration.spec:
+            raise GateFailed(f"phases/{name}.toml is not the phase that was registered; publish the page again")
     return Run(registration.spec, registration.inputs, folder, registration.overrides)
