@@ -95,9 +95,8 @@ def left_over(below: Path) -> list[str]:
 
 
 def write_pretrained(folder: Path) -> None:
-    """Write a small phase on the pretrained base: a few updates, and suites of a few prompts with short replies."""
-    changes = {"budget": {"disk_gb": 2.0}, "evaluation": {"max_tokens": 32}}
-    write_miniature(load_spec(PRETRAINED), folder, load_spec(PRETRAINED).base.model, changes)
+    """Write a small phase on the pretrained base: a few updates, and suites of a few prompts."""
+    write_miniature(load_spec(PRETRAINED), folder, load_spec(PRETRAINED).base.model, {"budget": {"disk_gb": 2.0}})
 
 
 class Killed:
