@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ..output import Grid, Json, show
+from ..output import Grid, Json, show, working
 from ..settings import PunieError, data_paths
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def list_suites(as_json: Json = False) -> None:
 
     Examples: `punie suites list`, `punie suites list --json`
     """
-    rows = suite_rows()
+    with working("reading the suites"):
+        rows = suite_rows()
     grid = Grid("suite", "samples", "categories", "tools")
     for row in rows:
         if "fault" in row:
