@@ -8,8 +8,10 @@ __all__ = ['Trial', 'go_through', 'figures', 'Part', 'keep_part', 'read_parts', 
 # %% ../../nbs/faults/18_reliability.ipynb #cd17f293
 import json
 import os
+import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -72,8 +74,11 @@ class Part(BaseModel, frozen=True, extra="forbid"):
 
 
 def keep_part(part: Part, folder: Path) -> Path:
-    """Write a part to a file of its own, in place of an older one."""
-    write_json(path := folder / f"{part.name}.json", part.model_dump(mode="json"))
+    """Write a part to a file of its own, in place of an older one, without the paths of temporary files."""
+    place = re.compile(rf"{re.escape(tempfile.gettempdir())}/[\w.-]+/")
+    tried = [replace(each, said=place.sub("", each.said)) for each in part.tried]
+    kept = part.model_copy(update={"tried": tried})
+    write_json(path := folder / f"{part.name}.json", kept.model_dump(mode="json"))
     return path
 
 
