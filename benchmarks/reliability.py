@@ -193,7 +193,7 @@ def kill_worker(worker: subprocess.Popen[bytes], cells: list, where: str, sweep:
     return Tried("worker killed", where, not wrong, "; ".join(wrong) or f"{len(below)} below it ended")
 
 
-def trials(part: str, seed: int, sample: int, every: bool) -> Iterator[Trial]:
+def trials(part: str, seed: int, sample: int, every: bool, kills: int) -> Iterator[Trial]:
     """Give the trials of a part."""
     dice = random.Random(f"{seed} {part}")
     if part == "damage":
@@ -208,7 +208,7 @@ def trials(part: str, seed: int, sample: int, every: bool) -> Iterator[Trial]:
         yield from load_trials(every)
     elif part == OWN_BASE:
         find_model(load_spec(PRETRAINED).base.model)
-        yield from Killed(PRETRAINED, write_pretrained, 20, dice).trials()
+        yield from Killed(PRETRAINED, write_pretrained, kills, dice).trials()
 
 
 PARTS = ("damage", "interruptions", "kills", "workers", "load")
@@ -216,6 +216,7 @@ OWN_BASE = "pretrained"  # a part that needs a base which has to be downloaded
 NOTES = {
     "interruptions": "a sample of {sample} calls, drawn with seed {seed}.",
     "load": "without the large load of `--all` (100,000 samples, 10 GB).",
+    "pretrained": "{kills} kills of SmolLM2-135M at random moments, drawn with seed {seed}.",
 }
 
 
@@ -224,7 +225,8 @@ def main(
     seed: int = 0,
     sample: int = 30,
     every: bool = typer.Option(False, "--all", help="Every interruption, 20 kills, and the large load."),
-    pretrained: bool = typer.Option(False, help="Also 20 kills on the pretrained base."),
+    pretrained: bool = typer.Option(False, help="Also kills on the pretrained base."),
+    kills: int = typer.Option(20, help="How many of these; those that were tried before are kept."),
     publish: bool = False,
 ) -> None:
     wanted, held = [*(part or PARTS), *([OWN_BASE] if pretrained else [])], True
@@ -234,12 +236,12 @@ def main(
     kept, pages = settings.runs / "reliability" / f"seed{seed}.jsonl", settings.reports / "reliability"
     for name in wanted:
         begun, tried = time.monotonic(), []
-        for each in go_through(trials(name, seed, sample, every), kept):
+        for each in go_through(trials(name, seed, sample, every, kills), kept):
             tried.append(each)
             if not each.held:
                 print(f"DID NOT HOLD: {each.kind} at {each.where}: {each.said}", flush=True)
         held = held and all(each.held for each in tried)
-        note = "" if every else NOTES.get(name, "").format(sample=sample, seed=seed)
+        note = "" if every else NOTES.get(name, "").format(sample=sample, seed=seed, kills=kills)
         for kind, count, good in figures(tried)[:-1]:
             print(f"{kind:18} {count:4} tried {good:4} held")
         print(f"{name}: {time.monotonic() - begun:.0f} s", note, flush=True)
