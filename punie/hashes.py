@@ -83,7 +83,7 @@ def different(hashes: Hashes | Sequence[int]) -> int:
     """
     return sum(np.unique(values).size for values, _ in parts(hashes))
 
-
+# %% ../nbs/16_hashes.ipynb #61805247
 def repeats(
     hashes: Hashes | Sequence[int],
 ) -> Iterator[tuple[int, int]]:  # in order
@@ -102,7 +102,7 @@ def repeats(
     for place in np.argsort(both[0]):
         yield int(both[0, place]), int(both[1, place])
 
-
+# %% ../nbs/16_hashes.ipynb #8d2bea52
 def first_rows(
     hashes: Hashes | Sequence[int],
     wanted: Collection[int],

@@ -22,11 +22,7 @@ from ..annotations import misfit, noted, parts, without_name
 from ..files import DECODER
 from ..settings import PunieError
 
-# %% ../../nbs/agent/12_json_schema.ipynb #ee62af69
-_OF_SCHEMA = frozenset(
-    "type properties required additionalProperties patternProperties $ref $defs $schema definitions allOf anyOf oneOf "
-    "not description title default".split()
-)
+# %% ../../nbs/agent/12_json_schema.ipynb #ed181a43
 _HELD = re.compile(r"(\w+)\[(.*)\]")
 
 
@@ -44,7 +40,7 @@ def _worded(text: str) -> dict[str, Any]:
         {"type": kind, "additionalProperties": _worded(inside[-1])} if JSON_TYPES.get(kind) is dict else {"type": text}
     )
 
-
+# %% ../../nbs/agent/12_json_schema.ipynb #53cd562d
 def _one_parameter(stated: Mapping[str, Any], flat: bool) -> tuple[dict[str, Any], bool]:
     """Read what is said of a parameter: its schema, and whether it is required."""
     kind, marked = stated.get("type"), stated.get("required")
@@ -55,9 +51,29 @@ def _one_parameter(stated: Mapping[str, Any], flat: bool) -> tuple[dict[str, Any
         made = {**{key: each for key, each in made.items() if key != "type"}, **_worded(str(kind))}
     return made, marked if isinstance(marked, bool) else flat and not optional
 
+# %% ../../nbs/agent/12_json_schema.ipynb #ee62af69
+_OF_SCHEMA = frozenset(
+    "type properties required additionalProperties patternProperties $ref $defs $schema definitions allOf anyOf oneOf "
+    "not description title default".split()
+)
+
 
 def _held(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _unpacked(stated: Any) -> Any:
+    """Take the arguments out of a text of JSON, out of Bedrock's envelope, and out of a list of named parameters."""
+    if isinstance(stated, str) and stated.lstrip().startswith("{"):
+        try:
+            stated = DECODER.decode(stated)
+        except (ValueError, RecursionError):
+            return stated
+    if isinstance(stated, Mapping) and stated.keys() == {"json"}:  # Bedrock's envelope
+        stated = stated["json"]
+    if isinstance(stated, list) and stated and all(isinstance(_held(each, "name"), str) for each in stated):
+        stated = {each["name"]: {key: held for key, held in each.items() if key != "name"} for each in stated}
+    return stated
 
 
 def arguments_schema(
@@ -68,15 +84,7 @@ def arguments_schema(
     >>> arguments_schema({"city": {"type": "str"}, "days": {"type": "int, optional"}})["required"]
     ['city']
     """
-    if isinstance(stated, str) and stated.lstrip().startswith("{"):
-        try:
-            stated = DECODER.decode(stated)
-        except (ValueError, RecursionError):
-            return stated
-    if isinstance(stated, Mapping) and stated.keys() == {"json"}:  # Bedrock's envelope
-        stated = stated["json"]
-    if isinstance(stated, list) and stated and all(isinstance(_held(each, "name"), str) for each in stated):
-        stated = {each["name"]: {key: held for key, held in each.items() if key != "name"} for each in stated}
+    stated = _unpacked(stated)
     if not isinstance(stated, Mapping) or not stated:
         return stated
     is_schema = isinstance(stated.get("properties"), Mapping) and stated.keys() <= _OF_SCHEMA

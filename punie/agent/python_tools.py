@@ -152,22 +152,20 @@ def _container(node: ast.Subscript, parts: list[dict[str, Any]], is_open: bool) 
         return {"type": "array", "items": parts[0]} if parts else {"type": "array", "maxItems": 0}
     raise ValueError(f"the type {ast.unparse(node)} is not known")
 
-# %% ../../nbs/agent/13_python_tools.ipynb #5945f7e6
-class _Constants:
+# %% ../../nbs/agent/13_python_tools.ipynb #fe759e24
+def _put_constants(tree: ast.Module) -> None:
     """Put the literal that a file gives a name in the place of a default that is this name."""
+    values = {name: node for name, node in _aliases(tree).items() if _is_literal(node)}
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.values = {name: node for name, node in _aliases(tree).items() if _is_literal(node)}
-        self.tree = tree
-        for node in ast.walk(tree):
-            if isinstance(node, ast.arguments):
-                node.defaults = [self._read(each) for each in node.defaults]
-                node.kw_defaults = [each and self._read(each) for each in node.kw_defaults]
-            elif isinstance(node, ast.AnnAssign) and node.value and node not in tree.body:
-                node.value = self._read(node.value)
+    def read(node: ast.expr) -> ast.expr:
+        return values.get(node.id, node) if isinstance(node, ast.Name) else node
 
-    def _read(self, node: ast.expr) -> ast.expr:
-        return self.values.get(node.id, node) if isinstance(node, ast.Name) else node
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arguments):
+            node.defaults = [read(each) for each in node.defaults]
+            node.kw_defaults = [each and read(each) for each in node.kw_defaults]
+        elif isinstance(node, ast.AnnAssign) and node.value and node not in tree.body:
+            node.value = read(node.value)
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -177,7 +175,7 @@ def _is_literal(node: ast.expr) -> bool:
         return False
     return True
 
-
+# %% ../../nbs/agent/13_python_tools.ipynb #5945f7e6
 class _Types:
     def __init__(self, tree: ast.Module) -> None:
         self.classes: Classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -336,7 +334,8 @@ def python_functions(
     """
     try:
         source = source.removeprefix("\ufeff")  # a mark that Windows puts first
-        tree = _Constants(ast.parse(source)).tree
+        tree = ast.parse(source)
+        _put_constants(tree)
         comments = {
             each.start[0]: each.string.lstrip("# ") for each in _tokens(source) if each.type == tokenize.COMMENT
         }

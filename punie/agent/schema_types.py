@@ -6,7 +6,7 @@
 __all__ = ['NoValue', 'object_parts', 'SchemaReader']
 
 # %% ../../nbs/agent/11_schema_types.ipynb #694263c3
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any, Literal, NotRequired, Union, get_origin
@@ -224,6 +224,31 @@ def _python_type(stated: Any, place: str) -> Any:
         )
     return JSON_TYPES[name]
 
+# %% ../../nbs/agent/11_schema_types.ipynb #cd21c65b
+def _fitting(stated: list[Any], checks: TypeAdapter, place: str, notes: list[str]) -> list[Any]:
+    """Leave out of a choice what the rest of its schema refuses; where that is all of it, the choice holds alone."""
+    refused = [each for each in stated if misfit(each, Any, checks)]
+    if len(refused) == len(stated):
+        notes.append(f"{place or 'it'}: the choice fits nothing else that is said of it, and is checked alone")
+        return stated
+    if refused:
+        named = ", ".join(map(repr, refused))
+        notes.append(f"{place or 'it'}: of its choice {named} is left out, which the rest of it refuses")
+    return [each for each in stated if not misfit(each, Any, checks)]
+
+# %% ../../nbs/agent/11_schema_types.ipynb #6ef7ff36
+def _readable(stated: list[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """Read alternatives, without those that no value fits. Raises `NoValue` where none is left."""
+    kinds, none = [], None
+    for each in stated:
+        try:
+            kinds.append(read(each))
+        except NoValue as error:
+            none = error
+    if none and not kinds:
+        raise none
+    return kinds
+
 # %% ../../nbs/agent/11_schema_types.ipynb #dd9605b3
 @dataclass(frozen=True)
 class _Reading:
@@ -269,24 +294,11 @@ class _Reading:
         if kind is Any or not rest or rest == {"type": "string"} and all(isinstance(each, str) for each in stated):
             return kind
         checks = TypeAdapter(self._form(rest, "Choice", place, inside))
-        fitting = [each for each in stated if not misfit(each, Any, checks)]
-        if not fitting:
-            self.notes.append(f"{place or 'it'}: the choice fits nothing else that is said of it, and is checked alone")
-        elif len(fitting) < len(stated):
-            refused = ", ".join(repr(each) for each in stated if misfit(each, Any, checks))
-            self.notes.append(f"{place or 'it'}: of its choice {refused} is left out, which the rest of it refuses")
-        return _literal(fitting or stated)
+        return _literal(_fitting(stated, checks, place, self.notes))
 
     def _one_of(self, stated: list[Any], several: bool, name: str, place: str, inside: tuple[str, ...]) -> Any:
         """Read alternatives, without those that no value fits."""
-        kinds, none = [], None
-        for each in stated:
-            try:
-                kinds.append(self.kind(each, name, place, inside))
-            except NoValue as error:
-                none = error
-        if none and not kinds:
-            raise none
+        kinds = _readable(stated, lambda each: self.kind(each, name, place, inside))
         if not several and _may_share(kinds):
             self.notes.append(f"{place or 'it'}: 'oneOf' is checked as 'anyOf': a value may fit several")
         return _union(kinds)

@@ -48,6 +48,15 @@ class NotServed(PunieError):
 class _Completion(Drawing):
     prompt: str
 
+# %% ../../nbs/evals/45_endpoint.ipynb #34b9cc3d
+def _let_send(connection: socket.socket, most: int = 64 << 20) -> None:
+    """Read what a client still sends, up to a number of bytes, and no longer than two seconds without any."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(2)
+        while most > 0 and (got := connection.recv(1 << 16)):
+            most -= len(got)
+
 # %% ../../nbs/evals/45_endpoint.ipynb #3eeab2bf
 class _Answers(BaseHTTPRequestHandler):
     """Answer in JSON, and say in one line what went wrong."""
@@ -84,16 +93,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or on_its_way
         self.reply(status, {"error": {"message": message, "type": kind, "code": None, "param": None}})
         if on_its_way:
-            self.let_send()
-
-    def let_send(self) -> None:
-        """Read what a client still sends, up to a limit: one that is cut off while it sends reads no answer."""
-        left = 64 << 20
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(2)
-            while left > 0 and (got := self.connection.recv(1 << 16)):
-                left -= len(got)
+            _let_send(self.connection)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no HTTP request of ours as JSON too."""
