@@ -23,6 +23,7 @@ from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
     from punie.evals.comparison import Comparisons
+    from punie.evals.controls import ControlReport
     from punie.evals.engines import Engine
     from punie.evals.measured import Measured
     from punie.evals.outcomes import Plan
@@ -180,16 +181,15 @@ def _ask(
     plan: "Plan",
     options: dict,  # of `open_engine`
     bars: Progress,
+    controls: "ControlReport",  # of the scorer on this suite
     base: Path | None = None,  # the evaluation of the untrained base
 ) -> tuple[Path, "list[Scored]"]:
     """Ask one model the prompts that have no outcome yet; return the folder of its outcomes, and its scores."""
     from punie.evals.scores import score_file
-    from punie.evals.workspace_outcomes import evaluate_suite_into, require_control
+    from punie.evals.workspace_outcomes import evaluate_suite_into
     from punie.files import write_json
 
-    task, folder = bars.add_task(f"{label}: trying the scorer", total=None), find_artifact(model)
-    controls = require_control(suite, lambda done, total: bars.update(task, completed=done, total=total))
-    bars.update(task, description=f"{label}: loading", completed=0, total=None)
+    task, folder = bars.add_task(f"{label}: loading", total=None), find_artifact(model)
     with open_engine(folder=folder, **options) as engine:
         kept = _kept_at(model, folder, engine, suite)
         evaluate_suite_into(
@@ -307,7 +307,7 @@ def eval_model(
     `punie eval Qwen/Qwen3-0.6B --suite routing_260 --engine server`, `punie eval data/models/tiny --suite workspace_40`
     """
     from punie.evals.outcomes import Plan
-    from punie.evals.workspace_outcomes import open_suite
+    from punie.evals.workspace_outcomes import open_suite, require_control
 
     loaded, temperatures = _in_dialect(open_suite(suite), calls, agent, model), read_temperatures(temperature)
     plan = Plan(temperatures=temperatures, epochs=epochs, top_p=top_p, seed=seed, max_tokens=max_tokens)
@@ -315,10 +315,12 @@ def eval_model(
     scored: list[Scored] = []
     try:
         with progress(MofNCompleteColumn()) as bars:
-            before: Path | None = None
+            before, task = None, bars.add_task("trying the scorer", total=None)
+            controls = require_control(loaded, lambda done, total: bars.update(task, completed=done, total=total))
             if base:
-                before, scored = _ask(base, "untrained base", loaded, plan, options | {"engine": "in-process"}, bars)
-            kept, own = _ask(model, Path(model).name, loaded, plan, options, bars, before)
+                here = options | {"engine": "in-process"}
+                before, scored = _ask(base, "untrained base", loaded, plan, here, bars, controls)
+            kept, own = _ask(model, Path(model).name, loaded, plan, options, bars, controls, before)
     except KeyboardInterrupt:
         raise PunieError("stopped; the same command continues, and finished samples are not asked again") from None
     _tell(as_json, kept, loaded.name, own, scored)
