@@ -67,7 +67,7 @@ def spend(words: list[str], folder: Path, most: float = 0) -> Spent:
     reader.join(5)
     os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(parts).decode(errors="replace"))
-    shown = len({*re.findall(r"\d+%|\d+/\d+", text)})
+    shown = len({*re.findall(r"\d+%|\d+/\d+|[\u2800-\u28ff]", text)})  # the last are frames of a spinner
     lines = [line for line in text.splitlines() if line.strip()]
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
@@ -144,7 +144,8 @@ def large_suite(count: int) -> list[Tried]:
         for size in (count // 10, count):
             write_suite(lab / "data" / "suites" / "large.jsonl", size)
             listed = spend(["suites", "list"], lab)
-            tried.append(Tried("load", f"`punie suites list` with {size} samples", listed.status == 0, str(listed)))
+            held = listed.status == 0 and listed.shown > 1
+            tried.append(Tried("load", f"`punie suites list` with {size} samples", held, str(listed)))
         model = str(data_path("models/tiny"))
         asked = spend(["eval", model, "--suite", "large", "--max-tokens", "1"], lab, most=240)
         held = asked.shown > 2 and asked.peak < 4000

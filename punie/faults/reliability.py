@@ -104,7 +104,7 @@ def reliability_document(
         "Tried with `benchmarks/reliability.py`. A trial holds where the run is afterwards what it would be without "
         "the fault, or where one line names what is lost and a step to go on.",
         markdown_table(["part", "kind", "tried", "held", "commit", "day"], [*rows, ["", *figures(tried)[-1], "", ""]]),
-        markdown_table(["kind", "where", "what was said"], failed) if failed else "All held.",
+        markdown_table(["kind", "where", "what was said"], failed) if failed else "All held." if tried else "",
         *(f"{part.name}: {part.note}" for part in parts if part.note),
         *(f"{each.where}: {each.said}." for each in tried if each.kind == "load"),
         f"Not tried: {', '.join(missing)}." if missing else "",
