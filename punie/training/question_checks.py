@@ -43,9 +43,10 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
     ("'What changed?' calls in train:3, answers in prose in train:4",)
     """
     train, questions, both = audit.train, 0, 0
+    with_call = np.asarray(train.calls_first, bool)
     worst: list[tuple[int, int]] = []  # the first rows of a question with a call, and with prose
     for hashes, rows in parts(train.asked):
-        calls = np.asarray(train.calls_first, bool)[rows]
+        calls = with_call[rows]
         _, first, question = np.unique(hashes, return_index=True, return_inverse=True)
         answered = np.zeros((2, len(first)), bool)  # whether a question has prose, and whether it has a call
         answered[calls.astype(int), question] = True
