@@ -59,8 +59,7 @@ def changed_outcomes(stored: Sequence[Record], fresh: Sequence[Record]) -> list[
     []
     """
     return [
-        f"{new.sample} on {new.suite}: {old.outcome} by scorer {str(old.scorer)[:8]}, "
-        f"{new.outcome} by scorer {str(new.scorer)[:8]}"
+        f"{new.sample} on {new.suite}: {old.outcome} by scorer {str(old.scorer)[:8]}, {new.outcome} by the present one"
         for old, new in zip(stored, fresh)
         if old.outcome != new.outcome
     ]
