@@ -12,6 +12,7 @@ reports/benchmarks/training_*.json. mlx-lm counts one padding token a row as sup
 
 import json
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -24,7 +25,7 @@ from typing import Annotated, Any
 import typer
 
 from punie.agent.prompt_utils import load_tokenizer
-from punie.blas import mlx_core, on_cpu
+from punie.blas import matmul_gflops, mlx_core, on_cpu
 from punie.pages.benchmarks import keep_benchmark
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
@@ -60,6 +61,8 @@ QWEN3_8B = dict(
     vocab_size=151_936,
     tie_word_embeddings=False,
 )
+TUNED = 16  # of its layers, the last ones
+LENGTH, PREFIX, ANSWER = 640, 400, 80  # tokens: of the longest row, shared by all rows, supervised in each
 
 
 def random_rows(count: int, length: int, prefix: int, answer: int, vocabulary: int = 1000) -> list[SupervisedRow]:
@@ -77,8 +80,8 @@ def random_rows(count: int, length: int, prefix: int, answer: int, vocabulary: i
     return rows
 
 
-def random_model(shape: dict, bits: int | None = None) -> Any:
-    """Make a qwen3 of random weights; with `bits`, quantized layer by layer so that no large copy is held."""
+def random_model(shape: dict, bits: int = 32) -> Any:
+    """Make a qwen3 of random weights; below 16 bits, quantized layer by layer so that no large copy is held."""
     mx = mlx_core()
     import mlx.nn as nn
     from mlx_lm.models import qwen3
@@ -86,8 +89,9 @@ def random_model(shape: dict, bits: int | None = None) -> Any:
     model = qwen3.Model(
         qwen3.ModelArgs(model_type="qwen3", rms_norm_eps=1e-6, max_position_embeddings=4096, rope_theta=1e6, **shape)
     )
-    if bits:
+    if bits <= 16:
         model.set_dtype(mx.bfloat16)
+    if bits < 16:
         for part in (*model.layers, model.model, model):
             nn.quantize(
                 part, group_size=64, bits=bits, class_predicate=lambda _, module: hasattr(module, "to_quantized")
@@ -95,6 +99,22 @@ def random_model(shape: dict, bits: int | None = None) -> Any:
             mx.eval(part.parameters())
     mx.eval(model.parameters())
     return model
+
+
+def step_gflop(shape: dict, tuned: int, seen: Sequence[tuple[float, float, float]], targets: float) -> float:
+    """Count the matrix products of a step: forward in all layers, and back to the inputs of the tuned ones, the last.
+
+    `seen` has rows, queries and keys of each part; the head is applied to `targets` positions. LoRA's own products are
+    left out, under 3%.
+    """
+    width, heads = shape["hidden_size"], shape["num_attention_heads"] * shape["head_dim"]
+    weights = (
+        2 * width * (heads + shape["num_key_value_heads"] * shape["head_dim"]) + 3 * width * shape["intermediate_size"]
+    )
+    layers = shape["num_hidden_layers"]
+    linear = (layers + tuned) * 2 * weights * sum(rows * queries for rows, queries, _ in seen)
+    attention = (layers + 2 * tuned) * 4 * heads * sum(rows * queries * keys for rows, queries, keys in seen)
+    return (linear + attention + 2 * 2 * targets * width * shape["vocab_size"]) / 1e9
 
 
 def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
@@ -110,11 +130,11 @@ def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
         rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
         knobs = {"batch_size": 4, "num_layers": 16, "rank": 16, "mask": "final_turn", "grad_checkpoint": True}
         return model, rows, knobs
-    batch = int(name.removeprefix("8b batch "))
+    bits, batch = map(int, re.findall(r"\d+", name.removeprefix("8b")))
     return (
-        random_model(QWEN3_8B, bits=4),
-        random_rows(200, 640, 400, 80),
-        {"batch_size": batch, "num_layers": 16, "mask": "final_turn"},
+        random_model(QWEN3_8B, bits),
+        random_rows(200, LENGTH, PREFIX, ANSWER),
+        {"batch_size": batch, "num_layers": TUNED, "mask": "final_turn"},
     )
 
 
@@ -242,15 +262,37 @@ def duel(
 
 
 @app.command()
-def cuda(rounds: Rounds = 5, updates: Updates = 20) -> None:
-    """Compare on a GPU: Qwen3-8B's shape, 4 bits, 16 of 36 layers, batches of 1 and 4."""
-    mlx_core()
+def cuda(
+    rounds: Rounds = 5,
+    updates: Updates = 20,
+    bits: Annotated[int, typer.Option(help="Of the weights: 4, 8, or 16 for bfloat16.")] = 4,
+) -> None:
+    """Compare on a GPU: Qwen3-8B's shape, 16 of 36 layers, batches of 1 and 4.
+
+    The share of the peak counts the products that each side does: here the prefix once a batch and the head where a
+    token is supervised, there everything for every row.
+    """
+    mx = mlx_core()
     if on_cpu():
         raise SystemExit(
             "no GPU here: MLX's default device is the CPU. Run it where one is, after uv sync --extra cuda "
             "(or on Apple silicon); nothing was measured"
         )
-    keep("cuda", [compare(f"8b batch {batch}", rounds, updates) for batch in (1, 4)])
+    peak = matmul_gflops(8192, "bfloat16")
+    mx.clear_cache()
+    rows = random_rows(200, LENGTH, PREFIX, ANSWER)
+    mean, found = statistics.mean(len(row.ids) for row in rows), []
+    for batch in (1, 4):
+        result = compare(f"8b of {bits} bits, batch {batch}", rounds, updates)
+        own = [(1, PREFIX, PREFIX), (batch, mean - PREFIX, mean)]
+        work = {
+            "ours": step_gflop(QWEN3_8B, TUNED, own, batch * ANSWER),
+            "theirs": step_gflop(QWEN3_8B, TUNED, [(batch, mean, mean)], batch * mean),
+        }
+        steps = {who: rate / (batch * ANSWER) for who, rate in result["supervised tokens a second"].items()}
+        share = {who: round(work[who] * steps[who] / peak, 3) for who in work}
+        found.append(result | {"share of the matmul peak": share})
+    keep("cuda", {"matmul peak in TFLOP/s, bfloat16": round(peak / 1000), "found": found})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from training import Rounds, keep, random_model, random_rows, setting
+from training import Rounds, keep, random_model, random_rows, setting, step_gflop
 
 from punie.blas import matmul_gflops, mlx_core
 from punie.settings import load_settings
@@ -82,22 +82,6 @@ def vocabulary(rounds: Rounds = 5, rows: int = 4, length: int = 300, prefix: int
     )
 
 
-def step_flops(shape: dict, rows: int, length: int, answer: int) -> float:
-    """Count the matrix products of a step with LoRA in every layer: forward, and back to the inputs.
-
-    LoRA's own are left out, under 3%.
-    """
-    width, heads = shape["hidden_size"], shape["num_attention_heads"] * shape["head_dim"]
-    weights = (
-        2 * width * heads
-        + 2 * width * shape["num_key_value_heads"] * shape["head_dim"]
-        + 3 * width * shape["intermediate_size"]
-    )
-    attention = 2 * length * heads  # products of queries with keys, and of shares with values, a token
-    layers = shape["num_hidden_layers"] * rows * length * (2 * 2 * weights + 3 * 2 * attention)
-    return layers + 2 * 2 * rows * answer * width * shape["vocab_size"]
-
-
 @app.command()
 def scaling(
     rounds: Rounds = 5,
@@ -126,14 +110,13 @@ def scaling(
                 mx.eval(step(model, mx.array(float(rows * answer)), *batch))
                 times.append(time.perf_counter() - start)
             seconds = statistics.median(times[1:])
+            work = step_gflop(shape, shape["num_hidden_layers"], [(rows, length, length)], rows * answer)
             found.append(
                 {
                     "rows": rows,
                     "length": length,
                     "tokens a second": round(rows * length / seconds),
-                    "share of the matmul peak": round(
-                        step_flops(shape, rows, length, answer) / seconds / 1e9 / peak, 3
-                    ),
+                    "share of the matmul peak": round(work / seconds / peak, 3),
                 }
             )
             print(found[-1], file=sys.stderr, flush=True)
@@ -235,10 +218,8 @@ def share(rounds: Rounds = 5) -> None:
         spent["vocabulary head"] = sum(product((words, hidden), targets, rounds)) + sum(
             there_and_back(lambda x: nn.losses.cross_entropy(x, batch.targets), [(targets, words)], rounds)
         )
-    tokens = prefix + size * width  # each goes there in every layer, and back in the tuned ones
-    work = (layers + config.num_layers) * tokens * sum(2 * out * into for out, into in linear)
-    work += (layers + 2 * config.num_layers) * sum(4 * count * queries * keys for count, queries, keys in seen) * hidden
-    work += 2 * 2 * targets * words * hidden
+    tokens = prefix + size * width
+    work = step_gflop({**vars(model.args), "head_dim": each}, config.num_layers, seen, targets)
 
     add_lora(model, config)
     step, taken, peak = nn.value_and_grad(model, update_loss), {}, matmul_gflops()
@@ -251,10 +232,10 @@ def share(rounds: Rounds = 5) -> None:
         {
             "rounds": rounds,
             "tokens a step": tokens,
-            "GFLOP a step": round(work / 1e9),
+            "GFLOP a step": round(work),
             "matmul peak in GFLOP/s": round(peak),
             "seconds a step": {name: round(value, 2) for name, value in taken.items()},
-            "share of the matmul peak": {name: round(work / 1e9 / value / peak, 3) for name, value in taken.items()},
+            "share of the matmul peak": {name: round(work / value / peak, 3) for name, value in taken.items()},
             "seconds of a plain step": {name: round(value, 2) for name, value in spent.items()},
         },
     )

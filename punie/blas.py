@@ -93,10 +93,13 @@ def on_cpu() -> bool:
     return mx.default_device().type == mx.cpu
 
 # %% ../nbs/02_blas.ipynb #d55f797a
-def matmul_gflops(side: int = 1024) -> float:
-    """Measure float32 matrix products on MLX's default device, in GFLOP/s."""
+def matmul_gflops(
+    side: int = 1024,
+    dtype: str = "float32",  # as MLX names it; a GPU tunes large models in bfloat16
+) -> float:
+    """Measure square matrix products on MLX's default device, in GFLOP/s."""
     mx = mlx_core()
-    a, b = mx.random.normal((side, side)), mx.random.normal((side, side))
+    a, b = (mx.random.normal((side, side)).astype(getattr(mx, dtype)) for _ in range(2))
     mx.eval(a @ b)
     times = []
     for _ in range(5):
