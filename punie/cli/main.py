@@ -258,7 +258,7 @@ def examine() -> list[tuple[str, str, str]]:
     import platform
     import shutil
 
-    from punie.blas import load_blas, matmul_gflops, mlx_core, on_cpu
+    from punie.blas import REINSTALL, load_blas, matmul_gflops, mlx_core, on_cpu, overwritten_backend
 
     settings = any_settings()
     with warnings.catch_warnings():
@@ -268,9 +268,11 @@ def examine() -> list[tuple[str, str, str]]:
     speed = matmul_gflops()
     free = shutil.disk_usage(settings.root).free / 1e9
     compiler = shutil.which("c++") or shutil.which("g++")
-    slow = on_cpu() and speed < 25
+    slow, overwritten = on_cpu() and speed < 25, overwritten_backend()
     advice = {
-        "device": "fine for the tiny phase; real models need Apple silicon or, on Linux, uv sync --extra cuda",
+        "device": f"the GPU's library was overwritten by another package: {REINSTALL} {overwritten}"
+        if overwritten
+        else "fine for the tiny phase; real models need Apple silicon or, on Linux, uv sync --extra cuda",
         "blas": "install MKL (uv add mkl) or libopenblas0: training is about 8 times slower without",
         "compiler": "not needed: punie turns MLX's compilation off on a CPU; plain mlx_lm needs g++",
         "disk": f"runs stop under {settings.free_disk_floor_gb:g} GB; free some",
