@@ -43,14 +43,13 @@ def suite_rows() -> list[dict]:
         except PunieError as error:
             rows.append({"name": path.stem, "fault": str(error)})
             continue
-        own = sum(bool(sample.functions) for sample in suite.samples)
-        counts = Counter(sample.category for sample in suite.samples)
+        own = all(sample.functions for sample in suite.samples)
         rows.append(
             {
                 "name": suite.name,
                 "samples": len(suite.samples),
-                "categories": {name: counts[name] for name in suite.categories or counts},
-                "tools": "each its own" if own == len(suite.samples) else f"{len(suite.tools)} tools",
+                "categories": {name: suite.counts[name] for name in suite.categories or suite.counts},
+                "tools": "each its own" if own else f"{len(suite.tools)} tools",
                 "sha256": suite.sha256,
             }
         )
@@ -81,15 +80,14 @@ def _write(new: "NewSuite", name: str, force: bool, as_json: bool) -> None:
     from punie.evals.suites import suite_path
 
     suite = write_suite(new, name, force)
-    counts = Counter(sample.category for sample in suite.samples)
     left_out = [{"place": place, "reason": reason} for place, reason in new.left_out]
-    stated = {"name": name, "samples": len(suite.samples), "categories": counts, "sha256": suite.sha256}
+    stated = {"name": name, "samples": len(suite.samples), "categories": suite.counts, "sha256": suite.sha256}
     reasons = Counter(reason for _, reason in new.left_out)
     first = {reason: place for place, reason in reversed(new.left_out)}
     lines = [f"left out: {count} (first {first[reason]}): {reason}" for reason, count in reasons.most_common(10)]
     if rest := sum(count for _, count in reasons.most_common()[10:]):
         lines.append(f"left out: {rest} for other reasons; --json names all")
-    named = ", ".join(f"{category} {counts[category]}" for category in suite.categories)
+    named = ", ".join(f"{category} {suite.counts[category]}" for category in suite.categories)
     written = f"Written: {suite_path(name)}: {len(suite.samples)} questions ({named})"
     show(as_json, {**stated, "left_out": left_out, "notes": new.notes}, *new.notes, *lines, written)
 

@@ -20,7 +20,7 @@ from .floor import Floor, floor
 from .json_controls import JSON_CONTROLS
 from .outcomes import Progress, untold
 from .reply_rules import Outcome
-from .scoring import Rules, Score, keyword_score, score_many, score_replies
+from .scoring import AT_ONCE, Rules, Score, keyword_score, score_many, score_replies
 from .statistics import Share
 from .suites import Sample, Suite
 from ..files import read_json
@@ -120,6 +120,20 @@ def _try(
         wrong=wrong,
     )
 
+
+def _together(parts: Sequence[ControlRow]) -> ControlRow:
+    """Add up the rows of one control, each of a part of the samples."""
+    if len(parts) == 1:
+        return parts[0]
+    samples = sum(part.samples for part in parts)
+    return ControlRow(
+        control=parts[0].control,
+        samples=samples,
+        outcomes=dict(sum((Counter(part.outcomes) for part in parts), Counter())),
+        keyword=sum(part.keyword * part.samples for part in parts) / max(samples, 1),
+        wrong=[wrong for part in parts for wrong in part.wrong],
+    )
+
 # %% ../../nbs/evals/22_controls.ipynb #d09e45ef
 def run_controls(
     suite: Suite,
@@ -133,13 +147,15 @@ def run_controls(
     {'wrong_call': 27}
     """
     controls = CONTROLS[suite.samples[0].dialect.calls] if suite.samples else ()
-    count, rows = len(suite.samples), []
-    for place, control in enumerate(controls):
-        progress(place * count, len(controls) * count)
-        rows.append(
-            _try(control, suite.samples, rules, lambda done: progress(place * count + done, len(controls) * count))
-        )
-    return ControlReport(suite=suite.name, rows=[row for row in rows if row.samples])
+    count = len(suite.samples)
+    rows: list[list[ControlRow]] = [[] for _ in controls]
+    for start in range(0, count, AT_ONCE):
+        some = suite.samples[start : start + AT_ONCE]
+        for place, (control, row) in enumerate(zip(controls, rows)):
+            before = len(controls) * start + place * len(some)
+            progress(before, len(controls) * count)
+            row.append(_try(control, some, rules, lambda done: progress(before + done, len(controls) * count)))
+    return ControlReport(suite=suite.name, rows=[row for row in map(_together, rows) if row.samples])
 
 
 def require_controls(suite: Suite, rules: Rules = Rules(), progress: Progress = untold) -> ControlReport:
@@ -167,8 +183,8 @@ def idle_share(suite: Suite) -> float:
     >>> idle_share(load_suite("abstain_60"))
     0.0
     """
-    scores = [score_replies(sample, [""]) for sample in suite.samples]
-    return sum(score.outcome == "correct" for score in scores) / len(scores)
+    right = sum(score_replies(sample, [""]).outcome == "correct" for sample in suite.samples)
+    return right / len(suite.samples)
 
 
 def headroom_faults(

@@ -7,8 +7,9 @@ __all__ = ['PHRASES', 'WRONG', 'SILENT', 'SAID', 'TRIED', 'Floor', 'floor']
 
 # %% ../../nbs/evals/19_floor.ipynb #466ecc3c
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -52,9 +53,9 @@ class Floor(BaseModel):
     by_category: dict[str, float]
 
 # %% ../../nbs/evals/19_floor.ipynb #c129039c
-def _prose_scores(samples: Sequence[Sample], reply: str) -> list[Score | None]:  # None where it is no prose
-    by_tools = {tools: read_answer([reply], tools) for tools in {sample.tools for sample in samples}}
-    return [calls_where_needed(sample, by_tools[sample.tools]) for sample in samples]
+def _prose_scores(samples: Iterable[Sample], reply: str) -> Iterator[Score | None]:  # None where it is no prose
+    read = cache(partial(read_answer, [reply]))  # by tools
+    return (calls_where_needed(sample, read(sample.tools)) for sample in samples)
 
 # %% ../../nbs/evals/19_floor.ipynb #01d96bc1
 WRONG, SILENT, SAID = range(3)  # of a group of phrases, in a reply
@@ -99,26 +100,25 @@ def floor(suite: Suite) -> Floor:
     >>> round(floor(load_suite("phase26_25")).share, 2)
     0.12
     """
-    silent = [sample for sample in suite.samples if not sample.expected]
-    called = [sample for sample in suite.samples if sample.expected]
-    right: dict[str, set[str]] = {}  # by candidate: the samples on which it is right
+    silent, called = [], []  # places in the suite
+    for place, sample in enumerate(suite.samples):
+        (called if sample.expected else silent).append(place)
+    right: dict[str, set[int]] = {}  # by candidate: the places of the samples on which it is right
     if silent:
-        tried = random.Random(0).sample(silent, TRIED) if len(silent) > TRIED else silent
+        drawn = random.Random(0).sample(silent, TRIED) if len(silent) > TRIED else silent
+        tried = [suite.samples[place] for place in drawn]
         replies = _candidates(tried)
         counts = {reply: sum(map(_is_right, _prose_scores(tried, reply))) for reply in replies}
         for reply in (max(counts, key=counts.__getitem__), "\n".join(_best_pair(tried, replies))):
-            scores = zip(silent, _prose_scores(silent, reply))
-            right[reply] = {sample.id for sample, score in scores if _is_right(score)}
+            scores = _prose_scores((suite.samples[place] for place in silent), reply)
+            right[reply] = {place for place, score in zip(silent, scores) if _is_right(score)}
     if called:
-        reply = gold_replies(called[0])[0]
-        scores = zip(called, score_many((sample, [reply]) for sample in called))
-        right[reply] = {sample.id for sample, score in scores if _is_right(score)}
+        reply = gold_replies(suite.samples[called[0]])[0]
+        answers = score_many((suite.samples[place], [reply]) for place in called)
+        right[reply] = {place for place, score in zip(called, answers) if _is_right(score)}
     best = max(right, key=lambda reply: len(right[reply]))
-    shares = {
-        category: sum(each.id in right[best] for each in of) / len(of)
-        for category in suite.categories
-        if (of := [each for each in suite.samples if each.category == category])
-    }
+    hits = Counter(suite.samples[place].category for place in right[best])
+    shares = {category: hits[category] / suite.counts[category] for category in suite.categories}
     return Floor(reply=best, share=len(right[best]) / len(suite.samples), by_category=shares)
 
 

@@ -125,10 +125,10 @@ Again = Callable[[Record, Sample, Suite], Record]  # as `judge_again` does
 
 def _settled(file: BinaryIO, places: dict[Key, int], suite: Suite, path: Path, again: Again) -> Iterator[Record]:
     """Read the records in the order of the suite, each judged again."""
-    samples = {sample.id: (number, sample) for number, sample in enumerate(suite.samples)}
-    for key in sorted(places, key=lambda key: (key[0], key[1], samples[key[2]][0])):
+    numbers = {sample.id: number for number, sample in enumerate(suite.samples)}
+    for key in sorted(places, key=lambda key: (key[0], key[1], numbers[key[2]])):
         file.seek(places[key])
-        yield again(parse_record(file.readline(), str(path)), samples[key[2]][1], suite)
+        yield again(parse_record(file.readline(), str(path)), suite.samples[numbers[key[2]]], suite)
 
 
 Progress = Callable[[int, int], None]  # is told what is done, and how much there is

@@ -28,12 +28,13 @@ def score_again(records: Sequence[Record], suites: Mapping[str, Suite]) -> list[
     >>> score_again([], {})
     []
     """
-    samples = {(name, sample.id): sample for name, suite in suites.items() for sample in suite.samples}
+    numbers = {name: {each.id: number for number, each in enumerate(suite.samples)} for name, suite in suites.items()}
     fresh = []
     for record in records:
         place, suite = f"{record.sample} on {record.suite}", suites.get(record.suite)
-        if suite is None or (sample := samples.get((record.suite, record.sample))) is None:
+        if suite is None or (number := numbers[record.suite].get(record.sample)) is None:
             raise GateFailed(f"{place} is no prompt that was registered; evaluate again")
+        sample = suite.samples[number]
         new = judge_again(record, sample, suite)
         asked = {"question": sample.question, "system": suite.system}
         unknown = {name for name in LATER if getattr(record, name) is None}
