@@ -2419,6 +2419,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'punie.lazy_rows.LazyRows.__getitem__': ('lazy_rows.html#lazyrows.__getitem__', 'punie/lazy_rows.py'),
                                  'punie.lazy_rows.LazyRows.__init__': ('lazy_rows.html#lazyrows.__init__', 'punie/lazy_rows.py'),
                                  'punie.lazy_rows.LazyRows.__len__': ('lazy_rows.html#lazyrows.__len__', 'punie/lazy_rows.py'),
+                                 'punie.lazy_rows.LazyRows._stated': ('lazy_rows.html#lazyrows._stated', 'punie/lazy_rows.py'),
                                  'punie.lazy_rows.LazyRows.map': ('lazy_rows.html#lazyrows.map', 'punie/lazy_rows.py')},
             'punie.limits': { 'punie.limits.Tried': ('limits.html#tried', 'punie/limits.py'),
                               'punie.limits._accepted': ('limits.html#_accepted', 'punie/limits.py'),

@@ -8,7 +8,7 @@ __all__ = ['PLAIN', 'HELD', 'Message', 'Sample', 'Header', 'Suite', 'suite_path'
 # %% ../../nbs/evals/01_suites.ipynb #d7ed8b76
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache, partial
 from itertools import islice
@@ -384,21 +384,20 @@ def _header_line(path: Path) -> tuple[int, dict] | None:
 HELD = 5000  # samples of a suite that are kept as they were read
 
 
-def _read_samples(path: Path, lines: Iterable[tuple[int, bytes]], read: Callable[[dict], Sample]) -> Sequence[Sample]:
+def _read_samples(path: Path, read: Callable[[dict], Sample], skip: int) -> Sequence[Sample]:
     """Read the lines after the header. Raises `PunieError` that names file and line of the first fault."""
-    kept, samples, seen = [], [], {}
-    for number, line in lines:
+    samples, seen = [], {}
+    for number, line in islice(read_lines(path), skip, None):
         row = parse_line(line, f"{path}:{number}")
         with _at_line(path, number):
             sample = read(row)
             if sample.id in seen:
                 raise ValueError(f"the id {sample.id!r} appears on line {seen[sample.id]} too")
         seen[sample.id] = number
-        kept.append(line)
-        samples += [sample] if len(kept) <= HELD else []
-    if not kept:
+        samples += [sample] if len(seen) <= HELD else []
+    if not seen:
         raise PunieError(f"{path} holds no samples")
-    return tuple(samples) if len(kept) <= HELD else LazyRows(kept, lambda line: read(parse_line(line, str(path))))
+    return tuple(samples) if len(seen) <= HELD else LazyRows(path, read, skip)
 
 # %% ../../nbs/evals/01_suites.ipynb #831d9918
 def load_suite(
@@ -419,10 +418,9 @@ def load_suite(
             if header.tools:
                 tools, more = _suite_tools(str(tools_at or header.tools), path.parent)
                 files += more
-    lines = islice(read_lines(path), 1 if stated else 0, None)
     return Suite(
         name=path.stem,
-        samples=_read_samples(path, lines, partial(_read_sample, header=header, tools=tools)),
+        samples=_read_samples(path, partial(_read_sample, header=header, tools=tools), int(bool(stated))),
         sha256=sha256_files(files),
         tools=tools,
         declared=tuple(header.categories),

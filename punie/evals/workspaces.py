@@ -10,7 +10,7 @@ __all__ = ['Reported', 'known_names', 'Found', 'Change', 'WorkspaceSample', 'Wor
 import ast
 import re
 from collections import Counter
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from string import Template
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Strict, values_at
 from .suites import Sample, Suite, suite_path
-from ..files import read_jsonl, sha256_files
+from ..files import parse_line, read_jsonl, read_lines, sha256_files
 from ..settings import PunieError, data_path, load_settings
 from ..toolbox.repositories import AUTHOR, Facts, repository_facts
 from ..toolbox.toolbox import Toolbox
@@ -212,7 +212,9 @@ def is_about_workspaces(
     (True, False)
     """
     path = suite_path(name)
-    return path.exists() and any("repositories" in row for _, row in read_jsonl(path)[:1])
+    if not path.exists():
+        return False
+    return any("repositories" in parse_line(line, f"{path}:{number}") for number, line in islice(read_lines(path), 1))
 
 
 def load_workspaces(name: str) -> WorkspaceSuite:
