@@ -173,10 +173,10 @@ def read_bfcl(
     for category, path in bfcl_files(folder, categories).items():
         answered = not category.endswith("irrelevance")
         listed = read_jsonl(folder / "possible_answer" / path.name) if answered else []
-        answers = {row.get("id"): row for _, row in listed}
+        answers = {str(row.get("id")): row for _, row in listed}
         for number, row in read_jsonl(path):
             try:
-                right = answers[row["id"]]["ground_truth"] if answered else None
+                right = answers[str(row["id"])]["ground_truth"] if answered else None
                 sample, changed = _sample(row, category, right)
             except KeyError as error:
                 left_out.append((f"{path.name}:{number}", f"there is no {error} in it, or no possible answer"))

@@ -293,7 +293,11 @@ class World(Strict):
             if name not in tools:
                 raise ValueError(f"no tool is called {name!r}")
             fields = getattr(tools[name].returns, "model_fields", None)
-            if fields is not None and (unknown := set(given) - set(fields)):
+            if fields is None:
+                continue
+            if not isinstance(given, dict):
+                raise ValueError(f"{name} returns fields, such as {{{min(fields)!r}: ...}}; this is {given!r:.40}")
+            if unknown := given.keys() - fields.keys():
                 raise ValueError(f"{name} returns no {min(unknown)}")
         return self
 

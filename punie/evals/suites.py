@@ -299,18 +299,20 @@ def _own_tools(functions: str) -> Registry:
         raise ValueError(f"functions: {error}") from error
 
 # %% ../../nbs/evals/01_suites.ipynb #1ca2f32f
-def _says_not(row: dict, header: Header) -> dict:
-    """Add to a row what no answer of its category says, unless the sample asks for it."""
-    own = {phrase for group in row.get("says", []) for phrase in group}
-    more = [each for each in header.says_not.get(str(row.get("category")), []) if each not in own]
-    return {**row, "says_not": [*row.get("says_not", []), *more]} if more else row
+def _says_not(sample: Sample, header: Header) -> list[str]:
+    """List what else no answer of a sample's category says, unless the sample asks for it."""
+    own = {phrase for group in sample.says for phrase in group}
+    return [each for each in header.says_not.get(sample.category, []) if each not in own]
 
 
 def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
     """Read a row. Raises `ValueError` with one line."""
     tools = _own_tools(json.dumps(row["functions"])) if row.get("functions") else tools
     try:
-        sample = Sample.model_validate(_says_not(row, header), context={"tools": tools})
+        sample = Sample.model_validate(row, context={"tools": tools})
+        if more := _says_not(sample, header):
+            row = {**row, "says_not": [*sample.says_not, *more]}
+            sample = Sample.model_validate(row, context={"tools": tools})
     except ValidationError as error:
         first = min(error.errors(), key=lambda each: each["type"] != "value_error")  # what we say ourselves is clearer
         place, message = ".".join(map(str, first["loc"])), first["msg"].replace("Value error, ", "")

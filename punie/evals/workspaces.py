@@ -231,7 +231,7 @@ def load_workspaces(name: str) -> WorkspaceSuite:
         names = {each: known_names(repository_facts(each, header.seed)) for each in header.repositories}
         for number, row in rows:
             place = number
-            if row.get("repository") not in names:
+            if row.get("repository") not in [*names]:  # what it says may be no text
                 raise ValueError(f"the repository {row.get('repository')!r} is not in the first line")
             samples.append(WorkspaceSample.model_validate(_filled(row, names[row["repository"]])))
             if samples[-1].category not in header.categories or samples[-1].id in {each.id for each in samples[:-1]}:
