@@ -60,6 +60,7 @@ SCORER = (
     "punie.evals.suites",
     "punie.evals.workspace_eval",
     "punie.evals.workspaces",
+    "punie.lazy_rows",
     "punie.markdown",
     "punie.parameters",
     "punie.training.code_calls",
