@@ -249,6 +249,19 @@ def _readable(stated: list[Any], read: Callable[[Any], Any]) -> list[Any]:
         raise none
     return kinds
 
+# %% ../../nbs/agent/11_schema_types.ipynb #385f7ad9
+def _not_checked(schema: Schema, place: str) -> list[str]:
+    """Note which keys of a schema are not checked."""
+    keys = _UNCHECKED & set(schema) | ({"items"} if isinstance(schema.get("items"), list) else set())
+    return [f"{place or 'it'}: {key!r} is not checked" for key in sorted(keys)]
+
+
+def _shared(several: bool, kinds: list[Any], place: str) -> list[str]:
+    """Note that a value may fit several alternatives of which it should fit one."""
+    if several or not _may_share(kinds):
+        return []
+    return [f"{place or 'it'}: 'oneOf' is checked as 'anyOf': a value may fit several"]
+
 # %% ../../nbs/agent/11_schema_types.ipynb #dd9605b3
 @dataclass(frozen=True)
 class _Reading:
@@ -266,9 +279,7 @@ class _Reading:
         if "$ref" in schema:
             name = class_name(str(schema["$ref"]).rpartition("/")[2])
         schema, inside = _whole(schema, self.root, place, inside, self.notes)
-        unchecked = _UNCHECKED & set(schema) | ({"items"} if isinstance(schema.get("items"), list) else set())
-        for key in sorted(unchecked):
-            self.notes.append(f"{place or 'it'}: {key!r} is not checked")
+        self.notes.extend(_not_checked(schema, place))
         return _described(self._form(schema, name, place, inside), schema, place)
 
     def _form(self, schema: Schema, name: str, place: str, inside: tuple[str, ...]) -> Any:
@@ -277,7 +288,9 @@ class _Reading:
             stated = [schema["const"]] if "const" in schema else schema["enum"]
             return self._chosen(_choice(stated, place, self.notes), stated, schema, place, inside)
         if alternatives := _alternatives(schema, place):
-            return self._one_of(alternatives, "anyOf" in schema, name, place, inside)
+            kinds = _readable(alternatives, lambda each: self.kind(each, name, place, inside))
+            self.notes.extend(_shared("anyOf" in schema, kinds, place))
+            return _union(kinds)
         if isinstance(stated := _stated_type(schema), list):
             return _union([self._form({**schema, "type": each}, name, place, inside) for each in stated])
         kind = _python_type(stated, place)
@@ -295,13 +308,6 @@ class _Reading:
             return kind
         checks = TypeAdapter(self._form(rest, "Choice", place, inside))
         return _literal(_fitting(stated, checks, place, self.notes))
-
-    def _one_of(self, stated: list[Any], several: bool, name: str, place: str, inside: tuple[str, ...]) -> Any:
-        """Read alternatives, without those that no value fits."""
-        kinds = _readable(stated, lambda each: self.kind(each, name, place, inside))
-        if not several and _may_share(kinds):
-            self.notes.append(f"{place or 'it'}: 'oneOf' is checked as 'anyOf': a value may fit several")
-        return _union(kinds)
 
     def _object(self, schema: Schema, name: str, place: str, inside: tuple[str, ...]) -> Any:
         properties, more = object_parts(schema, place)

@@ -57,6 +57,18 @@ def _let_send(connection: socket.socket, most: int = 64 << 20) -> None:
         while most > 0 and (got := connection.recv(1 << 16)):
             most -= len(got)
 
+# %% ../../nbs/evals/45_endpoint.ipynb #65bb36ca
+def _refusal(error: Exception) -> tuple[int, str, str]:
+    """Say with which status, in which words and as which kind of error a request is refused."""
+    match error:
+        case BadRequest():
+            return 400, str(error), "invalid_request_error"
+        case NotServed():
+            return 404, str(error), "invalid_request_error"
+        case Failed():
+            return 504 if isinstance(error, TooSlow) else 502, str(error), "server_error"
+    return 500, f"the request failed ({type(error).__name__})", "server_error"
+
 # %% ../../nbs/evals/45_endpoint.ipynb #3eeab2bf
 class _Answers(BaseHTTPRequestHandler):
     """Answer in JSON, and say in one line what went wrong."""
@@ -108,16 +120,10 @@ class _Answers(BaseHTTPRequestHandler):
             return self.refuse(403, f"this server answers for {HOST} only")
         try:
             work()
-        except BadRequest as error:
-            self.refuse(400, str(error))
-        except NotServed as error:
-            self.refuse(404, str(error))
-        except Failed as error:
-            self.refuse(504 if isinstance(error, TooSlow) else 502, str(error), "server_error")
-        except (BrokenPipeError, ConnectionError, TimeoutError):  # the client is gone
+        except (ConnectionError, TimeoutError):  # the client is gone
             self.close_connection = True
         except Exception as error:  # a client gets no traceback
-            self.refuse(500, f"the request failed ({type(error).__name__})", "server_error")
+            self.refuse(*_refusal(error))
 
 # %% ../../nbs/evals/45_endpoint.ipynb #30e669e9
 def choice_of(found: Answered, request: ChatRequest, tokenizer: Any) -> dict[str, Any]:
