@@ -33,7 +33,7 @@ from ..agent.renamed_tools import other_names, renamed_registry
 from ..agent.tool_files import load_registry, tools_file
 from .expected import ExpectedCall, Shown, Strict, World, tools_of
 from ..files import parse_line, read_lines, sha256_files, sha256_text
-from ..lazy_rows import LazyRows
+from ..lazy_rows import LazyRows, map_rows
 from punie.settings import (
     PunieError,
     any_settings,
@@ -277,14 +277,8 @@ class Suite(BaseModel):
         >>> load_suite("phase33_27").asked_in(Dialect(TOOLS, calls="json")).samples[0].dialect.calls
         'json'
         """
-
-        def ask(sample: Sample) -> Sample:
-            return sample.asked_in(dialect)
-
-        given = self.samples
-        return self.model_copy(
-            update={"samples": given.map(ask) if isinstance(given, LazyRows) else tuple(map(ask, given))}
-        )
+        asked = map_rows(self.samples, lambda sample: sample.asked_in(dialect))
+        return self.model_copy(update={"samples": asked})
 
 # %% ../../nbs/evals/01_suites.ipynb #4dc0ea98
 @lru_cache(maxsize=256)
