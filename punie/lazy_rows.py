@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 # %% ../nbs/17_lazy_rows.ipynb #c333f550
 def _state(path: Path) -> tuple[int, int, int] | None:
-    """Tell whether a file is still the same: its inode, size and time; None where it is gone."""
+    """Give what changes with a file: its inode, size and time; None where it is gone."""
     try:
         found = path.stat()
     except OSError:

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import papermill
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from papermill.exceptions import PapermillExecutionError
 from safetensors.numpy import load_file, save_file
 
@@ -315,6 +315,7 @@ def test_readers_refuse_what_they_cannot_read(tmp_path: Path, reader: tuple, tex
     st.sampled_from(sorted(COMMANDS)), st.lists(st.text(max_size=8) | st.sampled_from(OPTIONS), min_size=1, max_size=3)
 )
 def test_commands_refuse_what_they_do_not_know(lab: Path, command: str, words: list[str]) -> None:
+    assume(command != "export" or not {"tiny/seed0"} <= set(words) <= {"tiny/seed0", "--json"})  # those succeed
     before = contents(lab)
     assert not fault(run(f"{command} {shlex.join(words)}"), may_pass=False) and contents(lab) == before
 
