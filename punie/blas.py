@@ -109,11 +109,15 @@ def mlx_core():
     """Load a fast BLAS, then import and return `mlx.core`, with compilation off on a CPU.
 
     On a GPU products of float32 keep their 24 bits, unless `MLX_ENABLE_TF32` says otherwise. It warns where MLX's
-    package for a GPU was overwritten by the one for a CPU.
+    package for a GPU was overwritten by the one for a CPU. Raises PunieError where MLX cannot be loaded.
     """
     load_blas()
     os.environ.setdefault("MLX_ENABLE_TF32", "0")
-    import mlx.core as mx
+    try:
+        import mlx.core as mx
+    except ImportError as error:
+        backend = "mlx-metal" if sys.platform == "darwin" else "mlx-cpu"
+        raise PunieError(f"MLX cannot be loaded: {error}. Write its files again: {REINSTALL} mlx {backend}") from error
 
     if on_cpu():
         mx.disable_compile()
