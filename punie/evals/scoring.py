@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WorldRule', 'WORLD_RULES', 'InformedRule', 'AT_ONCE', 'CALL_RULES', 'KEYWORDS', 'permitted', 'sound', 'ends_well',
-           'all_made', 'nothing_else', 'in_order', 'shown', 'informed', 'Rules', 'score_replies', 'score_many',
-           'score_reply', 'score_calls', 'keyword_score', 'reads_fields']
+           'all_made', 'nothing_else', 'in_order', 'shown', 'informed', 'told_apart', 'Rules', 'score_replies',
+           'score_many', 'score_reply', 'score_calls', 'keyword_score', 'reads_fields']
 
 # %% ../../nbs/evals/05_scoring.ipynb #02c351e0
 import os
@@ -104,10 +104,7 @@ def shown(sample: Sample, world: World, played: Played) -> Score | None:
     if sample.dialect.is_json:
         return None
     shows, hides = [*sample.shows, *world.shows], [*sample.hides, *world.hides]
-    results: dict[str, list[object]] = {}
-    for call in played.calls:
-        if call.failure is None:
-            results.setdefault(call.tool, []).append(call.result)
+    results = _results(played)
     for entry in shows:
         if lacks := next(lacking(entry, played.printed, results), None):
             reason: Reason = "not_shown" if played.printed.strip() else "nothing_printed"
@@ -122,17 +119,29 @@ def shown(sample: Sample, world: World, played: Played) -> Score | None:
     return None
 
 
-def _first_shown(entry: Shown, printed: str, results: dict[str, list[object]]) -> str | None:
-    """Find what of an entry a text shows."""
+def _results(played: Played) -> dict[str, list[object]]:
+    """List what each tool returned, call by call."""
+    results: dict[str, list[object]] = {}
+    for call in played.calls:
+        if call.failure is None:
+            results.setdefault(call.tool, []).append(call.result)
+    return results
+
+
+def _values(entry: Shown, results: dict[str, list[object]]) -> list[object]:
+    """List the values that an entry stands for, of all its alternatives."""
+    values: list[object] = []
     for part in alternatives(entry):
         if isinstance(part, Part):
-            values = [value for result in results.get(part.tool, ()) for value in part.values(result)]
+            values += [value for result in results.get(part.tool, ()) for value in part.values(result)]
         else:
-            values = [part]
-        for value in values:
-            if shows_value(printed, value):
-                return excerpt(value)
-    return None
+            values.append(part)
+    return values
+
+
+def _first_shown(entry: Shown, printed: str, results: dict[str, list[object]]) -> str | None:
+    """Find what of an entry a text shows."""
+    return next((excerpt(value) for value in _values(entry, results) if shows_value(printed, value)), None)
 
 # %% ../../nbs/evals/05_scoring.ipynb #cda72b97
 _SOME, _NONE = World(seed=1, items=4), World(seed=2, items=0)
@@ -181,6 +190,30 @@ def _is_used(sample: Sample, turn: Answer, places: set[int]) -> bool:
 def _effect(played: Played) -> tuple[str, list[object]]:
     return played.printed, [(call.tool, call.arguments) for call in played.calls]
 
+# %% ../../nbs/evals/05_scoring.ipynb #92278769
+def told_apart(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score | None:
+    """Find programs that show, in every world, what is right in each of them, though that differs."""
+    if sample.dialect.is_json:
+        return None
+    worlds = list(zip(sample.tried_in, played))
+    if not sample.worlds and sample.shows:
+        worlds += [(world, play(sample, answer, world)) for world in (_SOME, _NONE)]
+    worlds = [(world, each) for world, each in worlds if all(trace.end == "done" for trace in each.traces)]
+    asked = [(_values_asked([*sample.shows, *world.shows]), _results(each)) for world, each in worlds]
+    wanted = [[_values(entry, results) for entry in entries] for entries, results in asked]
+    if all(each == wanted[0] for each in wanted):
+        return None
+    pairs = [(entry, each.printed, results) for _, each in worlds for entries, results in asked for entry in entries]
+    if any(lacks for entry in pairs for lacks in lacking(*entry)):
+        return None
+    detail = "shows what is right in every world, whichever it is in"
+    return Score(outcome="wrong_call", reason="shows_too_much", detail=detail)
+
+
+def _values_asked(entries: Iterable[Shown]) -> list[Shown]:
+    """Keep the entries that ask for values; words such as yes or no are told apart by what a world hides."""
+    return [each for each in entries if all(isinstance(part, Part) or part.isdigit() for part in alternatives(each))]
+
 # %% ../../nbs/evals/05_scoring.ipynb #3f377390
 WORLD_RULES: tuple[WorldRule, ...] = (permitted, sound, ends_well, all_made, nothing_else, in_order, shown)
 InformedRule = Callable[[Sample, Answer, Sequence[Played]], Score | None]
@@ -191,12 +224,12 @@ class Rules:
     """Hold the rules of a scorer, in the order in which they are asked.
 
     >>> len(Rules().reply), len(Rules().without(informed).last)
-    (6, 0)
+    (6, 1)
     """
 
     reply: tuple[ReplyRule, ...] = REPLY_RULES  # on the text
     world: tuple[WorldRule, ...] = WORLD_RULES  # on what the programs do in a world
-    last: tuple[InformedRule, ...] = (informed,)
+    last: tuple[InformedRule, ...] = (informed, told_apart)
 
     def without(self, rule: object) -> "Rules":
         """Leave a rule out."""
