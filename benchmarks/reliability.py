@@ -236,7 +236,7 @@ def main(
     kept, pages = settings.runs / "reliability" / f"seed{seed}.jsonl", settings.reports / "reliability"
     for name in wanted:
         begun, tried = time.monotonic(), []
-        for each in go_through(trials(name, seed, sample, every, kills), kept):
+        for each in go_through(trials(name, seed, sample, every, kills), kept, 2 if name == "interruptions" else 1):
             tried.append(each)
             if not each.held:
                 print(f"DID NOT HOLD: {each.kind} at {each.where}: {each.said}", flush=True)

@@ -88,12 +88,13 @@ def run_interrupted(folder: Path, at: int, how: str) -> None:
 
 
 def _run_apart(folder: Path, at: int, how: str) -> tuple[str, int]:
-    """Do the same in a process of its own, which may be killed; return how it ended, and its calls."""
+    """Do the same in a process of its own, on one core, which may be killed; return how it ended, and its calls."""
     told = folder / TOLD
     told.unlink(missing_ok=True)
     call = f"run_interrupted(Path({str(folder)!r}), {at}, {how!r})"
     program = f"from pathlib import Path; from punie.faults.interruptions import run_interrupted; {call}"
-    subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    one_core = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=one_core)
     count, _, said = (told.read_text() if told.exists() else "0 killed").partition(" ")
     return said, int(count)
 

@@ -10,7 +10,9 @@ import json
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -34,19 +36,29 @@ class Trial:
     run: Callable[[], Iterable[Tried]]
 
 
-def go_through(trials: Iterable[Trial], kept: Path) -> Iterator[Tried]:
-    """Try what has no result yet, keep each result, and give all of them. Raises `PunieError` for a damaged file."""
+def go_through(
+    trials: Iterable[Trial],
+    kept: Path,
+    at_once: int = 1,  # for trials that share no working folder and measure no time
+) -> Iterator[Tried]:
+    """Try what has no result yet, keep each result, and give all in order. Raises `PunieError` for a damaged file."""
     make_folder(kept.parent)
     rows = [row for _, row in read_jsonl(kept)] if kept.exists() else []
     known = {row["name"]: row["tried"] for row in rows if row["code"] == code_hash()}
-    for trial in trials:
+    alone = threading.Lock()
+
+    def settle(trial: Trial) -> list[dict]:
         if trial.name not in known:
             known[trial.name] = [asdict(each) for each in trial.run()]
-            with kept.open("a", encoding="utf-8") as file:
+            with alone, kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"name": trial.name, "code": code_hash(), "tried": known[trial.name]}) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-        yield from (Tried(**each) for each in known[trial.name])
+        return known[trial.name]
+
+    with ThreadPoolExecutor(at_once) as threads:
+        for tried in threads.map(settle, trials) if at_once > 1 else map(settle, trials):
+            yield from (Tried(**each) for each in tried)
 
 # %% ../../nbs/faults/18_reliability.ipynb #7497a709
 def figures(

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nbformat
 from bs4 import BeautifulSoup
 
 from ..check_results import CheckResult
@@ -54,6 +53,8 @@ _ONE, _KIND = re.compile(r'figure\("([\w:]+)"'), re.compile(r'suite_keys\("(\w+)
 
 def expected_notebook(run: Run, results: Results, edition: int = EDITION) -> "NotebookNode":
     """Fill the notebook of a phase with the parts of a run, as papermill does by executing it."""
+    import nbformat
+
     notebook = nbformat.read(root_path("nbs/phase.ipynb"), as_version=4)
     newer = {f"since-{number}" for number in range(edition + 1, EDITION + 1)}
     notebook.cells = [each for each in notebook.cells if not newer & {*each.metadata.get("tags", [])}]
@@ -189,6 +190,8 @@ def _only_values(cell: "NotebookNode") -> bool:
 
 
 def _check_notebook(path: Path, expected: "NotebookNode", edition: int) -> CheckResult:
+    import nbformat
+
     try:
         shown, computed = _shown(nbformat.read(path, as_version=4)), _shown(expected)
     except (OSError, ValueError, AttributeError, TypeError) as error:
@@ -303,6 +306,8 @@ def remake(folder: Path) -> Path:
 
     Raises `PunieError` where there is no evidence, or where the page compares runs.
     """
+    import nbformat
+
     archive, card = folder / ARCHIVE, read_card(folder / "card.json")
     if not archive.exists() or card.kind not in ("phase", "sweep"):
         raise PunieError(f"{folder} is no page of a run or a sweep with its {ARCHIVE}; publish it from its runs")
