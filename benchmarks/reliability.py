@@ -7,10 +7,10 @@
     uv run python benchmarks/reliability.py --publish
 
 Prints for each kind how many faults were tried and how many held, and each that did not. Damage is tried on every file
-of a run. Interruptions are a seeded sample of the calls that change the disk. Each result is kept under
-runs/reliability, so the same command goes on where it was stopped; a change of the package begins anew. `--publish`
-keeps each part under reports/reliability, with its commit, and writes reports/reliability.md and .html from all that
-are kept.
+of a run. Interruptions are a seeded sample of the calls that change the disk, and kills are at random moments. Each
+result is kept under runs/reliability, so the same command goes on where it was stopped; a change of the package begins
+anew. `--publish` keeps each part under reports/reliability, with its commit, and writes reports/reliability.md and
+.html from all that are kept.
 """
 
 import os
@@ -201,7 +201,7 @@ def trials(part: str, seed: int, sample: int, every: bool, kills: int) -> Iterat
     elif part == "interruptions":
         yield from interruptions(dice, None if every else sample)
     elif part == "kills":
-        yield from Killed(PHASE, write_phase, 20 if every else 10, dice).trials()
+        yield from Killed(PHASE, write_phase, 20 if every else max(1, sample // 3), dice).trials()
     elif part == "workers":
         yield Trial("workers", lambda: lost_workers(10))
     elif part == "load":
@@ -223,7 +223,7 @@ NOTES = {
 def main(
     part: list[str] | None = typer.Option(None, help=f"Of {', '.join(PARTS)}; may be given several times."),
     seed: int = 0,
-    sample: int = 30,
+    sample: int = typer.Option(15, min=1, help="Calls to interrupt, each in two ways; a third as many kills."),
     every: bool = typer.Option(False, "--all", help="Every interruption, 20 kills, and the large load."),
     pretrained: bool = typer.Option(False, help="Also kills on the pretrained base."),
     kills: int = typer.Option(20, help="How many of these; those that were tried before are kept."),
