@@ -185,11 +185,14 @@ def load_weights(
     mx = mlx_core()
     from mlx_lm.utils import dequantize_model, load_model
 
-    read_config(folder)
+    packed = read_config(folder).get("quantization")
     require_regular_files(folder)
     with _one_line_errors(folder):
         model, config = load_model(_plain_name(folder), lazy=True)
-    if faults := read_weights(folder)[1]:
+    tensors, faults = read_weights(folder)
+    if packed and not any(name.endswith("scales") for name in tensors):
+        faults.append("config.json states a quantization, and no weight is packed")
+    if faults:
         raise PunieError(f"{folder}: {faults[0]}; fetch or make the model again")
     if expanded:
         model.set_dtype(mx.float32)  # first, so that scales of 16 bits give the exact weights
