@@ -9,6 +9,7 @@ __all__ = ['WorldRule', 'WORLD_RULES', 'InformedRule', 'AT_ONCE', 'CALL_RULES', 
 
 # %% ../../nbs/evals/05_scoring.ipynb #02c351e0
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -192,27 +193,27 @@ def _effect(played: Played) -> tuple[str, list[object]]:
 
 # %% ../../nbs/evals/05_scoring.ipynb #92278769
 def told_apart(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score | None:
-    """Find programs that show, in every world, what is right in each of them, though that differs."""
+    """Find programs that show, in every world, the numbers of each of them, though these differ."""
     if sample.dialect.is_json:
         return None
-    worlds = list(zip(sample.tried_in, played))
+    tried = list(zip(sample.tried_in, played))
     if not sample.worlds and sample.shows:
-        worlds += [(world, play(sample, answer, world)) for world in (_SOME, _NONE)]
-    worlds = [(world, each) for world, each in worlds if all(trace.end == "done" for trace in each.traces)]
-    asked = [(_values_asked([*sample.shows, *world.shows]), _results(each)) for world, each in worlds]
-    wanted = [[_values(entry, results) for entry in entries] for entries, results in asked]
-    if all(each == wanted[0] for each in wanted):
+        tried += [(world, play(sample, answer, world)) for world in (_SOME, _NONE)]
+    done = [(world, each) for world, each in tried if all(trace.end == "done" for trace in each.traces)]
+    asked = [(_numbers([*sample.shows, *world.shows], _results(each)), each.printed) for world, each in done]
+    asked = [(numbers, printed) for numbers, printed in asked if numbers]
+    if all(numbers == asked[0][0] for numbers, _ in asked):
         return None
-    pairs = [(entry, each.printed, results) for _, each in worlds for entries, results in asked for entry in entries]
-    if any(lacks for entry in pairs for lacks in lacking(*entry)):
+    if not all(shows_value(printed, each) for _, printed in asked for numbers, _ in asked for each in numbers):
         return None
-    detail = "shows what is right in every world, whichever it is in"
-    return Score(outcome="wrong_call", reason="shows_too_much", detail=detail)
+    return Score(outcome="wrong_call", reason="shows_too_much", detail="shows the numbers of every world in each")
 
 
-def _values_asked(entries: Iterable[Shown]) -> list[Shown]:
-    """Keep the entries that ask for values; words such as yes or no are told apart by what a world hides."""
-    return [each for each in entries if all(isinstance(part, Part) or part.isdigit() for part in alternatives(each))]
+def _numbers(entries: Iterable[Shown], results: dict[str, list[object]]) -> list[object]:
+    """List the numbers that have to be shown by themselves, and not as a part of a whole result."""
+    alone = [each for each in entries if isinstance(each, str) or (isinstance(each, Part) and not each.whole)]
+    values = [value for each in alone for value in _values(each, results)]
+    return [value for value in values if re.fullmatch(r"-?\d+(\.\d+)?", str(value))]
 
 # %% ../../nbs/evals/05_scoring.ipynb #3f377390
 WORLD_RULES: tuple[WorldRule, ...] = (permitted, sound, ends_well, all_made, nothing_else, in_order, shown)
