@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ..agent.dialects import PUNIE
 from ..output import Grid, Json, notes, show
 from ..phases.names import completing
 from ..settings import PunieError, any_settings, data_path, given_path, load_settings, shipped
@@ -61,10 +60,12 @@ def phase_dialect(spec: "Spec | None") -> "Dialect":
     >>> phase_dialect(None).calls
     'code'
     """
+    if spec is None:
+        from punie.agent.dialects import PUNIE
+
+        return PUNIE
     from punie.weights.artifacts import find_model
 
-    if spec is None:
-        return PUNIE
     return spec.dialect(find_model(spec.base.model, tokenizer_only=True) if spec.prompt.calls == "json" else None)
 
 
