@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['WorldRule', 'WORLD_RULES', 'InformedRule', 'AT_ONCE', 'CALL_RULES', 'KEYWORDS', 'permitted', 'sound', 'ends_well',
-           'all_made', 'nothing_else', 'in_order', 'shown', 'informed', 'told_apart', 'Rules', 'score_replies',
-           'score_many', 'score_reply', 'score_calls', 'keyword_score', 'reads_fields']
+           'all_made', 'nothing_else', 'in_order', 'shown', 'informed', 'Rules', 'score_replies', 'score_many',
+           'score_reply', 'score_calls', 'keyword_score', 'reads_fields']
 
 # %% ../../nbs/evals/05_scoring.ipynb #02c351e0
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -105,7 +104,10 @@ def shown(sample: Sample, world: World, played: Played) -> Score | None:
     if sample.dialect.is_json:
         return None
     shows, hides = [*sample.shows, *world.shows], [*sample.hides, *world.hides]
-    results = _results(played)
+    results: dict[str, list[object]] = {}
+    for call in played.calls:
+        if call.failure is None:
+            results.setdefault(call.tool, []).append(call.result)
     for entry in shows:
         if lacks := next(lacking(entry, played.printed, results), None):
             reason: Reason = "not_shown" if played.printed.strip() else "nothing_printed"
@@ -120,29 +122,17 @@ def shown(sample: Sample, world: World, played: Played) -> Score | None:
     return None
 
 
-def _results(played: Played) -> dict[str, list[object]]:
-    """List what each tool returned, call by call."""
-    results: dict[str, list[object]] = {}
-    for call in played.calls:
-        if call.failure is None:
-            results.setdefault(call.tool, []).append(call.result)
-    return results
-
-
-def _values(entry: Shown, results: dict[str, list[object]]) -> list[object]:
-    """List the values that an entry stands for, of all its alternatives."""
-    values: list[object] = []
-    for part in alternatives(entry):
-        if isinstance(part, Part):
-            values += [value for result in results.get(part.tool, ()) for value in part.values(result)]
-        else:
-            values.append(part)
-    return values
-
-
 def _first_shown(entry: Shown, printed: str, results: dict[str, list[object]]) -> str | None:
     """Find what of an entry a text shows."""
-    return next((excerpt(value) for value in _values(entry, results) if shows_value(printed, value)), None)
+    for part in alternatives(entry):
+        if isinstance(part, Part):
+            values = [value for result in results.get(part.tool, ()) for value in part.values(result)]
+        else:
+            values = [part]
+        for value in values:
+            if shows_value(printed, value):
+                return excerpt(value)
+    return None
 
 # %% ../../nbs/evals/05_scoring.ipynb #cda72b97
 _SOME, _NONE = World(seed=1, items=4), World(seed=2, items=0)
@@ -191,30 +181,6 @@ def _is_used(sample: Sample, turn: Answer, places: set[int]) -> bool:
 def _effect(played: Played) -> tuple[str, list[object]]:
     return played.printed, [(call.tool, call.arguments) for call in played.calls]
 
-# %% ../../nbs/evals/05_scoring.ipynb #92278769
-def told_apart(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score | None:
-    """Find programs that show, in every world, the numbers of each of them, though these differ."""
-    if sample.dialect.is_json:
-        return None
-    tried = list(zip(sample.tried_in, played))
-    if not sample.worlds and sample.shows:
-        tried += [(world, play(sample, answer, world)) for world in (_SOME, _NONE)]
-    done = [(world, each) for world, each in tried if all(trace.end == "done" for trace in each.traces)]
-    asked = [(_numbers([*sample.shows, *world.shows], _results(each)), each.printed) for world, each in done]
-    asked = [(numbers, printed) for numbers, printed in asked if numbers]
-    if all(numbers == asked[0][0] for numbers, _ in asked):
-        return None
-    if not all(shows_value(printed, each) for _, printed in asked for numbers, _ in asked for each in numbers):
-        return None
-    return Score(outcome="wrong_call", reason="shows_too_much", detail="shows the numbers of every world in each")
-
-
-def _numbers(entries: Iterable[Shown], results: dict[str, list[object]]) -> list[object]:
-    """List the numbers that have to be shown by themselves, and not as a part of a whole result."""
-    alone = [each for each in entries if isinstance(each, str) or (isinstance(each, Part) and not each.whole)]
-    values = [value for each in alone for value in _values(each, results)]
-    return [value for value in values if re.fullmatch(r"-?\d+(\.\d+)?", str(value))]
-
 # %% ../../nbs/evals/05_scoring.ipynb #3f377390
 WORLD_RULES: tuple[WorldRule, ...] = (permitted, sound, ends_well, all_made, nothing_else, in_order, shown)
 InformedRule = Callable[[Sample, Answer, Sequence[Played]], Score | None]
@@ -225,12 +191,12 @@ class Rules:
     """Hold the rules of a scorer, in the order in which they are asked.
 
     >>> len(Rules().reply), len(Rules().without(informed).last)
-    (6, 1)
+    (6, 0)
     """
 
     reply: tuple[ReplyRule, ...] = REPLY_RULES  # on the text
     world: tuple[WorldRule, ...] = WORLD_RULES  # on what the programs do in a world
-    last: tuple[InformedRule, ...] = (informed, told_apart)
+    last: tuple[InformedRule, ...] = (informed,)
 
     def without(self, rule: object) -> "Rules":
         """Leave a rule out."""
