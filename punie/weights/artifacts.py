@@ -185,14 +185,11 @@ def load_weights(
     mx = mlx_core()
     from mlx_lm.utils import dequantize_model, load_model
 
-    packed = read_config(folder).get("quantization")
+    read_config(folder)
     require_regular_files(folder)
     with _one_line_errors(folder):
         model, config = load_model(_plain_name(folder), lazy=True)
-    tensors, faults = read_weights(folder)
-    if packed and not any(name.endswith("scales") for name in tensors):
-        faults.append("config.json states a quantization, and no weight is packed")
-    if faults:
+    if faults := read_weights(folder)[1]:
         raise PunieError(f"{folder}: {faults[0]}; fetch or make the model again")
     if expanded:
         model.set_dtype(mx.float32)  # first, so that scales of 16 bits give the exact weights

@@ -206,7 +206,7 @@ class StoredTensor:
 def read_weights(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
     """Read the headers of a model; return its tensors and what is wrong with them.
 
-    Raises `PunieError` for a file that is not whole.
+    Raises `PunieError` for a file that is not whole, or of another form.
 
     >>> read_weights(Path("no-such-folder"))
     ({}, ['there is neither an index nor one model.safetensors with all weights'])
@@ -234,6 +234,9 @@ def read_weights(folder: Path) -> tuple[dict[str, StoredTensor], list[str]]:
         ]
     elif {tensor.file for tensor in tensors.values()} != {"model.safetensors"}:
         faults.append("there is neither an index nor one model.safetensors with all weights")
+    packed = any(name.endswith("scales") for name in tensors)
+    if (folder / "config.json").exists() and read_config(folder).get("quantization") and not packed:
+        faults.append("config.json states a quantization, and no weight is packed")
     return tensors, faults
 
 # %% ../../nbs/weights/00_model_files.ipynb #a249ace8
