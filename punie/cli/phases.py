@@ -170,14 +170,11 @@ def status(
 
     Examples: `punie status`, `punie status tiny`, `punie status tiny/seed0 --json`
     """
+    from punie.phases.finished import run_name
     from punie.phases.status import list_runs
 
-    def named(name: str) -> str:
-        from punie.phases.finished import run_name  # not above: a list of all runs needs no part of it
-
-        return phase_of(name) or run_name(find_run(name))
-
-    runs, wanted = list_runs(), {name: named(name) for name in names or []}
+    runs = list_runs()
+    wanted = {name: phase_of(name) or run_name(find_run(name)) for name in names or []}
     found = {
         name: [run for run in runs if meant in (run.name, run.name.partition("/")[0])] for name, meant in wanted.items()
     }

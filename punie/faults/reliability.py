@@ -57,7 +57,8 @@ def go_through(
         return known[trial.name]
 
     with ThreadPoolExecutor(at_once) as threads:
-        for tried in threads.map(settle, trials) if at_once > 1 else map(settle, trials):
+        each_in_turn = threads.map if at_once > 1 else map  # one at a time stays in this thread, which gets signals
+        for tried in each_in_turn(settle, trials):
             yield from (Tried(**each) for each in tried)
 
 # %% ../../nbs/faults/18_reliability.ipynb #7497a709
