@@ -200,9 +200,8 @@ def export_outcomes(
     folder: Path | None,  # to write; by default exports/ beside the outcomes
 ) -> dict[str, Path]:  # what was written, by kind
     """Write outcomes for other tools. Raises `PunieError` where there are none, or not those that the run made."""
-    from punie.cli.compare import require_finished
     from punie.evals.export import export
-    from punie.phases.finished import run_folder
+    from punie.phases.finished import require_finished, run_folder
 
     if not kinds:
         return {}

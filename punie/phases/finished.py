@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LADDER', 'run_folder', 'run_name', 'set_options', 'run_command', 'ladder_command', 'is_run', 'open_registered',
            'dialect_of', 'open_finished', 'Results', 'read_gates', 'KeptLedger', 'read_ledger', 'load_results',
-           'load_finished', 'judged_verdict']
+           'load_finished', 'require_finished', 'judged_verdict']
 
 # %% ../../nbs/phases/17_finished.ipynb #21175062
 import contextlib
@@ -298,6 +298,17 @@ def load_results(run: Run) -> Results:
 def load_finished(folder: Path) -> Results:
     """Load what a finished run left. Raises `PunieError` as `open_finished` and `load_results` do."""
     return load_results(open_finished(folder))
+
+# %% ../../nbs/phases/17_finished.ipynb #c08f7ef0
+def require_finished(place: Path) -> None:
+    """Check that outcomes in a run, or in the runs of a phase, are what their stages made, and all of them.
+
+    Raises `PunieError` as `load_finished` does; outcomes that lie elsewhere are taken as they are.
+    """
+    folder = place.parent if place.is_file() else place
+    for each in (folder, *folder.glob("seed*")):
+        if is_run(each):
+            load_finished(each)
 
 # %% ../../nbs/phases/17_finished.ipynb #a6771f5e
 def judged_verdict(folder: Path) -> Verdict:
