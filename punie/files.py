@@ -139,9 +139,11 @@ def require_regular(path: Path) -> None:
         ...
     punie.settings.PunieError: /dev/zero is no regular file; name a file, or replace it by one
     """
-    if path.exists() and not path.is_file():
+    if path.is_file():
+        return
+    if path.exists():
         raise PunieError(f"{path} is no regular file; name a file, or replace it by one")
-    if path.is_symlink() and not path.exists():
+    if path.is_symlink():
         raise PunieError(f"{path} is a link that leads to nothing; mend or remove it")
 
 
@@ -214,7 +216,8 @@ def read_json(path: Path) -> Any:
     {'data': 'done'}
     """
     try:
-        return _shallow(json.loads(read_text(path)))
+        value = json.loads(text := read_text(path))
+        return _shallow(value) if text.count("[") + text.count("{") > _DEEPEST else value
     except _MALFORMED as error:
         place = f"{path}:{error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f"{path}: {error}"
         raise PunieError(f"{place}; restore the file, or remove it to have it made again") from error

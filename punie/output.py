@@ -205,8 +205,8 @@ class Grid:
             yield from self._listed(options.max_width)
             return
         table = Table(title=Text(self.title, "italic") if self.title else None, show_lines=self.lines)
-        for name, width in zip(self.head, widths):
-            table.add_column(name, width=width, overflow="fold")
+        for name, width, wide in zip(self.head, widths, natural):
+            table.add_column(name, width=width, overflow="fold", no_wrap=width >= wide)  # which is quicker
         for row in self.rows:
             table.add_row(*row)
         yield table

@@ -16,7 +16,6 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.text import Text
 
 from .eval import open_engine
@@ -99,6 +98,8 @@ class Display:
         self._live.update(Text(plain(last), "dim"))
 
     def _reply(self, turn: "Turn") -> None:
+        from rich.syntax import Syntax
+
         self.close()
         if said := turn.prose.strip():
             self.console.print(Text(plain(said, 200), "bold" if not turn.blocks else ""))

@@ -151,7 +151,8 @@ def _kept_at(model: str, folder: Path, engine: "Engine", suite: "Suite") -> Path
 # %% ../../nbs/cli/03_eval.ipynb #70be34e3
 def _page_name(model: str, folder: Path) -> str:
     """Name a model on a page: a run, a place in the project or a hub id, but no place on this machine."""
-    from punie.phases.finished import is_run, run_name
+    from punie.phases.finished import is_run
+    from punie.phases.status import run_name
 
     if is_run(folder.parent):
         return run_name(folder.parent)

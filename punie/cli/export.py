@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 # %% ../../nbs/cli/05_export.ipynb #d01a92c0
 def adapter_of(run: "Run") -> Path:
     """Find the trained adapter of a run. Raises `PunieError` where it has none yet."""
-    from punie.phases.finished import run_command, run_name
+    from punie.phases.finished import run_command
+    from punie.phases.status import run_name
 
     if not run.path("adapters/adapters.safetensors").exists():
         raise PunieError(f"{run_name(run.folder)} has no adapter yet; train it first with: {run_command(run)}")
@@ -176,7 +177,8 @@ def find_judged(name: str) -> JudgedModel:
     """Find a run's artifact, or a model. Raises `PunieError`, and `GateFailed` where a run's files were changed."""
     import re
 
-    from punie.phases.finished import is_run, judged_verdict, open_registered, run_name
+    from punie.phases.finished import is_run, judged_verdict, open_registered
+    from punie.phases.status import run_name
 
     model = find_artifact(name)
     if not is_run(model.parent):

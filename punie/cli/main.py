@@ -124,7 +124,8 @@ def _shares_table(results: "Results", suite: str) -> Grid:
 def _result(run: "Run", page: Path | None, as_json: bool) -> None:
     """Show the verdict of a finished run, with its figures."""
     from punie.pages.report import all_shares
-    from punie.phases.finished import load_results, run_name
+    from punie.phases.finished import load_results
+    from punie.phases.status import run_name
 
     results, suites = load_results(run), run.spec.evaluation.suites
     verdict = results.verdict

@@ -170,8 +170,7 @@ def status(
 
     Examples: `punie status`, `punie status tiny`, `punie status tiny/seed0 --json`
     """
-    from punie.phases.finished import run_name
-    from punie.phases.status import list_runs
+    from punie.phases.status import list_runs, run_name
 
     runs = list_runs()
     wanted = {name: phase_of(name) or run_name(find_run(name)) for name in names or []}

@@ -32,10 +32,11 @@ from punie.pages.results import (
     write_tables,
 )
 from ..phases.evidence import ARCHIVE, pack
-from ..phases.finished import Results, load_results, open_finished, run_folder, run_name
+from ..phases.finished import Results, load_results, open_finished, run_folder
 from ..phases.pipeline import advance
 from ..phases.registration import read_registration
 from ..phases.run import Run, short_name
+from ..phases.status import run_name
 from ..programs import end_with_me
 from ..settings import PunieError, load_settings, root_path
 from ..training.hyperparam import read_events

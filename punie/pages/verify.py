@@ -40,8 +40,9 @@ from punie.pages.results import (
 from .sweep_page import in_order, sweep_card, sweep_html, sweep_tables
 from .witnesses import ask_again, check_committed
 from ..phases.evidence import ARCHIVE, unpacked
-from ..phases.finished import Results, load_results, run_name
+from ..phases.finished import Results, load_results
 from ..phases.run import Run
+from ..phases.status import run_name
 from ..settings import GateFailed, PunieError, load_settings, root_path
 
 if TYPE_CHECKING:

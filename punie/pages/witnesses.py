@@ -17,9 +17,10 @@ from ..evals.records import Record
 from ..evals.runner import evaluate
 from ..evals.suites import Suite
 from ..phases.evidence import ARCHIVE
-from ..phases.finished import Results, run_name
+from ..phases.finished import Results
 from ..phases.registration import machine, registered_path
 from ..phases.run import Run
+from ..phases.status import run_name
 from ..weights.artifacts import artifact_id
 
 # %% ../../nbs/pages/13_witnesses.ipynb #c7b7b0d6

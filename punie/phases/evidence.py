@@ -17,11 +17,12 @@ from pydantic import ValidationError
 
 from ..evals.rungs import read_ladder
 from ..files import read_toml, write_bytes
-from .finished import LADDER, run_name
+from .finished import LADDER
 from .manifest import NAME, evidence_names, read_manifest
 from .registration import Registration, read_registration
 from .run import Run
 from .spec import Spec, explain
+from .status import run_name
 from .toml_keys import override
 from ..settings import GateFailed, PunieError, data_path
 

@@ -17,7 +17,6 @@ from ..evals.dialogue import gold_replies
 from ..evals.engines import Reply, Sampling, stop_tokens
 from ..evals.records import Record, judge, write_records
 from ..files import sha256_text, write_json, write_jsonl
-from .finished import run_name
 from .judgement import judge_run
 from .manifest import describe_outputs, write_manifest
 from .miniature import few_rows, inside, write_miniature
@@ -26,6 +25,7 @@ from .registration import register
 from .run import Run, open_run
 from .spec import load_spec
 from .stage_functions import STAGES
+from .status import run_name
 from ..training.ledger import make_ledger
 from ..training.supervision import supervise_rows
 from ..tuning.budget import plan_budget

@@ -191,8 +191,9 @@ def find_artifact(
     >>> find_artifact("data/models/tiny").name
     'tiny'
     """
-    from punie.phases.finished import run_command, run_name
+    from punie.phases.finished import run_command
     from punie.phases.manifest import is_done, read_manifest
+    from punie.phases.status import run_name
 
     if isinstance(run := find_source(name), Path):
         return run
