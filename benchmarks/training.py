@@ -6,7 +6,7 @@
 
 Each side of a duel runs in a process of its own, the two in turn, and medians over the rounds are compared: a ratio
 of figures from one run. `--rounds 1 --updates 10` shows in a minute that it works. What is measured is written to
-reports/benchmarks/training_*.json. mlx-lm counts one padding token a row as supervised; its count is corrected.
+reports/benchmarks/training_*.json. Ours bounds its memory, by `tokens_at_once` or `grad_checkpoint`. mlx-lm counts one padding token a row as supervised; its count is corrected.
 (training_steps.py measures single steps, and training_speed.py compares with a stock install.)
 """
 
@@ -123,7 +123,7 @@ def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
         folder = find_model("data/models/tiny")
         model, tokenizer = load_model(folder)[0], load_tokenizer(str(folder))
         rows = prepare_rows(read_dataset(load_settings().data / "phase33_merged").train, tokenizer, 1024, "final_turn")
-        return model, rows, {"batch_size": 8, "num_layers": 4, "mask": "final_turn"}
+        return model, rows, {"batch_size": 8, "num_layers": 4, "mask": "final_turn", "tokens_at_once": 1300}
     if name == "smollm2":
         folder = find_model(SMOLLM2)
         model, tokenizer = load_model(folder)[0], load_tokenizer(str(folder))

@@ -5170,6 +5170,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'punie/tuning/objective.py'),
                                         'punie.tuning.objective.common_prefix': ( 'tuning/objective.html#common_prefix',
                                                                                   'punie/tuning/objective.py'),
+                                        'punie.tuning.objective.cut_batch': ( 'tuning/objective.html#cut_batch',
+                                                                              'punie/tuning/objective.py'),
                                         'punie.tuning.objective.epoch': ('tuning/objective.html#epoch', 'punie/tuning/objective.py'),
                                         'punie.tuning.objective.make_batch': ( 'tuning/objective.html#make_batch',
                                                                                'punie/tuning/objective.py'),

@@ -74,6 +74,8 @@ class _Knobs(PhaseTable):
     updates: int | None = Field(default=None, gt=0, le=10**9)  # optimizer steps; either these or epochs
     epochs: float | None = Field(default=None, gt=0, le=10**6)  # passes over the training rows
     batch_size: int = Field(gt=0, le=65_536)  # rows that are computed together
+    # tokens that are computed together, of the widest batches; None for the whole batch
+    tokens_at_once: int | None = Field(default=None, gt=0, le=10**9, exclude_if=lambda given: given is None)
     accumulation: int = Field(default=1, gt=0, le=65_536)  # batches an update
     optimizer: Literal["adam", "adamw", "muon", "sgd"] = "adam"  # names of mlx.optimizers
     weight_decay: float = Field(default=0.0, ge=0, le=1000)  # adam has none

@@ -141,7 +141,7 @@ def forecast(
             raise GateFailed(
                 f"the widest batch ({len(widest)} rows, {max(len(row.ids) for row in widest)} tokens) needs "
                 f"{beyond / GB:.1f} GB beside the weights, {free / GB:.1f} GB are free; "
-                "lower batch_size, or say grad_checkpoint = true"
+                "lower batch_size or tokens_at_once, or say grad_checkpoint = true"
             )
         second, peak = _timed(compute, widest)
     finally:

@@ -24,7 +24,7 @@ from .checkpoints import Checkpoint, Checkpoints, EventLog, hash_rows, save_tens
 from .cpu_exp import numpy_exp
 from .forecast import batch_work, forecast
 from .measures import Probe
-from .objective import epoch, make_batch, update_batches, update_loss
+from .objective import cut_batch, epoch, make_batch, update_batches, update_loss
 from .ranks import Watchdog, join_ranks, launched_ranks, ranks_agree
 from .run import Report, Run, arrays_of, held_shortcut, is_pause, pause, prefix_of, restore
 from .steps import Taken, add_lora, checkpointed_layers, make_step, require_finite
@@ -41,7 +41,7 @@ def _train(run: Run, train: Sequence[SupervisedRow], seed: int) -> None:
     """Take the updates that are left."""
     config = run.config
     prefix = prefix_of(train, run.shortcut)
-    take = make_step(run.model, run.optimizer, prefix, run.group, run.shortcut.head)
+    take = make_step(run.model, run.optimizer, prefix, run.group, run.shortcut.head, config.tokens_at_once)
     start, before = run.progress.update, None
 
     def settle(taken: Taken) -> None:
@@ -82,7 +82,8 @@ def _plan(run: Run, train: Sequence[SupervisedRow], seed: int) -> dict:
     config, prefix = run.config, prefix_of(train, run.shortcut)
     value_and_grad = nn.value_and_grad(run.model, update_loss)
     updates = islice(update_batches(train, config.batch_size, config.accumulation, seed), run.updates)
-    batches = [rows[:: run.group.size()] for parts in updates for rows in parts]
+    mine = [rows[:: run.group.size()] for batches in updates for rows in batches]
+    parts = [part for rows in mine for part in cut_batch(rows, prefix, config.tokens_at_once)]
     valid = _validation_work(run.valid, config, run.shortcut) // run.group.size()
     measured = sum(
         run.due(update, config.eval_every) or (run.probe is not None and run.due(update, config.probe_every))
@@ -94,7 +95,7 @@ def _plan(run: Run, train: Sequence[SupervisedRow], seed: int) -> dict:
         one = mlx_core().array(1.0)
         return value_and_grad(run.model, one, *make_batch(rows, prefix), head=run.shortcut.head)
 
-    needs = forecast(run.model, compute, batches, prefix, measured * valid)
+    needs = forecast(run.model, compute, parts, prefix, measured * valid)
     return {
         **plan_budget(train, config, seed).to_dict(),
         "layers": config.share_of(len(run.model.layers)),

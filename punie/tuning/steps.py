@@ -19,7 +19,7 @@ from ..settings import GateFailed, PunieError
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import SupervisedRow
 from .cpu_exp import has_scalar_exp
-from .objective import make_batch, target_places, update_loss
+from .objective import cut_batch, make_batch, target_places, update_loss
 from .ranks import sum_over_ranks
 from ..weights.logits import cache_contents, fill_cache, is_stand_in, replaced_method
 
@@ -86,7 +86,7 @@ class Taken(NamedTuple):
     update: int
     loss: "mx.array"  # nats a token, weighted, over all ranks
     tokens: int  # targets, over all ranks
-    parts: list[tuple[list[SupervisedRow], "mx.array"]]  # this rank's rows, and the losses of their targets
+    parts: list[tuple[Sequence[SupervisedRow], "mx.array"]]  # this rank's rows, and the losses of their targets
 
 
 def make_step(
@@ -95,6 +95,7 @@ def make_step(
     prefix: int,  # ids that all rows begin with
     group: "mx.distributed.Group",
     head: bool = True,  # whether the vocabulary head runs at supervised positions only
+    most: int | None = None,  # tokens that are computed together; None for a whole batch
 ) -> Callable[[int, list[list[SupervisedRow]]], Taken]:
     """Make the function that starts one update from its batches."""
     mx = mlx_core()
@@ -120,14 +121,15 @@ def make_step(
         tokens, parts = sum(row.targets for batch in batches for row in batch), []
         weight = sum(row.weight for batch in batches for row in batch) or 1.0
         summed: Any = None  # loss and gradients of the batches so far
-        for number, rows in enumerate(batches, 1):
-            mine = rows[group.rank() :: group.size()]
-            batch = make_batch(mine or rows[:1], prefix)
-            if not mine:  # a last batch with fewer rows than ranks
+        mine = [part for rows in batches for part in cut_batch(rows[group.rank() :: group.size()], prefix, most)]
+        for number, rows in enumerate(mine, 1):
+            batch = make_batch(rows or batches[0][:1], prefix)
+            if not rows:  # a last batch with fewer rows than ranks
                 batch = batch._replace(weights=mx.zeros_like(batch.weights))
-            losses, summed = compute(mx.array(weight), tuple(batch), summed, number == len(batches))
-            parts.append((mine, losses))
-        mx.async_eval(model.trainable_parameters(), optimizer.state, summed[0], losses)
+            losses, summed = compute(mx.array(weight), tuple(batch), summed, number == len(mine))
+            mx.async_eval(losses, summed)  # so that the memory of one part is free for the next
+            parts.append((rows, losses))
+        mx.async_eval(model.trainable_parameters(), optimizer.state)
         return Taken(update, summed[0], tokens, parts)
 
     return take
