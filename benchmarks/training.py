@@ -5,8 +5,9 @@
     uv run python benchmarks/training.py cuda           # Qwen3-8B's shape, random weights of 4 bits; needs a GPU
 
 Each side of a duel runs in a process of its own, the two in turn, and medians over the rounds are compared: a ratio
-of figures from one run. `--rounds 1 --updates 10` shows in a minute that it works. What is measured is written to
-reports/benchmarks/training_*.json. Ours bounds its memory, by `tokens_at_once` or `grad_checkpoint`. mlx-lm counts one padding token a row as supervised; its count is corrected.
+of figures from one run. Ours bounds its memory, by `tokens_at_once` or `grad_checkpoint`. mlx-lm counts one padding
+token a row as supervised; its count is corrected. `--rounds 1 --updates 10` shows in a minute that it works. What is
+measured is written to reports/benchmarks/training_*.json.
 (training_steps.py measures single steps, and training_speed.py compares with a stock install.)
 """
 
