@@ -17,12 +17,14 @@ import tempfile
 from pathlib import Path
 
 from punie.agent.prompt_utils import load_tokenizer
+from punie.blas import mlx_core
+from punie.files import read_json, write_json
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
 from punie.training.lora_config import LoRAConfig
 from punie.training.prepare import prepare_rows
 from punie.tuning.lora import tune
-from punie.weights.artifacts import find_model, load_model
+from punie.weights.artifacts import find_model, load_model, load_weights
 
 BATCH, LAYERS, UPDATES, STOCK_UPDATES = 8, 4, 60, 4
 
@@ -76,14 +78,15 @@ def stock_rate(base: Path, data: Path) -> float:
 
 
 def float32_copy(base: Path, folder: Path) -> Path:
-    """Write the base with float32 weights."""
-    import mlx.core as mx
+    """Write the base with float32 weights; packed ones are expanded."""
+    mx = mlx_core()
+    from mlx.utils import tree_flatten
 
     copy = Path(shutil.copytree(base, folder / "float32"))
-    loaded = mx.load(str(base / "model.safetensors"))
-    assert isinstance(loaded, dict)
-    weights = {name: value.astype(mx.float32) for name, value in loaded.items()}
+    weights = dict(tree_flatten(load_weights(base, expanded=True)[0].parameters()))
     mx.save_safetensors(str(copy / "model.safetensors"), weights, metadata={"format": "mlx"})
+    config = read_json(base / "config.json")
+    write_json(copy / "config.json", {name: config[name] for name in config if not name.startswith("quantization")})
     return copy
 
 
