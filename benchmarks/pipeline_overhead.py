@@ -20,13 +20,19 @@ from typing import Any
 MEASURED = ("punie.phases.pipeline", "punie.phases.stage", "punie.phases.manifest")
 PLAIN = """
 import sys
-from punie.phases.pipeline import STAGES, open_run
+from punie.phases.run import open_run
+from punie.phases.stage_functions import STAGES
 run = open_run(sys.argv[1])
 run.folder.mkdir(parents=True)
 for stage in STAGES.values():
     stage(run, lambda *_: None)
 """
-PIPELINE = "import sys; from punie.phases.pipeline import advance, open_run; advance(open_run(sys.argv[1]))"
+PIPELINE = """
+import sys
+from punie.phases.pipeline import advance
+from punie.phases.run import open_run
+advance(open_run(sys.argv[1]))
+"""
 
 
 def seconds(code: str, *arguments: str) -> float:
