@@ -217,7 +217,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         value = json.loads(text := read_text(path))
-        return _shallow(value) if text.count("[") + text.count("{") > _DEEPEST else value
+        return _shallow(value) if text.count("[") + text.count("{") > _DEEPEST else value  # few brackets are not deep
     except _MALFORMED as error:
         place = f"{path}:{error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f"{path}: {error}"
         raise PunieError(f"{place}; restore the file, or remove it to have it made again") from error

@@ -62,6 +62,13 @@ def call_line(call: "TracedCall", tools: "Registry") -> str:
         ended = str(fields.get("parse_error") or ", ".join(f"{name} {str(value):.60}" for name, value in given))
     return plain(f"{made if len(made) <= 200 else made[:200] + '...'}: {ended}", 3)
 
+
+def _coloured(code: str) -> Padding:
+    from rich.syntax import Syntax
+
+    shown = Syntax(plain(code, 200), "python", theme="ansi_dark", background_color="default")
+    return Padding(shown, (0, 2), expand=False)
+
 # %% ../../nbs/cli/09_ask.ipynb #53907d10
 class Display:
     """Show the steps of a dialogue on a console as they happen."""
@@ -98,15 +105,12 @@ class Display:
         self._live.update(Text(plain(last), "dim"))
 
     def _reply(self, turn: "Turn") -> None:
-        from rich.syntax import Syntax
-
         self.close()
         if said := turn.prose.strip():
             self.console.print(Text(plain(said, 200), "bold" if not turn.blocks else ""))
         for block in turn.blocks:
             if block.code is not None:  # a JSON call is shown when it has ended
-                code = Syntax(plain(block.code, 200), "python", theme="ansi_dark", background_color="default")
-                self.console.print(Padding(code, (0, 2), expand=False))
+                self.console.print(_coloured(block.code))
 
     def _program(self, trace: "Trace") -> None:
         for call in trace.calls:

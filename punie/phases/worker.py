@@ -6,6 +6,7 @@
 __all__ = ['Notify', 'LEAST_MEMORY', 'watch', 'StageProcess']
 
 # %% ../../nbs/phases/09_worker.ipynb #ed9ef25d
+import contextlib
 import json
 import os
 import queue
@@ -79,6 +80,15 @@ def _ending(
     hint = " (the kernel's way when memory runs out)" if -status == signal.SIGKILL else ""
     return f"was ended by {signal.Signals(-status).name}{hint}"
 
+
+def _lost(run: Run, stage: str, status: int) -> PunieError:
+    """Say that a stage ended without a word, and where its log is."""
+    own = run.path(f"logs/{stage}.log")
+    return PunieError(
+        f"stage {stage} {_ending(status)}; what was finished before it is kept, and the same command goes on from "
+        f"there; its log is {own if own.exists() else run.path('logs/start.log')}"
+    )
+
 # %% ../../nbs/phases/09_worker.ipynb #685af3ee
 class StageProcess:
     """Do the stages of one run in another process, one after the other, until it is closed."""
@@ -98,11 +108,9 @@ class StageProcess:
         self._send(json.dumps(run.to_dict()))
 
     def _send(self, line: str) -> None:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # the process has ended; `do` finds out when it waits for a message
             self.down.write(line + "\n")
             self.down.flush()
-        except BrokenPipeError:
-            pass  # the process has ended; `do` finds out when it waits for a message
 
     def _read(self) -> None:
         for line in self.up:
@@ -125,20 +133,13 @@ class StageProcess:
                 watch(self.run.folder)
                 watched = time.monotonic()
             if message is None:
-                raise PunieError(
-                    f"stage {stage} {_ending(self.process.wait())}; what was finished before it is kept, "
-                    f"and the same command goes on from there; its log is {self._log(stage)}"
-                )
+                raise _lost(self.run, stage, self.process.wait())
             if "share" in message:
                 notify(stage, message["share"], message["note"])
             elif "entry" in message:
                 return message["entry"]
             elif "error" in message:
                 raise {"GateFailed": GateFailed, "PunieError": PunieError}[message["error"]](message["text"])
-
-    def _log(self, stage: str) -> Path:
-        own = self.run.path(f"logs/{stage}.log")
-        return own if own.exists() else self.run.path("logs/start.log")
 
     def close(self) -> None:
         """End the process and what it started, whether it is at work or not."""
