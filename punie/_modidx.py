@@ -3122,7 +3122,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.phases.status': { 'punie.phases.status.Checked': ('phases/status.html#checked', 'punie/phases/status.py'),
                                      'punie.phases.status.Decided': ('phases/status.html#decided', 'punie/phases/status.py'),
                                      'punie.phases.status.Status': ('phases/status.html#status', 'punie/phases/status.py'),
-                                     'punie.phases.status._when_checked': ('phases/status.html#_when_checked', 'punie/phases/status.py'),
+                                     'punie.phases.status._last_check': ('phases/status.html#_last_check', 'punie/phases/status.py'),
                                      'punie.phases.status._why_stopped': ('phases/status.html#_why_stopped', 'punie/phases/status.py'),
                                      'punie.phases.status.list_runs': ('phases/status.html#list_runs', 'punie/phases/status.py'),
                                      'punie.phases.status.read_status': ('phases/status.html#read_status', 'punie/phases/status.py'),

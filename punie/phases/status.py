@@ -78,7 +78,7 @@ def read_status(folder: Path) -> Status:
         path = folder / "verdict.json"
         judged = "verdict" in stages and path.exists()
         verdict = read_form(Decided, path, "verdict", "`punie run` decides again") if judged else None
-        checked = _when_checked(folder, stages) if verdict else ""
+        checked = _last_check(folder, stages) if verdict else None
         stopped = _why_stopped(folder / "stopped.json")
         done = tuple(stages)
     except PunieError as error:
@@ -89,24 +89,23 @@ def read_status(folder: Path) -> Status:
         return Status(name, done, state, who.words if who else "an unknown process")
     if stopped:
         return Status(name, done, "stopped", stopped)
-    return (
-        Status(name, done, verdict.verdict, f"{checked}: {verdict.sentence}")
-        if verdict
-        else Status(name, done, "begun")
-    )
+    if checked:
+        when = checked.time[:16].replace("T", " ")
+        return Status(name, done, checked.verdict, f"checked {when} UTC: {checked.sentence}")
+    if verdict:
+        return Status(name, done, verdict.verdict, f"not checked since it was decided: {verdict.sentence}")
+    return Status(name, done, "begun")
 
 
 def _why_stopped(path: Path) -> str:
     return read_form(dict[str, str], path, "reason of a stop").get("reason", "") if path.exists() else ""
 
 
-def _when_checked(folder: Path, stages: Entries) -> str:
-    """Say when a run was last checked in full, in words."""
+def _last_check(folder: Path, stages: Entries) -> Checked | None:
+    """Read what the last full check found, if it was of the stages as they are."""
     path = folder / "checked.json"
     checked = read_form(Checked, path, "full check of a run") if path.exists() else None
-    if checked is None or checked.link != [*stages.values()][-1]["link"]:
-        return "not checked since it was decided"
-    return f"checked {checked.time[:16].replace('T', ' ')} UTC"
+    return checked if checked and checked.link == [*stages.values()][-1]["link"] else None
 
 # %% ../../nbs/phases/11_status.ipynb #14a9dbfd
 def list_runs() -> list[Status]:
