@@ -47,6 +47,7 @@ Reason = Literal[
     "constant_output",
     "not_shown",
     "shows_too_much",
+    "any_number",
     # abstained
     "prose",
     "prose_mention",
