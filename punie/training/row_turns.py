@@ -69,7 +69,7 @@ def _transcript(row: dict) -> Found | None:
     turns = [{"role": role.lower(), "content": content} for role, content in zip(parts[::2], contents)]
     return Found("transcript (USER, ASSISTANT)", turns, set(keys))
 
-
+# %% ../../nbs/training/28_row_turns.ipynb #5523ba6b
 def _answered(row: dict) -> Found | None:
     calls = decoded(row.get("answers"))
     if not isinstance(row.get("query"), str) or not isinstance(calls, list):
@@ -77,8 +77,31 @@ def _answered(row: dict) -> Found | None:
     turns = [{"role": "user", "content": row["query"]}, {"role": "assistant", "content": "", "tool_calls": calls}]
     return Found("query and answers", turns, {"query", "answers"})
 
+
+_PAIRS = {  # by the name of the layout: what is asked, what is answered, and the system prompt
+    "instruction and output": ("instruction", "output", "system"),
+    "prompt and completion": ("prompt", "completion", "system"),
+    "input and output": ("input", "output", "instructions"),
+}
+
+
+def _pair(row: dict) -> Found | None:
+    for name, (asks, answers, system) in _PAIRS.items():
+        if all(isinstance(row.get(key), (str, list)) and row[key] for key in (asks, answers)):
+            before = [{"role": "system", "content": row[system]}] if row.get(system) else []
+            used = {asks, answers, system}
+            user, more = row[asks], row.get("input")
+            if asks == "instruction" and isinstance(more, str):
+                user, used = f"{user}\n\n{more}".rstrip(), used | {"input"}
+            return Found(name, [*before, *_turns_of(user, "user"), *_turns_of(row[answers], "assistant")], used)
+    return None
+
+
+def _turns_of(value: str | list[Any], role: str) -> list[Any]:
+    return [{"role": role, "content": value}] if isinstance(value, str) else value
+
 # %% ../../nbs/training/28_row_turns.ipynb #fcfde97f
-_PLACES: tuple[Callable[[dict], Found | None], ...] = (_listed, _chatml, _transcript, _answered)
+_PLACES: tuple[Callable[[dict], Found | None], ...] = (_listed, _chatml, _transcript, _answered, _pair)
 
 
 def find_turns(row: dict) -> Found:
@@ -90,7 +113,8 @@ def find_turns(row: dict) -> Found:
     for place in _PLACES:
         if found := place(row):
             return found
+    keys = ", ".join(sorted(map(str, row)))[:80] or "none"
     raise PunieError(
         f"has no turns where a known layout has them (messages, conversations, ChatML or a transcript under text, "
-        f"system and chat, query and answers); its keys are {', '.join(sorted(map(str, row)))[:80] or 'none'}"
+        f"system and chat, query and answers, {', '.join(_PAIRS)}); its keys are {keys}"
     )
