@@ -2,6 +2,7 @@
 
     uv run python benchmarks/eval_speed.py                                  # the embedded base
     uv run python benchmarks/eval_speed.py --model runs/tiny/seed0/model_5bit
+    uv run python benchmarks/eval_speed.py --model mlx-community/SmolLM2-135M-Instruct --longest 1
     uv run python benchmarks/eval_speed.py --model mlx-community/SmolLM2-135M-Instruct --float32 --longest 1
 
 The 27 prompts are asked in process, and then one by one through `mlx_lm.server` on the same folder, which is started
@@ -9,7 +10,8 @@ and warmed first; both have to give the same replies. In process one by one tell
 rest is the shared prefix, HTTP and, on a CPU, that weights are expanded to float32 when they are loaded. `--float32`
 asks a copy with such weights both ways, since a server that rounds to 16 bits gives other replies. Memory is
 the peak of a process of its own that judges the suite once, ten times, and thirty times as long. Run it on an
-otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/eval_speed_MODEL.json and .png.
+otherwise idle machine. Prints one line a figure, and writes reports/benchmarks/eval_speed_MODEL.json and .png, with
+`_float32` behind the name of a copy.
 """
 
 import json
@@ -152,7 +154,7 @@ def main(
         return
     with tempfile.TemporaryDirectory() as place:
         asked = float32_copy(folder, Path(place)) if float32 else folder
-        measure(f"eval_speed_{folder.name}", model, asked, longest)
+        measure(f"eval_speed_{folder.name}{'_float32' if float32 else ''}", model, asked, longest)
 
 
 def measure(name: str, model: str, folder: Path, longest: int) -> None:
