@@ -44,6 +44,7 @@ MEASURED = (
     "punie.tuning.steps",
     "punie.tuning.objective",
     "punie.weights.logits",
+    "punie.weights.prefix",
     "punie.blas",
     "punie.tuning.cpu_exp",
 )

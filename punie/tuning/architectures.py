@@ -21,6 +21,7 @@ from .run import held_shortcut, prefix_of
 from .steps import add_lora, checkpointed_layers
 from ..weights.artifacts import artifact_id, load_weights
 from ..weights.fusion import fuse, quantize
+from ..weights.prefix import hold_prefix
 from ..weights.shortcut import Shortcut, difference, tolerance
 from ..weights.small_models import VOCABULARY, small_configuration, small_model
 from ..weights.writing import write_model
@@ -79,9 +80,11 @@ def short_gradients(
     import mlx.nn as nn
     from mlx.utils import tree_flatten
 
-    batch, total = make_batch(rows, prefix_of(rows, shortcut)), mx.array(float(sum(row.targets for row in rows)))
+    prefix, total = prefix_of(rows, shortcut), mx.array(float(sum(row.targets for row in rows)))
     with checkpointed_layers(model, checkpoint):
-        (value, _), gradients = nn.value_and_grad(model, update_loss)(model, total, *batch, head=shortcut.head)
+        batch, held = make_batch(rows, prefix), hold_prefix(model, rows[0].ids[:prefix])
+        step = nn.value_and_grad(model, update_loss)
+        (value, _), gradients = step(model, total, *batch, head=shortcut.head, held=held)
     return value.item(), dict(tree_flatten(gradients))
 
 

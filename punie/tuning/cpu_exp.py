@@ -30,7 +30,7 @@ def _softmax(x: np.ndarray) -> np.ndarray:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     decay = np.exp(-np.abs(x))  # never over 1, so that nothing overflows
-    return np.where(x < 0, decay, 1) / (1 + decay)
+    return np.maximum(decay, x >= 0) / (1 + decay)
 
 
 def _logsumexp(x: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from .objective import cut_batch, epoch, make_batch, update_batches, update_loss
 from .ranks import Watchdog, join_ranks, launched_ranks, ranks_agree
 from .run import Report, Run, arrays_of, held_shortcut, is_pause, pause, prefix_of, restore
 from .steps import Taken, add_lora, checkpointed_layers, make_step, require_finite
+from ..weights.prefix import hold_prefix
 from ..weights.shortcut import Shortcut, require_ids
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _train(run: Run, train: Sequence[SupervisedRow], seed: int) -> None:
     """Take the updates that are left."""
     config = run.config
     prefix = prefix_of(train, run.shortcut)
-    take = make_step(run.model, run.optimizer, prefix, run.group, run.shortcut.head, config.tokens_at_once)
+    take = make_step(run.model, run.optimizer, prefix, run.group, run.shortcut.head, config.tokens_at_once, run.held)
     start, before = run.progress.update, None
 
     def settle(taken: Taken) -> None:
@@ -93,7 +94,7 @@ def _plan(run: Run, train: Sequence[SupervisedRow], seed: int) -> dict:
 
     def compute(rows: Sequence[SupervisedRow]) -> tuple:
         one = mlx_core().array(1.0)
-        return value_and_grad(run.model, one, *make_batch(rows, prefix), head=run.shortcut.head)
+        return value_and_grad(run.model, one, *make_batch(rows, prefix), head=run.shortcut.head, held=run.held)
 
     needs = forecast(run.model, compute, parts, prefix, measured * valid)
     return {
@@ -289,7 +290,8 @@ def tune(
             write_json(folder / "adapter_config.json", adapter)
             log = EventLog(events or folder / "events.jsonl", found.events if found else ())
         shortcut = held_shortcut(model, train)
-        run = Run(model, config, updates, valid, probe, group, checkpoints, log, report, watchdog, shortcut)
+        held = hold_prefix(model, train[0].ids[: prefix_of(train, shortcut)])
+        run = Run(model, config, updates, valid, probe, group, checkpoints, log, report, watchdog, shortcut, held)
         _begin(run, found, train, seed)
         if not run.progress.stopped:
             _train(run, train, seed)

@@ -17,6 +17,7 @@ from ..settings import PunieError
 from ..training.lora_config import LoRAConfig
 from ..training.supervision import SupervisedRow
 from .objective import batch_losses, epoch, make_batch, shared_prefix, target_places
+from ..weights.prefix import hold_prefix
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -39,8 +40,9 @@ def _sums(
     """Sum losses and count targets by part and by decision, over this process's share of the batches."""
     sums = {name: np.zeros(2) for name in (*_PARTS, *_DECISIONS, "weighted")}
     mine = slice(group.rank(), None, group.size()) if group else slice(None)
+    held = hold_prefix(model, rows[0].ids[:prefix]) if rows else None
     for batch in epoch(rows, batch_size)[mine]:
-        losses = np.asarray(batch_losses(model, make_batch(batch, prefix), head))
+        losses = np.asarray(batch_losses(model, make_batch(batch, prefix), head, held))
         for (row, token), loss in zip(target_places(batch, prefix), losses.tolist()):
             parts, weights = batch[row].parts, batch[row].weights
             sums[parts[token] if parts else "prose"] += loss, 1

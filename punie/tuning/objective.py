@@ -18,6 +18,7 @@ from ..blas import mlx_core
 from ..settings import PunieError
 from ..training.supervision import SupervisedRow
 from ..weights.logits import logits_at
+from ..weights.prefix import HeldPrefix
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -172,11 +173,12 @@ def batch_losses(
     model: "nn.Module",  # an mlx-lm model
     batch: Batch,
     head: bool = True,  # whether the vocabulary head runs at supervised positions only
+    held: HeldPrefix | None = None,  # what the frozen layers make of the prefix
 ) -> "mx.array":  # (M,) cross-entropy in nats
     """Compute the loss of every target."""
     import mlx.nn as nn
 
-    logits = logits_at(model, batch.inputs, batch.positions, batch.prefix, head)
+    logits = logits_at(model, batch.inputs, batch.positions, batch.prefix, head, held)
     return nn.losses.cross_entropy(logits.astype(mlx_core().float32), batch.targets)
 
 
@@ -185,13 +187,14 @@ def update_loss(
     total: "mx.array",  # weight of the targets of the whole update
     *batch: "mx.array",  # the arrays of a `Batch`, which is the update or a part of it
     head: bool = True,  # whether the vocabulary head runs at supervised positions only
+    held: HeldPrefix | None = None,  # what the frozen layers make of the prefix
 ) -> tuple["mx.array", "mx.array"]:  # the batch's share of the update's mean loss, in nats, and (M,) losses
     """Compute what a batch adds to the weighted mean over an update's tokens.
 
     Shares and their gradients add up over batches and processes.
     """
     arrays = Batch(*batch)
-    losses = batch_losses(model, arrays, head)
+    losses = batch_losses(model, arrays, head, held)
     return (losses * arrays.weights).sum() / total, losses
 
 

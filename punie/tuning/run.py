@@ -21,6 +21,7 @@ from .measures import Measure, Probe, random_state, run_probe, stop_reason, vali
 from .objective import shared_prefix
 from .ranks import Watchdog, sum_over_ranks
 from .steps import make_optimizer
+from ..weights.prefix import HeldPrefix
 from ..weights.shortcut import Shortcut, find_shortcut
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Run:
     report: Report
     watchdog: Watchdog
     shortcut: Shortcut = Shortcut()  # that was held against the model's own logits
+    held: HeldPrefix | None = None  # what the frozen layers make of the prefix of the rows
     progress: Progress = field(default_factory=Progress)
     optimizer: "optim.Optimizer" = field(init=False)
     seconds: float = 0.0  # since the last report, pauses left out

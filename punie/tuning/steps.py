@@ -21,7 +21,7 @@ from ..training.supervision import SupervisedRow
 from .cpu_exp import has_scalar_exp
 from .objective import cut_batch, make_batch, target_places, update_loss
 from .ranks import sum_over_ranks
-from ..weights.logits import cache_contents, fill_cache, is_stand_in, replaced_method
+from ..weights.prefix import HeldPrefix, cache_contents, fill_cache, replaced_method, stand_ins
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -96,6 +96,7 @@ def make_step(
     group: "mx.distributed.Group",
     head: bool = True,  # whether the vocabulary head runs at supervised positions only
     most: int | None = None,  # tokens that are computed together; None for a whole batch
+    held: HeldPrefix | None = None,  # what the frozen layers make of the prefix
 ) -> Callable[[int, list[list[SupervisedRow]]], Taken]:
     """Make the function that starts one update from its batches."""
     mx = mlx_core()
@@ -107,7 +108,7 @@ def make_step(
 
     @partial(mx.compile, inputs=state, outputs=state)
     def compute(total: "mx.array", batch: tuple, before: Any, last: bool) -> tuple:
-        (loss, losses), gradients = value_and_grad(model, total, *batch, head=head)
+        (loss, losses), gradients = value_and_grad(model, total, *batch, head=head, held=held)
         summed = (loss, gradients)
         if before is not None:
             summed = tree_map(lambda one, two: one + two, summed, before)
@@ -219,7 +220,7 @@ def checkpointed_layers(model: "nn.Module", on: bool) -> Generator[None]:
 
     def make(method: Callable) -> Callable:
         def call(layer: "nn.Module", *args: Any, **kwargs: Any) -> Any:
-            caches = [each for each in (*args, *kwargs.values()) if is_stand_in(each)]
+            caches = stand_ins(args, kwargs)
             own, held = layer.trainable_parameters(), [cache_contents(cache) for cache in caches]
 
             def become(parameters: dict, contents: list) -> None:
