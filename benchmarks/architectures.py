@@ -19,7 +19,13 @@ from punie.settings import PunieError
 from punie.tuning.architectures import COLUMNS, try_architecture
 from punie.weights.small_models import architectures
 
-MEASURED = ("punie.tuning.architectures", "punie.tuning.objective", "punie.weights.shortcut", "punie.weights.logits")
+MEASURED = (
+    "punie.tuning.architectures",
+    "punie.tuning.objective",
+    "punie.weights.shortcut",
+    "punie.weights.logits",
+    "punie.weights.prefix",
+)
 
 
 def work(names: list[str]) -> None:

@@ -26,7 +26,7 @@ def _state(path: Path) -> tuple[int, int, int] | None:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
-
+# %% ../nbs/17_lazy_rows.ipynb #c40e7d6f
 class LazyRows(Sequence[T], Generic[T]):
     """Hold where the rows of a JSON Lines file begin; read each when it is asked for. Blank lines are skipped.
 
@@ -75,7 +75,7 @@ class LazyRows(Sequence[T], Generic[T]):
         other.read = lambda row: change(read(row))
         return other
 
-
+# %% ../nbs/17_lazy_rows.ipynb #ba0311f3
 def map_rows(rows: Sequence[T], change: Callable[[T], T]) -> Sequence[T]:
     """Change each row: a lazy one when it is read, another at once.
 

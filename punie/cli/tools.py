@@ -87,7 +87,7 @@ def import_tools(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a server has to answer.")] = 30.0,
     as_json: Json = False,
 ) -> None:
-    """Import a list of tools: OpenAI's `tools`, MCP's tools/list, a file of typed Python functions, or TOML.
+    """Import a list of tools: OpenAI's `tools`, MCP's tools/list, OpenAPI, a file of typed Python functions, or TOML.
 
     Nothing is run or called: a Python file is parsed, and a server is only asked what it has.
 

@@ -157,9 +157,10 @@ def new_phase(
     except ValidationError as error:
         key, message = explain(error)
         dotted = ".".join(map(str, key))
+        is_table = any(each.startswith(f"{dotted}.") for each in flatten(changed.unwrap()))
         raise PunieError(
-            f"{name} would not be sound: {dotted}: {message}; say another value with --set {dotted}=VALUE "
-            "(nothing was written)"
+            f"{name} would not be sound: {dotted}: {message}; say another value with "
+            f"--set {dotted}{'.KEY' if is_table else ''}=VALUE (nothing was written)"
         ) from error
     write_text(path, f"# Begun as a copy of {source}.\n{tomlkit.dumps(changed)}")
     return load_spec(name)

@@ -198,7 +198,7 @@ def _all_tools(file: WordingsFile, registry: Registry) -> dict[str, OwnTool]:
         raise _Fault("tools", f"{silent[0]} has no wordings; add [tools.{silent[0]}] with questions and values")
     return {name: _own_tool(tool, file.tools[name], file) for name, tool in outside.items()}
 
-
+# %% ../../nbs/synthesis/14_checked_wordings.ipynb #6989aad4
 def check_wordings(
     path: Path,  # of the file, for messages
     file: WordingsFile,

@@ -20,7 +20,7 @@ from .foreign_calls import read_calls, read_text, says
 from .row_answers import Links, take_answers
 from .row_dialects import NoForm, known_calls
 from .row_turns import find_turns
-from .turn_parts import CALLS_OF, common_turns
+from .turn_parts import CALL_FIELDS, common_turns
 
 # %% ../../nbs/training/31_layouts.ipynb #fc4cf965
 _ROLES: dict[str, Speaker] = {
@@ -32,7 +32,7 @@ _ROLES: dict[str, Speaker] = {
     **dict.fromkeys(("tool", "function", "observation", "function_response", "function response", "ipython"), "tool"),
 }
 _CALLERS = {"function_call", "function call", "tool_call"}
-_CALL_KEYS = ("tool_calls", "function_call", *CALLS_OF)
+_CALL_KEYS = ("tool_calls", "function_call", *CALL_FIELDS)
 _TURN_KEYS = {"role", "from", "content", "value", *_CALL_KEYS, "tool_call_id", "name", "code"}
 
 
@@ -243,7 +243,7 @@ class _Reading(_AssistantTurns):
 _FIELDS = {
     "tool_calls": "OpenAI tool_calls",
     "function_call": "OpenAI function_call",
-    **CALLS_OF,
+    **dict(zip(CALL_FIELDS, CALL_FIELDS)),
     "turns": "turns of calls",
     "code": "Code Mode",
 }
