@@ -196,6 +196,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'punie.agent.openapi._found': ('agent/openapi.html#_found', 'punie/agent/openapi.py'),
                                      'punie.agent.openapi._list': ('agent/openapi.html#_list', 'punie/agent/openapi.py'),
                                      'punie.agent.openapi._object': ('agent/openapi.html#_object', 'punie/agent/openapi.py'),
+                                     'punie.agent.openapi._of_transport': ('agent/openapi.html#_of_transport', 'punie/agent/openapi.py'),
                                      'punie.agent.openapi._with_definitions': ( 'agent/openapi.html#_with_definitions',
                                                                                 'punie/agent/openapi.py'),
                                      'punie.agent.openapi.is_openapi': ('agent/openapi.html#is_openapi', 'punie/agent/openapi.py'),

@@ -91,6 +91,26 @@ def test_an_import_from_a_later_notebook_is_found(cell: str) -> None:
     assert not later_imports(order[::-1])
 
 
+def broken_links(text: str, folder: Path) -> list[str]:
+    """Name the notebooks that a text links to or names by its number, and that do not stand there."""
+    known = {path.stem for path in NOTEBOOKS.glob("**/*.ipynb")}
+    linked = [link for link in re.findall(r"\]\(([^):#\s]+\.ipynb)[^)]*\)", text) if not (folder / link).exists()]
+    return linked + [name for name in re.findall(r"`(\d\d_[a-z_]+)`", text) if name not in known]
+
+
+def test_links_lead_to_notebooks() -> None:
+    texts = [(ROOT / name, (ROOT / name).read_text()) for name in ("CONTRIBUTING.md",)]
+    for path in NOTEBOOKS.glob("**/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        texts.append((path, "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")))
+    assert not {path.name: broken for path, text in texts if (broken := broken_links(text, path.parent))}
+
+
+def test_a_broken_link_is_found() -> None:
+    text = "[One](00_none.ipynb), `01_none` and [this](index.ipynb)"
+    assert broken_links(text, NOTEBOOKS) == ["00_none.ipynb", "01_none"]
+
+
 def test_contents_list_every_notebook() -> None:
     every = {path.relative_to(NOTEBOOKS).as_posix() for path in NOTEBOOKS.glob("**/*.ipynb")}
     shown = {name for name in every if not any(part.startswith(".") for part in Path(name).parts)}

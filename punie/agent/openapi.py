@@ -140,10 +140,17 @@ def operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                     "description": "\n\n".join(dict.fromkeys(filter(None, texts))),
                     "parameters": _arguments(_list(item.get("parameters")), operation, document),
                 }
+                made |= _of_transport([*_list(item.get("parameters")), *_list(operation.get("parameters"))], document)
                 answer = _answer(operation, document)
             except PunieError as error:
                 raise PunieError(f"{method.upper()} {path}: {error}") from error
             yield made if answer is None else {**made, "outputSchema": answer}
+
+
+def _of_transport(parameters: list[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Name what is left to the transport, as keys that a list of tools does not keep."""
+    found = [_found(each, document) for each in parameters]
+    return {f"{each['in']} {each.get('name')}": each for each in found if each.get("in") in _TRANSPORT}
 
 
 def _answer(operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -151,6 +158,6 @@ def _answer(operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[s
     responses = _object(operation.get("responses"))
     good = [code for code in sorted(responses) if code.startswith("2")]
     schema = _content(_found(responses[good[0]], document)) if good else None
-    if not isinstance(schema, Mapping) or _found(schema, document).get("type") != "object":
+    if not isinstance(schema, Mapping) or _found(schema, document).get("type") not in ("object", "array"):
         return None
     return _with_definitions(schema, document)
