@@ -56,7 +56,7 @@ def _taken_apart(kind: Any) -> tuple[Any, Any]:
         return BaseModel, [(key, each.annotation) for key, each in kind.model_fields.items() if key != "parse_error"]
     return kind, None
 
-# %% ../../nbs/agent/08_made_results.ipynb #81eb1bfc
+
 class Maker:
     """Draw the values of one result.
 
