@@ -20,7 +20,12 @@ from pathlib import Path
 import typer
 
 SIZES = (1_000, 10_000, 100_000, 300_000)
-MEASURED = ("punie.training.row_import", "punie.training.layouts", "punie.training.row_sources")
+MEASURED = (
+    "punie.training.row_import",
+    "punie.training.layouts",
+    "punie.training.turn_parts",
+    "punie.training.row_sources",
+)
 
 
 def generate(path: Path, rows: int) -> Path:

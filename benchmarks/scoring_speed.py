@@ -27,6 +27,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 SUITES = ("phase33_27", "phase26_25", "routing_260", "abstain_60", "multi_60", "dev_208")
 MEASURED = (
     "punie.evals.scoring",
+    "punie.evals.world_rules",
     "punie.evals.dialogue",
     "punie.evals.answers",
     "punie.agent.sandbox",
