@@ -273,7 +273,6 @@ class Suite(BaseModel):
         """Make the same suite for another dialect; its tools stay.
 
         >>> from punie.agent.typed_tools import TOOLS
-
         >>> load_suite("phase33_27").asked_in(Dialect(TOOLS, calls="json")).samples[0].dialect.calls
         'json'
         """
