@@ -83,7 +83,7 @@ def random_rows(count: int, length: int, prefix: int, answer: int, vocabulary: i
 
 
 def random_model(shape: dict, bits: int = 32) -> Any:
-    """Make a qwen3 of random weights; below 16 bits, quantized layer by layer so that no large copy is held."""
+    """Make a qwen3 of random weights; up to 16 bits, one part after the other, so that no large copy is held."""
     mx = mlx_core()
     import mlx.nn as nn
     from mlx_lm.models import qwen3
@@ -93,30 +93,36 @@ def random_model(shape: dict, bits: int = 32) -> Any:
     )
     if bits <= 16:
         model.set_dtype(mx.bfloat16)
-    if bits < 16:
-        for part in (*model.layers, model.model, model):
+    for part in (*model.layers, model.model, model):
+        if bits < 16:
             nn.quantize(
                 part, group_size=64, bits=bits, class_predicate=lambda _, module: hasattr(module, "to_quantized")
             )
-            mx.eval(part.parameters())
-    mx.eval(model.parameters())
+        mx.eval(part.parameters())
     return model
 
 
-def step_gflop(shape: dict, tuned: int, seen: Sequence[tuple[float, float, float]], targets: float) -> float:
-    """Count the matrix products of a step: forward in all layers, and back to the inputs of the tuned ones, the last.
+def step_gflop(
+    shape: dict,
+    tuned: int,  # layers, the last ones
+    seen: Sequence[tuple[float, float, float]],  # rows, queries and keys of each part
+    targets: float,  # positions that the head is applied to
+    frozen: Sequence[tuple[float, float, float]] | None = None,  # the parts that the other layers compute
+) -> float:
+    """Count the matrix products of a step: forward in all layers, and back to the inputs of the tuned ones.
 
-    `seen` has rows, queries and keys of each part; the head is applied to `targets` positions. LoRA's own products are
-    left out, under 3%.
+    LoRA's own products are left out, under 3%.
     """
     width, heads = shape["hidden_size"], shape["num_attention_heads"] * shape["head_dim"]
     weights = (
         2 * width * (heads + shape["num_key_value_heads"] * shape["head_dim"]) + 3 * width * shape["intermediate_size"]
     )
-    layers = shape["num_hidden_layers"]
-    linear = (layers + tuned) * 2 * weights * sum(rows * queries for rows, queries, _ in seen)
-    attention = (layers + 2 * tuned) * 4 * heads * sum(rows * queries * keys for rows, queries, keys in seen)
-    return (linear + attention + 2 * 2 * targets * width * shape["vocab_size"]) / 1e9
+    work = 2 * 2 * targets * width * shape["vocab_size"]
+    for layers, back, parts in ((shape["num_hidden_layers"] - tuned, 0, frozen or seen), (tuned, 1, seen)):
+        for rows, queries, keys in parts:
+            linear, attention = 2 * weights * rows * queries, 4 * heads * rows * queries * keys
+            work += layers * ((1 + back) * linear + (1 + 2 * back) * attention)
+    return work / 1e9
 
 
 def setting(name: str) -> tuple[Any, list[SupervisedRow], dict]:
@@ -211,8 +217,9 @@ def theirs(model: Any, rows: Sequence[SupervisedRow], config: LoRAConfig) -> tup
 @app.command(hidden=True)
 def side(who: str, name: str, updates: int) -> None:
     """Run one side once and print what it measured."""
-    mlx_core()
+    mx = mlx_core()
     model, rows, knobs = setting(name)
+    mx.reset_peak_memory()  # making random weights is no part of tuning
     config = LoRAConfig(updates=updates, report_every=REPORT, eval_every=10_000, save_every=10_000, **knobs)
     rate, memory = {"ours": ours, "theirs": theirs}[who](model, rows, config)
     print(json.dumps({"rate": rate, "memory_gb": memory}))
@@ -271,8 +278,8 @@ def cuda(
 ) -> None:
     """Compare on a GPU: Qwen3-8B's shape, 16 of 36 layers, batches of 1 and 4.
 
-    The share of the peak counts the products that each side does: here the prefix once a batch and the head where a
-    token is supervised, there everything for every row.
+    The share of the peak counts the products that each side does: here the prefix once a batch, and only in the layers
+    that are tuned, and the head where a token is supervised; there everything for every row.
     """
     mx = mlx_core()
     if on_cpu():
@@ -286,9 +293,9 @@ def cuda(
     mean, found = statistics.mean(len(row.ids) for row in rows), []
     for batch in (1, 4):
         result = compare(f"8b of {bits} bits, batch {batch}", rounds, updates)
-        own = [(1, PREFIX, PREFIX), (batch, mean - PREFIX, mean)]
+        prefix, own = (1, PREFIX, PREFIX), (batch, mean - PREFIX, mean)
         work = {
-            "ours": step_gflop(QWEN3_8B, TUNED, own, batch * ANSWER),
+            "ours": step_gflop(QWEN3_8B, TUNED, [prefix, own], batch * ANSWER, frozen=[own]),
             "theirs": step_gflop(QWEN3_8B, TUNED, [(batch, mean, mean)], batch * mean),
         }
         steps = {who: rate / (batch * ANSWER) for who, rate in result["supervised tokens a second"].items()}
