@@ -5,14 +5,17 @@ value of each knob by itself, with every seed; `--set` changes a knob for all. E
 dev_208, and the share of prompts is counted to which its reply is a sound call that names the right tools. The loss at
 the tools' names is measured on the validation split at the same updates. The suites that judge the phase are never
 asked. A table gives the mean over the seeds and the range over them. It is published with a plot as
-reports/benchmarks/routing_PHASE.json and .png; finished runs are kept under `runs/routing`.
+reports/benchmarks/routing_PHASE.json and .png; finished runs are kept under `runs/routing`. A GPU holds several runs
+of a small model: `--at-once 6` gives each a process of its own.
 
     python benchmarks/routing.py tiny --set lora.updates=40 --every 10 lora.weights.name=8
     python benchmarks/routing.py smollm2_135m lora.learning_rate=5e-4 lora.num_layers=30 lora.weights.name=8
 """
 
 import argparse
+import multiprocessing
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -116,18 +119,23 @@ def main() -> None:
     parser.add_argument("knobs", nargs="*", help="KEY=VALUE,VALUE, each tried by itself")
     parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--every", type=int, default=50, help="updates between measurements")
+    parser.add_argument("--at-once", type=int, default=1, help="runs that share the machine")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, for all runs")
     given = parser.parse_intermixed_args()
     measured = {"lora.eval_every": given.every, "lora.probe_every": given.every, **parse_overrides(given.set)}
     tried: list[dict[str, Any]] = [{}, *(value for knob in given.knobs for value in parse_axis(knob))]
-    found: dict[str, list[Curves]] = {}
+    runs: list[tuple[str, Spec, int, Path]] = []
     for knobs in tried:
         spec = load_spec(given.phase, {**measured, **knobs})
         name = ", ".join(f"{key} = {value}" for key, value in knobs.items()) or "as the phase file says"
         for seed in parse_seeds(given.seeds):
             place = load_settings().runs / "routing" / given.phase / folder_name(seed, {**measured, **knobs})
-            found.setdefault(name, []).append(learn(spec, seed, place))
-            print(report({f"{name}, seed {seed} of": found[name][-1:]}), flush=True)
+            runs.append((name, spec, seed, place))
+    found: dict[str, list[Curves]] = {}
+    with ProcessPoolExecutor(given.at_once, multiprocessing.get_context("spawn")) as pool:
+        for (name, _, seed, _), curves in zip(runs, pool.map(learn, *list(zip(*runs))[1:])):
+            found.setdefault(name, []).append(curves)
+            print(report({f"{name}, seed {seed} of": [curves]}), flush=True)
     print("\n" + report(found))
     figures = {"set": measured, "knobs": {knobs: summarize(runs) for knobs, runs in found.items()}}
     draw(found, given.phase, keep_benchmark(f"routing_{given.phase}", figures, MEASURED).with_suffix(".png"))

@@ -301,6 +301,7 @@ def cuda(
         steps = {who: rate / (batch * ANSWER) for who, rate in result["supervised tokens a second"].items()}
         share = {who: round(work[who] * steps[who] / peak, 3) for who in work}
         found.append(result | {"share of the matmul peak": share})
+        print(found[-1], file=sys.stderr, flush=True)
     keep("cuda", {"matmul peak in TFLOP/s, bfloat16": round(peak / 1000), "found": found})
 
 
