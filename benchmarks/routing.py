@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from punie.evals.engines import Sampling
 from punie.evals.probe import LiveEngine
 from punie.evals.runner import evaluate
-from punie.evals.suites import load_suite
+from punie.evals.suites import Suite, load_suite
+from punie.files import read_json, write_json
 from punie.pages.benchmarks import keep_benchmark
 from punie.phases.needs import find_base
 from punie.phases.run import folder_name
@@ -44,11 +45,38 @@ MEASURED = ("punie.tuning.run", "punie.tuning.steps", "punie.tuning.objective", 
 Curves = dict[str, dict[int, float]]  # by what was measured, and by update
 
 
-def learn(spec: Spec, seed: int, folder: Path) -> Curves:
+def find_suite(spec: Spec) -> Suite:
+    """Load the prompts, in the dialect of a phase."""
+    return load_suite(SUITE).asked_in(spec.dialect(find_base(spec)))
+
+
+def ask(spec: Spec, model: "nn.Module", tokenizer: Any) -> float:
+    """Ask a model all prompts, and count the share that it answers with a sound call of the right tools."""
+    engine, sampling = LiveEngine(model, tokenizer, find_base(spec)), Sampling(max_tokens=spec.evaluation.max_tokens)
+    records = list(evaluate(engine, find_suite(spec), sampling))
+    return fmean(each.code_mode and each.names_tools for each in records)
+
+
+def ask_base(spec: Spec, home: Path) -> float:
+    """Ask the base that runs begin with, once."""
+    place = home / f"base-{artifact_id(find_base(spec))}-{find_suite(spec).sha256[:12]}.json"
+    if not place.exists():
+        write_json(place, ask(spec, *load_model(find_base(spec))))
+    return read_json(place)
+
+
+def is_base(model: "nn.Module") -> bool:
+    """Whether a model's LoRA layers add nothing yet."""
+    from mlx.utils import tree_flatten
+
+    second: list[Any] = [value for name, value in tree_flatten(model.trainable_parameters()) if name.endswith("lora_b")]
+    return not any(value.any().item() for value in second)
+
+
+def learn(spec: Spec, seed: int, folder: Path, before: float) -> Curves:
     """Tune once, or read what a finished run measured."""
     base = find_base(spec)
     model, tokenizer = load_model(base)
-    suite = load_suite(SUITE).asked_in(spec.dialect(base))
     plain: Any = tokenizer  # the wrapper of mlx-lm passes everything on to the tokenizer
     dataset, lora = read_dataset(load_settings().data / spec.data.name, spec.dialect(base), leave_out=True), spec.lora
     train, valid = (
@@ -56,11 +84,10 @@ def learn(spec: Spec, seed: int, folder: Path) -> Curves:
     )
 
     def routed(live: "nn.Module") -> float:
-        engine = LiveEngine(live, tokenizer, base)
-        records = list(evaluate(engine, suite, Sampling(max_tokens=spec.evaluation.max_tokens)))
-        return fmean(each.code_mode and each.names_tools for each in records)
+        return before if is_base(live) else ask(spec, live, tokenizer)
 
-    events = tune(model, train, valid, lora, seed, folder, base=artifact_id(base), probe=routed, probe_id=suite.sha256)
+    asked = find_suite(spec).sha256
+    events = tune(model, train, valid, lora, seed, folder, base=artifact_id(base), probe=routed, probe_id=asked)
     curves: Curves = {}
     for event in events:
         if event["kind"] in ("probe", "valid"):
@@ -124,16 +151,17 @@ def main() -> None:
     given = parser.parse_intermixed_args()
     measured = {"lora.eval_every": given.every, "lora.probe_every": given.every, **parse_overrides(given.set)}
     tried: list[dict[str, Any]] = [{}, *(value for knob in given.knobs for value in parse_axis(knob))]
-    runs: list[tuple[str, Spec, int, Path]] = []
-    for knobs in tried:
-        spec = load_spec(given.phase, {**measured, **knobs})
-        name = ", ".join(f"{key} = {value}" for key, value in knobs.items()) or "as the phase file says"
-        for seed in parse_seeds(given.seeds):
-            place = load_settings().runs / "routing" / given.phase / folder_name(seed, {**measured, **knobs})
-            runs.append((name, spec, seed, place))
+    runs: list[tuple[str, Spec, int, Path, float]] = []
+    home = load_settings().runs / "routing" / given.phase
+    for seed in parse_seeds(given.seeds):
+        for knobs in tried:
+            spec = load_spec(given.phase, {**measured, **knobs})
+            name = ", ".join(f"{key} = {value}" for key, value in knobs.items()) or "as the phase file says"
+            place = home / folder_name(seed, {**measured, **knobs})
+            runs.append((name, spec, seed, place, ask_base(spec, home)))
     found: dict[str, list[Curves]] = {}
     with ProcessPoolExecutor(given.at_once, multiprocessing.get_context("spawn")) as pool:
-        for (name, _, seed, _), curves in zip(runs, pool.map(learn, *list(zip(*runs))[1:])):
+        for (name, _, seed, *_), curves in zip(runs, pool.map(learn, *list(zip(*runs))[1:])):
             found.setdefault(name, []).append(curves)
             print(report({f"{name}, seed {seed} of": [curves]}), flush=True)
     print("\n" + report(found))
