@@ -5111,6 +5111,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'punie/training/turn_parts.py'),
                                            'punie.training.turn_parts._refuse_behind': ( 'training/turn_parts.html#_refuse_behind',
                                                                                          'punie/training/turn_parts.py'),
+                                           'punie.training.turn_parts.calls_field': ( 'training/turn_parts.html#calls_field',
+                                                                                      'punie/training/turn_parts.py'),
                                            'punie.training.turn_parts.common_turns': ( 'training/turn_parts.html#common_turns',
                                                                                        'punie/training/turn_parts.py')},
             'punie.tuning.architectures': { 'punie.tuning.architectures._asked': ( 'tuning/architectures.html#_asked',

@@ -14,9 +14,10 @@ from typing import Any
 from ..agent.registry import Registry
 from ..settings import PunieError
 from .conversation import read_conversation
-from .layouts import RowReader
+from .layouts import CALL_LAYOUTS, RowReader
 from .row_sources import read_rows, source_files
 from .row_turns import find_turns
+from .turn_parts import calls_field
 
 # %% ../../nbs/training/34_foreign_layouts.ipynb #761eec1c
 def layout_of(row: dict[str, Any]) -> str:
@@ -31,8 +32,10 @@ def layout_of(row: dict[str, Any]) -> str:
         return RowReader(Registry([]))(row).layout
     except PunieError:
         found = find_turns(row)
-        fields = {key for turn in found.turns if isinstance(turn, dict) for key, held in turn.items() if held}
-        return f"{found.place} with OpenAI tool_calls" if "tool_calls" in fields else found.place
+        turns = [turn for turn in found.turns if isinstance(turn, dict)]
+        fields = {key for turn in turns for key, held in turn.items() if held} | {calls_field(turn) for turn in turns}
+        layout = next((layout for field, layout in CALL_LAYOUTS.items() if field in fields), None)
+        return f"{found.place} with {layout}" if layout else found.place
 
 
 def _is_conversation(row: dict[str, Any]) -> bool:
