@@ -2409,7 +2409,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'punie/faults/training_faults.py')},
             'punie.files': { 'punie.files.FilePart': ('files.html#filepart', 'punie/files.py'),
                              'punie.files._readable': ('files.html#_readable', 'punie/files.py'),
-                             'punie.files._shallow': ('files.html#_shallow', 'punie/files.py'),
                              'punie.files._unique': ('files.html#_unique', 'punie/files.py'),
                              'punie.files.cut_lines': ('files.html#cut_lines', 'punie/files.py'),
                              'punie.files.make_folder': ('files.html#make_folder', 'punie/files.py'),
@@ -2423,6 +2422,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'punie.files.remove_partial': ('files.html#remove_partial', 'punie/files.py'),
                              'punie.files.require_regular': ('files.html#require_regular', 'punie/files.py'),
                              'punie.files.require_regular_files': ('files.html#require_regular_files', 'punie/files.py'),
+                             'punie.files.require_shallow': ('files.html#require_shallow', 'punie/files.py'),
                              'punie.files.sha256_files': ('files.html#sha256_files', 'punie/files.py'),
                              'punie.files.sha256_text': ('files.html#sha256_text', 'punie/files.py'),
                              'punie.files.write_bytes': ('files.html#write_bytes', 'punie/files.py'),
@@ -5616,4 +5616,11 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'punie.weights.writing.scratch_beside': ( 'weights/writing.html#scratch_beside',
                                                                                  'punie/weights/writing.py'),
                                        'punie.weights.writing.write_model': ( 'weights/writing.html#write_model',
-                                                                              'punie/weights/writing.py')}}}
+                                                                              'punie/weights/writing.py')},
+            'punie.yaml_files': { 'punie.yaml_files._Loader': ('yaml_files.html#_loader', 'punie/yaml_files.py'),
+                                  'punie.yaml_files._Loader.construct_mapping': ( 'yaml_files.html#_loader.construct_mapping',
+                                                                                  'punie/yaml_files.py'),
+                                  'punie.yaml_files._count': ('yaml_files.html#_count', 'punie/yaml_files.py'),
+                                  'punie.yaml_files._require_shallow_text': ( 'yaml_files.html#_require_shallow_text',
+                                                                              'punie/yaml_files.py'),
+                                  'punie.yaml_files.read_yaml': ('yaml_files.html#read_yaml', 'punie/yaml_files.py')}}}

@@ -78,7 +78,9 @@ def list_tools(workspace: Folder = Path("."), as_json: Json = False) -> None:
 def import_tools(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[SOURCE] NAME", help="A file (JSON, Python or TOML), and the name to keep it by."),
+        typer.Argument(
+            metavar="[SOURCE] NAME", help="A file (JSON, YAML, Python or TOML), and the name to keep it by."
+        ),
     ],
     mcp: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Ask a live MCP server instead: its command, or its URL.")
@@ -91,7 +93,8 @@ def import_tools(
 
     Nothing is run or called: a Python file is parsed, and a server is only asked what it has.
 
-    Examples: `punie tools import tools.json home`, `punie tools import home.py home --force`,
+    Examples: `punie tools import tools.json home`, `punie tools import openapi.yaml shop`,
+    `punie tools import home.py home --force`,
     `punie tools import --mcp "uvx mcp-server-time" clock`, `punie tools import --mcp http://127.0.0.1:8000/mcp home`
     """
     from punie.agent.tool_files import find_served_tools, find_tools, keep_tools
