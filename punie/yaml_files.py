@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from .files import MAX_DEPTH, read_text, require_shallow
 from .settings import PunieError
@@ -36,7 +37,7 @@ class _Loader(_Base):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key.start_mark)
+                raise ConstructorError(None, None, "a key that is no text", key.start_mark)
         return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
 
 
