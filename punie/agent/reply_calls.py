@@ -13,6 +13,7 @@ from typing import Any
 from .call_markers import FORMS
 from .dialects import Calls
 from ..files import DECODER
+from ..fstrings import read_fstrings
 
 # %% ../../nbs/agent/22_reply_calls.ipynb #9708452f
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ToolCall:
             and self.name == "execute_code"
             and set(self.arguments) == {"code"}
         )
-        return self.arguments["code"] if sound else None
+        return read_fstrings(self.arguments["code"]) if sound else None
 
 # %% ../../nbs/agent/22_reply_calls.ipynb #b9837da2
 @dataclass(frozen=True)

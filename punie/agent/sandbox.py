@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from .interpreter import FROZEN, MAX_CODE, interpreters, is_lack, prepared, syntax_fault, without_addresses
+from .interpreter import FROZEN, MAX_CODE, interpreters, is_lack, syntax_fault, without_addresses
 from .registry import Misfit, Problem, Registry, Tool
+from ..prepared import prepared
 
 # %% ../../nbs/agent/07_sandbox.ipynb #7e470ead
 End = Literal["done", "exception", "limit", "refused", "syntax"]
@@ -125,6 +126,8 @@ def _end(error: Any, tool_failed: bool) -> End:
         return "syntax"
     if not isinstance(error, MontyRuntimeError) or _LIMIT.search(str(error)):
         return "limit"
+    if isinstance(error.exception(), SystemExit):  # the program ended itself
+        return "done"
     refused = is_lack(str(error)) or isinstance(error.exception(), _REFUSALS) and not tool_failed
     return "refused" if refused else "exception"
 
@@ -177,6 +180,9 @@ def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: in
         frames = getattr(error, "traceback", list)()
         end = _end(error, str(error) in failed)
         ended = Trace((), output.output, end, str(error), frames[-1].line if frames else None)
+        if end == "done":  # what it gives as its reason is printed, as in Python
+            said = str(error).partition(": ")[2]
+            ended = Trace(printed=f"{output.output}{said}\n" if said else output.output)
     else:
         ended = Trace(printed=output.output)
     return replace(ended, printed=without_addresses(ended.printed))

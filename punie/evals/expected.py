@@ -226,22 +226,26 @@ def alternatives(entry: Shown) -> list[str | Part]:
     return entry if isinstance(entry, list) else [entry]
 
 # %% ../../nbs/evals/00_expected.ipynb #c8938a18
+_NO_MINUS = r"(?<![\s(\[=:,]-)(?<!\A-)"  # a minus stands at the beginning of a word; elsewhere it is a hyphen
+
+
 def shows_value(printed: str, value: Any) -> bool:
     """Say whether a text shows a value by itself, and not as a part of a longer number or word.
 
-    >>> [shows_value(text, 3) for text in ("3 errors", "13 errors", "0.3", "v3", "found: 3.")]
-    [True, False, False, False, True]
+    >>> [shows_value(text, 3) for text in ("3 errors", "13 errors", "0.3", "v3", "-3", "found: 3.")]
+    [True, False, False, False, False, True]
     >>> shows_value("took 1.2 s", 1.234), shows_value("took 1.3 s", 1.234)
     (True, False)
     """
     if isinstance(value, float):
         return any(
             float(number) == round(value, len(number.partition(".")[2]))
-            for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", printed)
+            for number in re.findall(rf"{_NO_MINUS}(?<![\w.])\d+(?:\.\d+)?", printed)
         )
     written = re.escape(str(value))
     ahead = r"(?!\w|\.\d)" if isinstance(value, int) else r"(?!\w)"
     behind = r"(?<![\w.])" if isinstance(value, int) else r"(?<!\w)"
+    behind = f"{_NO_MINUS}{behind}" if str(value)[:1].isdigit() else behind
     starts, ends = str(value)[:1].isalnum(), str(value)[-1:].isalnum()
     return bool(re.search(f"{behind if starts else ''}{written}{ahead if ends else ''}", printed, re.IGNORECASE))
 

@@ -55,7 +55,6 @@ def _require_known(workspace: Workspace, path: str, found: object) -> None:
         workspace.existing(path)
 
 # %% ../../nbs/toolbox/04_git_tools.ipynb #050e5d3c
-_WORDS = {"M": "modified", "A": "added", "D": "deleted", "R": "renamed", "C": "copied", "T": "type changed"}
 _FIELDS = {"1": 8, "2": 9, "u": 10, "?": 1, "!": 1}  # blanks before the name, by the kind of record
 
 
@@ -83,7 +82,7 @@ def read_status(
             continue
         for letter, staged in zip(parts[1], (True, False), strict=True):
             if letter != ".":
-                files.append(GitFileStatus(file=name, status=_WORDS.get(letter, letter), staged=staged))
+                files.append(GitFileStatus(file=name, status=letter, staged=staged))
     return files
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ..agent.interpreter import MAX_CODE
 from ..agent.registry import Registry, Tool
+from ..fstrings import read_fstrings
 from .code_shape import mark_values, put_back, set_aside
 
 # %% ../../nbs/training/03_code_calls.ipynb #2dbc2948
@@ -131,6 +132,7 @@ def parse_python(
     >>> ast.unparse(parse_python("1if x else y"))
     '1 if x else y'
     """
+    code = read_fstrings(code)
     with warnings.catch_warnings(action="ignore"):
         try:
             if complete:
