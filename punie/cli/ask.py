@@ -159,7 +159,7 @@ def asked_file(artifact: str, of_server: bool) -> Path:
 
 
 def _conclude(asked: "Asked", path: Path, artifact: str, as_json: bool) -> None:
-    """Say how a dialogue ended, and keep it. Raises `PunieError` where a reply did not come."""
+    """Say how a dialogue ended, and keep it. Ends with status 1 without an answer, and in a line without a reply."""
     from punie.evals.ask import keep
 
     if asked.end == "no_reply":
@@ -172,6 +172,8 @@ def _conclude(asked: "Asked", path: Path, artifact: str, as_json: bool) -> None:
     said = [] if asked.answer else [Text(f"No answer: {asked.detail or 'the model said nothing'}", "yellow")]
     where = f"Kept: {kept}" if kept else lost
     show(as_json, {"artifact": artifact, **asked.to_dict(), "kept": kept}, *said, where)
+    if not asked.answer:
+        raise typer.Exit(1)
 
 # %% ../../nbs/cli/09_ask.ipynb #fc80d81a
 Model = Annotated[

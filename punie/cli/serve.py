@@ -55,6 +55,6 @@ def serve(
         stack.enter_context(suppress(KeyboardInterrupt))
         say(url)
         note(f"{found.name}, artifact {about['artifact'][:12]}: {about['verdict']}")
-        note("Clients need this address and any API key. Ctrl-C ends.")
+        note(f"Clients need this address, any API key, and as model {found.name} or none. Ctrl-C ends.")
         while True:
             time.sleep(3600)

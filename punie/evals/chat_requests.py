@@ -102,6 +102,7 @@ class Drawing(BaseModel):
     n: Literal[1] | None = None
 
     logit_bias: Any = None
+    top_logprobs: Any = None
     frequency_penalty: Any = None
     presence_penalty: Any = None
     repetition_penalty: Any = None  # this and the next are mlx_lm.server's own
@@ -112,7 +113,7 @@ class Drawing(BaseModel):
 
     @field_validator(
         *("logit_bias", "frequency_penalty", "presence_penalty", "repetition_penalty", "top_k", "min_p"),
-        *("xtc_probability", "adapters"),
+        *("xtc_probability", "adapters", "top_logprobs"),
     )
     @classmethod
     def _neutral(cls, value: Any, info: Any) -> None:

@@ -31,7 +31,6 @@ from punie.pages.results import (
     check_tables,
     data_links,
     document_page,
-    home_of,
     outcomes_table,
     results_document,
     write_document,
@@ -70,9 +69,14 @@ def expected_notebook(run: Run, results: Results, edition: int = EDITION) -> "No
     return notebook
 
 
+def _home(folder: Path) -> Path | None:
+    """Give the index that a page links to: a copy of it may lie anywhere."""
+    return folder.parent / "index.html" if 'href="../index.html"' in read_text(folder / "index.html") else None
+
+
 def expected_page(notebook: "NotebookNode", title: str, folder: Path, tables: Mapping[str, Table]) -> str:
     """Render the page of a run as it should be, from its filled notebook."""
-    return notebook_page(notebook, folder / "report.html", title, home_of(folder), **data_links(tables, folder))
+    return notebook_page(notebook, folder / "report.html", title, _home(folder), **data_links(tables, folder))
 
 # %% ../../nbs/pages/14_verify.ipynb #1c839fb9
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def _check_document(folder: Path, results: Results, edition: int) -> list[CheckR
     text, path = results_document(results), folder / "results.md"
     page = path.with_suffix(".html")
     if edition == EDITION:
-        return [_check_text(path, text), _check_text(page, document_page(text, path, home_of(folder)))]
+        return [_check_text(path, text), _check_text(page, document_page(text, path, _home(folder)))]
     from nbconvert.filters import markdown2html
 
     shown, computed = _unescaped(read_text(path)), _unescaped(text)
@@ -259,8 +263,8 @@ def _check_others(folder: Path, card: Card) -> list[CheckResult]:
     try:
         noted = read_json(folder / FILES)
         noted = noted if isinstance(noted, dict) else {}
-    except PunieError:  # none was written, or it is damaged
-        noted = {}
+    except PunieError as error:
+        return [CheckResult("other files", None, f"what else was published is not known: {error}")]
     others = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     others = {name: path for name, path in others.items() if name not in compared and not name.startswith(".")}
     others = {name: path for name, path in others.items() if not re.fullmatch(r"data/[^/]*\.csv", name)}

@@ -267,6 +267,16 @@ class Audit:
         return sum(tally.rows for tally in self.splits.values())
 
 # %% ../../nbs/training/11_audit.ipynb #2bf74732
+def _require_rows(tally: Tally, path: Path, dialect: Dialect) -> None:
+    """Raise a `PunieError` for a split without rows that can be trained on."""
+    if tally.rows:
+        return
+    if not tally.unwritten:
+        raise PunieError(f"{path}: the split is empty; training needs rows in train.jsonl and valid.jsonl")
+    form, reason = "JSON" if dialect.is_json else "Code Mode", tally.unwritten.most_common(1)[0][0]
+    raise PunieError(f"{path}: none of its {tally.unwritten.total()} rows has a form in {form}; the first: {reason}")
+
+
 def audit_folder(
     folder: Path,
     patterns: Sequence[str] = (),  # regular expressions to look for in the rows' code
@@ -307,6 +317,5 @@ def audit_folder(
                     take()
             while waiting:
                 take()
-            if not tally.rows:
-                raise PunieError(f"{path}: the split is empty; training needs rows in train.jsonl and valid.jsonl")
+            _require_rows(tally, path, dialect)
     return Audit(folder.name, splits, dialect)
