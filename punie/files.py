@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_DEPTH', 'MAX_LINE', 'DECODER', 'make_folder', 'write_bytes', 'write_text', 'remove_partial', 'write_json',
            'write_jsonl', 'require_regular', 'require_regular_files', 'read_text', 'require_shallow', 'read_json',
-           'read_toml', 'read_form', 'FilePart', 'read_lines', 'cut_lines', 'parse_line', 'read_jsonl', 'sha256_text',
-           'sha256_files']
+           'read_toml', 'first_error', 'read_form', 'FilePart', 'read_lines', 'cut_lines', 'parse_line', 'read_jsonl',
+           'sha256_text', 'sha256_files']
 
 # %% ../nbs/01_files.ipynb #9c38bd9e
 import gzip
@@ -21,9 +21,12 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .settings import PunieError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # %% ../nbs/01_files.ipynb #ecee2fef
 def make_folder(path: Path) -> None:
@@ -241,6 +244,21 @@ def read_toml(path: Path) -> dict:
     except _MALFORMED as error:
         raise PunieError(f"{path}: {error}") from error
 
+# %% ../nbs/01_files.ipynb #602bbcea
+def first_error(error: "ValidationError") -> str:
+    """Say in one line what does not fit a form first, as `place: message`.
+
+    >>> from pydantic import TypeAdapter, ValidationError
+    >>> try:
+    ...     TypeAdapter(dict[str, list[int]]).validate_python({"seeds": [0, None]})
+    ... except ValidationError as error:
+    ...     first_error(error)
+    'seeds.1: Input should be a valid integer'
+    """
+    first = min(error.errors(), key=lambda each: each["type"] != "value_error")
+    place = ".".join(map(str, first["loc"])) or "the whole"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+
 # %% ../nbs/01_files.ipynb #4e7da99a
 def read_form(
     form: Any,  # a pydantic model, or any type that pydantic checks, such as list[int]
@@ -260,9 +278,7 @@ def read_form(
     try:
         return TypeAdapter(form).validate_python(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise PunieError(f"{path} is no {what} ({place}: {first['msg']}); {advice}") from error
+        raise PunieError(f"{path} is no {what} ({first_error(error)}); {advice}") from error
 
 # %% ../nbs/01_files.ipynb #af48b6a5
 MAX_LINE = 16 * 2**20  # bytes; a longer line cannot be a row

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from .registry import Registry
 from ..annotations import noted, without_name
-from ..files import read_json
+from ..files import first_error, read_json
 from ..settings import PunieError
 
 # %% ../../nbs/agent/18_renamed_tools.ipynb #82210ab7
@@ -59,8 +59,7 @@ def other_names(file: Path) -> OtherNames | None:
     try:
         return OtherNames.model_validate(read)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise PunieError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise PunieError(f"{file}: {first_error(error)}") from error
 
 # %% ../../nbs/agent/18_renamed_tools.ipynb #22437388
 def _described(parameter: inspect.Parameter) -> Any:

@@ -8,7 +8,6 @@ __all__ = ['data_app', 'SHOWN', 'find_data', 'phase_dialect', 'list_data', 'buil
 
 # %% ../../nbs/cli/00_data.ipynb #63915119
 from contextlib import ExitStack
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,7 @@ from rich.text import Text
 
 from ..output import Grid, Json, notes, show
 from ..phases.names import completing
-from ..settings import PunieError, any_settings, data_path, given_path, load_settings, shipped
+from ..settings import PunieError, any_settings, data_path, given_path, hint, load_settings, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -106,10 +105,8 @@ def _no_source(name: str) -> PunieError:
     from punie.synthesis.own_sets import wordings_path
     from punie.synthesis.recipes import RECIPES
 
-    close = get_close_matches(name, RECIPES, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"recipes are {', '.join(RECIPES)}"
     return PunieError(
-        f"no recipe {name!r} ({hint}), and no wordings at {wordings_path(name)}; "
+        f"no recipe {name!r} ({hint(name, RECIPES)}), and no wordings at {wordings_path(name)}; "
         f"`punie data new {name} --tools REGISTRY` writes wordings for your tools"
     )
 

@@ -50,13 +50,13 @@ def _packing(bits: int, group_size: int) -> "Export | None":
     """Read how weights are packed; None for 16 bits, where nothing is. Raises `PunieError`."""
     from pydantic import ValidationError
 
+    from punie.files import first_error
     from punie.phases.spec import Export
 
     try:
         return Export.model_validate({"bits": bits, "group_size": group_size}) if bits != 16 else None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise PunieError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
+        raise PunieError(f"--{first_error(error)}".replace("group_size", "group-size")) from error
 
 # %% ../../nbs/cli/05_export.ipynb #0adb72d4
 def _quantize_checked(

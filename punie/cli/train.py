@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn
 from .data import find_data
 from ..output import Grid, Json, Settings, note, progress, show
 from ..phases.names import completing
-from ..settings import PunieError
+from ..settings import PunieError, hint
 
 if TYPE_CHECKING:
     from punie.agent.dialects import Dialect
@@ -38,8 +38,6 @@ def read_config(
     >>> read_config(["lora.updates=200", "lora.batch_size=8", "lora.schedule=linear"]).schedule
     'linear'
     """
-    from difflib import get_close_matches
-
     from pydantic import ValidationError
 
     from punie.phases.toml_keys import override, parse_overrides
@@ -49,9 +47,8 @@ def read_config(
     for key in changes:
         if key not in known:
             table, _, name = key.rpartition(".")
-            close = get_close_matches(f"lora.{name}", known, 1) if table in ("", "lora") else []
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-            raise PunieError(f"--set {key}: a training has no such knob; {hint}")
+            meant = f"lora.{name}" if table in ("", "lora") else ""
+            raise PunieError(f"--set {key}: a training has no such knob; {hint(meant, known)}")
     try:
         return LoRAConfig.model_validate(override({"lora": dict(start)}, changes)["lora"])
     except ValidationError as error:

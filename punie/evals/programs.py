@@ -18,7 +18,7 @@ from .expected import Strict
 from .reply_rules import Reason, Score
 from .scoring import Rules, score_replies
 from .suites import Sample, load_suite
-from ..files import read_toml
+from ..files import first_error, read_toml
 from ..settings import PunieError, data_path
 
 # %% ../../nbs/evals/28_programs.ipynb #a9192cce
@@ -61,9 +61,7 @@ def load_programs(
         try:
             programs.append(KnownProgram.model_validate(table))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "program"
-            raise PunieError(f"{path}, program {number}: {place}: {first['msg']}") from error
+            raise PunieError(f"{path}, program {number}: {first_error(error)}") from error
     return programs
 
 # %% ../../nbs/evals/28_programs.ipynb #72136e63

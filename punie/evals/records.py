@@ -25,7 +25,7 @@ from .engines import Reply, Sampling
 from .reply_rules import Outcome
 from .scoring import keyword_score, reads_fields, score_replies
 from .suites import Sample, Suite
-from ..files import parse_line, read_lines, read_text, sha256_text, write_jsonl
+from ..files import first_error, parse_line, read_lines, read_text, sha256_text, write_jsonl
 from ..markdown import fenced
 from ..settings import GateFailed, PunieError
 from ..training.tool_call_parser import parse_tool_calls
@@ -281,10 +281,8 @@ def parse_record(
     try:
         return Record.model_validate(parse_line(line, place))
     except ValidationError as error:
-        first = error.errors()[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise PunieError(
-            f"{place}: not a record of an evaluation ({problem}); remove the file to evaluate again"
+            f"{place}: not a record of an evaluation ({first_error(error)}); remove the file to evaluate again"
         ) from error
 
 

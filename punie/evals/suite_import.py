@@ -22,7 +22,7 @@ from ..agent.registry import Misfit, Registry, Tool
 from ..agent.tool_files import load_registry, registry_file
 from .expected import Strict
 from .suites import Suite, load_suite
-from ..files import read_jsonl, write_bytes, write_jsonl
+from ..files import first_error, read_jsonl, write_bytes, write_jsonl
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/evals/37_suite_import.ipynb #0c810f79
@@ -198,7 +198,4 @@ def read_plain(path: Path, tools: GivenTools) -> NewSuite:
 
 
 def _one_line(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error).splitlines()[0]
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return first_error(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]

@@ -32,7 +32,7 @@ from ..agent.registry import Registry
 from ..agent.renamed_tools import other_names, renamed_registry
 from ..agent.tool_files import load_registry, tools_file
 from .expected import ExpectedCall, Shown, Strict, World, tools_of
-from ..files import parse_line, read_lines, sha256_files, sha256_text
+from ..files import first_error, parse_line, read_lines, sha256_files, sha256_text
 from ..lazy_rows import LazyRows, map_rows
 from punie.settings import (
     PunieError,
@@ -307,9 +307,7 @@ def _read_sample(row: dict, header: Header, tools: Registry) -> Sample:
             row = {**row, "says_not": [*sample.says_not, *more]}
             sample = Sample.model_validate(row, context={"tools": tools})
     except ValidationError as error:
-        first = min(error.errors(), key=lambda each: each["type"] != "value_error")  # what we say ourselves is clearer
-        place, message = ".".join(map(str, first["loc"])), first["msg"].replace("Value error, ", "")
-        raise ValueError(f"{place}: {message}".removeprefix(": ")) from error
+        raise ValueError(first_error(error).removeprefix("the whole: ")) from error
     if fault := _category_fault(sample, header, tools):
         raise ValueError(fault)
     if header.plain and sample.expected:

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Strict, values_at
 from .suites import Sample, Suite, suite_path
-from ..files import parse_line, read_jsonl, read_lines, sha256_files
+from ..files import first_error, parse_line, read_jsonl, read_lines, sha256_files
 from ..settings import PunieError, data_path, load_settings
 from ..toolbox.repositories import AUTHOR, Facts, repository_facts
 from ..toolbox.toolbox import Toolbox
@@ -239,10 +239,7 @@ def load_workspaces(name: str) -> WorkspaceSuite:
     except ValueError as error:
         problem = str(error).splitlines()[0]
         if isinstance(error, ValidationError):
-            fault = min(error.errors(), key=lambda each: each["type"] != "value_error")  # what we say is clearer
-            problem = f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].replace('Value error, ', '')}".removeprefix(
-                ": "
-            )
+            problem = first_error(error).removeprefix("the whole: ")
         raise PunieError(f"{path}:{place}: {problem}") from error
     if not samples:
         raise PunieError(f"{path} holds no samples")

@@ -6,13 +6,12 @@
 __all__ = ['Rows', 'ABLATIONS', 'CLEAN', 'PROMISES', 'OTHER_PROMPT', 'DOMINANT', 'CONTRADICTIONS', 'Ablation', 'find_ablations']
 
 # %% ../../nbs/faults/11_ablations.ipynb #7c54b74c
-import difflib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
 
-from ..settings import PunieError
+from ..settings import PunieError, hint
 from ..synthesis.families import call_rows
 from ..synthesis.names import Names
 from ..training.dataset import ChatMessage, TrainingExample
@@ -152,7 +151,5 @@ def find_ablations(
     """
     for name in names:
         if name not in ABLATIONS:
-            close = difflib.get_close_matches(name, ABLATIONS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(ABLATIONS)}"
-            raise PunieError(f"no change of the training {name!r}; {hint}")
+            raise PunieError(f"no change of the training {name!r}; {hint(name, ABLATIONS)}")
     return [each for each in ABLATIONS.values() if not names or each.name in (CLEAN, *names)]

@@ -11,10 +11,10 @@ import contextlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..evals.statistics import Share
-from ..files import read_json, sha256_files, sha256_text, write_json, write_text
+from ..files import read_form, read_json, sha256_files, sha256_text, write_json, write_text
 from .report import all_shares
 from ..phases.evidence import ARCHIVE, unpacked
 from ..phases.finished import Results, load_results
@@ -62,11 +62,7 @@ def page_folder(run: Run) -> Path:
 
 def read_card(path: Path) -> Card:
     """Read a card. Raises `PunieError` that names the file."""
-    try:
-        return Card.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]["msg"]
-        raise PunieError(f"{path} is no card of a page ({first}); `punie report` makes it again") from error
+    return read_form(Card, path, "card of a page", "`punie report` makes it again")
 
 # %% ../../nbs/pages/05_card.ipynb #1f5ee362
 def judged_card(folder: Path) -> Card:

@@ -8,7 +8,7 @@ __all__ = ['Published', 'read_published']
 # %% ../../nbs/pages/15_published.ipynb #f6af2411
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..files import read_toml
+from ..files import first_error, read_toml
 from ..settings import PunieError, data_path
 
 # %% ../../nbs/pages/15_published.ipynb #78607293
@@ -45,9 +45,8 @@ def read_published() -> dict[str, Published]:
         try:
             entry = Published.model_validate(raw)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = f"run {number} ({raw.get('name', 'without a name')}): {'.'.join(map(str, first['loc']))}"
-            raise PunieError(f"{path}: {where}: {first['msg']}") from error
+            where = f"run {number} ({raw.get('name', 'without a name')})"
+            raise PunieError(f"{path}: {where}: {first_error(error)}") from error
         if entry.name in entries:
             raise PunieError(f"{path}: {entry.name} appears twice; give one of them another name")
         entries[entry.name] = entry

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 import punie
 from ..agent.tool_files import registry_file
 from ..blas import mlx_core, on_cpu
 from ..evals.forgetting import power_words
-from ..files import read_json, read_text, sha256_files, sha256_text, write_json, write_text
+from ..files import read_form, read_text, sha256_files, sha256_text, write_json, write_text
 from .needs import find_base
 from .phase_suites import plan_suite, suite_hash
 from .spec import FORGETTING, Spec
@@ -249,13 +249,9 @@ def read_registration(path: Path) -> Registration:
     >>> read_registration(Path("data/models/tiny/config.json"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: data/models/tiny/config.json is no registration (Field required); move the run folder...
+    punie.settings.PunieError: data/models/tiny/config.json is no registration (phase: Field required); move the...
     """
-    try:
-        registration = Registration.model_validate(read_json(path))
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        raise PunieError(f"{path} is no registration ({message}); move the run folder away and run again") from error
+    registration = read_form(Registration, path, "registration", "move the run folder away and run again")
     if registration.spec.sha256 != registration.inputs.spec:
         raise GateFailed(
             f"{path} was edited: its spec does not have the hash that was registered; "

@@ -7,7 +7,6 @@ __all__ = ['NAME', 'FORGETTING', 'Base', 'Data', 'Tools', 'Prompt', 'Export', 'E
            'phase_names', 'phase_path', 'load_spec', 'explain']
 
 # %% ../../nbs/phases/02_spec.ipynb #dd21e082
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from ..files import read_text, read_toml, sha256_text
 from ..limits import require_pattern
 from .phase_suites import SEALED, plan_suite
 from .toml_keys import find_line, override
-from ..settings import PunieError, data_path, data_paths, load_settings, root_path
+from ..settings import PunieError, data_path, data_paths, hint, load_settings, root_path
 from ..training.lora_config import LoRAConfig, PhaseTable, Thresholds
 from ..training.remedies import Remedy
 from ..weights.adapter_checks import Allowed
@@ -363,10 +362,7 @@ def phase_path(name: str) -> Path:
     path = data_path(f"phases/{name}.toml")
     if NAME.fullmatch(name) and path.exists():
         return path
-    close = difflib.get_close_matches(name, phase_names(), 1)
-    raise PunieError(
-        f"no phase {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"phases are: {', '.join(phase_names())}")
-    )
+    raise PunieError(f"no phase {name!r}; {hint(name, phase_names())}")
 
 # %% ../../nbs/phases/02_spec.ipynb #487a0a48
 def load_spec(
@@ -408,9 +404,7 @@ def explain(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     key: tuple[int | str, ...] = first["loc"] or getattr(first.get("ctx", {}).get("error"), "key", ())
     if first["type"] != "extra_forbidden":
         return key, first["msg"].removeprefix("Value error, ")
-    known = _keys_beside(key)
-    close = difflib.get_close_matches(str(key[-1]), known, 1)
-    return key, f"no such key; did you mean {close[0]!r}?" if close else f"no such key; there are {', '.join(known)}"
+    return key, f"no such key; {hint(str(key[-1]), _keys_beside(key))}"
 
 
 def _keys_beside(key: tuple[str | int, ...]) -> list[str]:

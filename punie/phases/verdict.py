@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..evals.decision import Evidence, State, evidence, units_to_settle
 from ..evals.forgetting import Drop, paired_drop
@@ -18,7 +18,7 @@ from ..evals.records import Record, require_artifact
 from ..evals.runner import Summary, summarize
 from ..evals.statistics import Share, holm
 from ..evals.suites import Suite
-from ..files import read_json
+from ..files import read_form
 from .registration import Registration
 from .spec import FORGETTING, Rule, Spec
 from .status import Answer, Decided
@@ -274,9 +274,6 @@ def read_verdict(path: Path) -> Verdict:
     >>> read_verdict(Path("data/models/tiny/config.json"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: data/models/tiny/config.json is no verdict (Field required); `punie run` decides again
+    punie.settings.PunieError: data/models/tiny/config.json is no verdict (verdict: Field required); `punie run` decides again
     """
-    try:
-        return Verdict.model_validate(read_json(path))
-    except ValidationError as error:
-        raise PunieError(f"{path} is no verdict ({error.errors()[0]['msg']}); `punie run` decides again") from error
+    return read_form(Verdict, path, "verdict", "`punie run` decides again")

@@ -6,7 +6,6 @@
 __all__ = ['OwnTool', 'OwnWordings', 'check_wordings', 'load_own_wordings']
 
 # %% ../../nbs/synthesis/14_checked_wordings.ipynb #6b6594ae
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from pydantic import ValidationError
 from ..agent.registry import Misfit, Registry, Tool
 from ..agent.tool_files import load_registry
 from ..annotations import fields
-from ..files import read_toml
-from ..settings import PunieError
+from ..files import first_error, read_toml
+from ..settings import PunieError, hint
 from .own_wordings import Missing, ToolWordings, Variant, WordingsFile, named, part_of
 from .slots import Slot, Value, placed, read_values, together, tool_slots
 from .wordings import ALTERNATION
@@ -65,12 +64,6 @@ class _Fault(ValueError):
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"{key}: {message}")
 
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known) or 'none'}"
-
 # %% ../../nbs/synthesis/14_checked_wordings.ipynb #3518be7f
 def _check_texts(key: str, texts: Iterable[str], known: Iterable[str], tool: Tool | None = None) -> None:
     """Check what texts name. With a tool, they may read its result. Raises `_Fault`."""
@@ -85,7 +78,7 @@ def _check_texts(key: str, texts: Iterable[str], known: Iterable[str], tool: Too
                 if not part_of(tool, name.removeprefix("result").removeprefix(".")):
                     raise _Fault(f"{key}[{place}]", f"the result has no part {{{name}}}")
             elif name not in known:
-                raise _Fault(f"{key}[{place}]", f"nothing fills {{{name}}}; {_hint(name, known)}")
+                raise _Fault(f"{key}[{place}]", f"nothing fills {{{name}}}; {hint(name, known)}")
 
 
 def _check_stated(key: str, texts: Iterable[str], own: OwnTool, fixed: Iterable[str] = ()) -> None:
@@ -159,7 +152,7 @@ def _check_values(key: str, own: OwnTool) -> None:
         where = f"{key}.with" if not place else f"{key}.variants[{place - 1}].with"
         for name, value in variant.fixed.items():
             if name not in slots:
-                raise _Fault(where, f"no parameter {name!r}; {_hint(name, slots)}")
+                raise _Fault(where, f"no parameter {name!r}; {hint(name, slots)}")
             if fault := _call_fault(own.tool, placed({**beside(name), name: value}, slots)):
                 raise _Fault(f"{where}.{name}", fault)
 
@@ -169,7 +162,7 @@ def _own_tool(tool: Tool, wordings: ToolWordings, file: WordingsFile) -> OwnTool
     key, slots, values = f"tools.{tool.json_name}", tool_slots(tool), {}
     for kind in ("values", "missing"):
         if unknown := [each for each in getattr(wordings, kind) if each not in slots]:
-            raise _Fault(f"{key}.{kind}", f"no parameter {unknown[0]!r}; {_hint(unknown[0], slots)}")
+            raise _Fault(f"{key}.{kind}", f"no parameter {unknown[0]!r}; {hint(unknown[0], slots)}")
     for slot, written in wordings.values.items():
         try:
             values[slot] = read_values(written, file.lists)
@@ -193,7 +186,7 @@ def _all_tools(file: WordingsFile, registry: Registry) -> dict[str, OwnTool]:
     """Check the wordings of every tool. Raises `_Fault`."""
     outside = {tool.json_name: tool for tool in registry.values()}
     if unknown := [name for name in file.tools if name not in outside]:
-        raise _Fault(f"tools.{unknown[0]}", f"{file.registry} has no such tool; {_hint(unknown[0], outside)}")
+        raise _Fault(f"tools.{unknown[0]}", f"{file.registry} has no such tool; {hint(unknown[0], outside)}")
     if silent := [name for name in outside if name not in file.tools]:
         raise _Fault("tools", f"{silent[0]} has no wordings; add [tools.{silent[0]}] with questions and values")
     return {name: _own_tool(tool, file.tools[name], file) for name, tool in outside.items()}
@@ -235,8 +228,7 @@ def load_own_wordings(path: Path) -> OwnWordings:
     try:
         file = WordingsFile.model_validate(stated)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise PunieError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise PunieError(f"{path}: {first_error(error)}") from error
     beside = path.parent / file.registry
     registry = load_registry(str(beside) if beside.suffix and beside.is_file() else file.registry)
     return check_wordings(path, file, registry)

@@ -6,7 +6,6 @@
 __all__ = ['RECIPES', 'Row', 'Recipe', 'take', 'make', 'build']
 
 # %% ../../nbs/synthesis/07_recipes.ipynb #6f2d228f
-import difflib
 import random
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..masked_names import mask_names
-from ..settings import PunieError, load_settings
+from ..settings import PunieError, hint, load_settings
 from .families import FAMILIES
 from .names import Names, load_word_lists
 from .wordings import Bank, vocabulary
@@ -129,9 +128,7 @@ def make(name: str) -> TrainingDataset:
     punie.settings.PunieError: no recipe 'phase33'; did you mean 'phase23'?
     """
     if name not in RECIPES:
-        close = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"recipes are: {', '.join(RECIPES)}"
-        raise PunieError(f"no recipe {name!r}; {hint}")
+        raise PunieError(f"no recipe {name!r}; {hint(name, RECIPES)}")
     taken = {question for _, question in suite_places()}
     train, valid = (_split(RECIPES[name], bank, taken) for bank in ("train", "valid"))
     return TrainingDataset(name, train, valid)

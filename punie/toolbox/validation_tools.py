@@ -21,6 +21,7 @@ from punie.agent.tool_results import (
     TypeCheckError,
     TypeCheckResult,
 )
+from ..files import first_error
 from .workspace import MAX_OUTPUT, ToolFault, Workspace, reported
 
 # %% ../../nbs/toolbox/03_validation_tools.ipynb #75bfbaae
@@ -81,7 +82,7 @@ def _report(
     try:
         return report.validate_json(done.stdout)
     except ValidationError as error:
-        raise ToolFault(ValueError, f"{name}'s report is not understood: {error.errors()[0]['msg']}") from error
+        raise ToolFault(ValueError, f"{name}'s report is not understood: {first_error(error)}") from error
 
 # %% ../../nbs/toolbox/03_validation_tools.ipynb #eeb59fb8
 @reported

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult, allowing, at_most
-from ..files import read_jsonl
+from ..files import first_error, read_jsonl
 from ..hashes import different, first_rows, parts, repeats
 from ..masked_names import mask_names, text_hash
 from ..passages import Found, Passages
@@ -160,7 +160,7 @@ def suite_samples(
                 try:
                     expected = TypeAdapter(list[_Expected]).validate_python(row.get("expected") or [])
                 except ValidationError as error:
-                    raise PunieError(f"{suite}:{number}: expected: {error.errors()[0]['msg']}") from error
+                    raise PunieError(f"{suite}:{number}: expected: {first_error(error)}") from error
                 samples.append(
                     SuiteSample(
                         f"suite {suite.stem}:{number}",

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..blas import mlx_core
 from ..check_results import CheckResult, allowing
-from ..files import read_jsonl
+from ..files import first_error, read_jsonl
 from ..settings import PunieError
 from .artifacts import artifact_id
 from .model_files import DTYPES, AdapterConfig, open_weights, read_as, read_config, read_weights
@@ -175,9 +175,8 @@ def _losses(events: Path) -> tuple[float, float] | None:  # of the base, and of 
             try:
                 readings.append(form.model_validate(event))
             except ValidationError as error:
-                first = error.errors()[0]
-                reason = f"{first['loc'][0]}: {first['msg']}"
-                raise PunieError(f"{events}:{number} is no measurement of a training: {reason}") from error
+                problem = f"{events}:{number} is no measurement of a training"
+                raise PunieError(f"{problem}: {first_error(error)}") from error
     ends = [each for each in readings if isinstance(each, _End)]
     if not ends and len(readings) < 2:
         return None
