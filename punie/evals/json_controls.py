@@ -11,11 +11,19 @@ from collections.abc import Iterable
 from ..agent.call_markers import FORMS
 from ..agent.json_calls import json_call
 from ..agent.prompt_utils import code_mode
-from ..agent.sandbox import TracedCall
-from .answers import MAX_REPLY, accepts
-from .control_policies import NEEDLESS, RIGHT, SPOKEN, Control, both, called_names, in_form
+from .answers import MAX_REPLY
+from punie.evals.control_policies import (
+    NEEDLESS,
+    RIGHT,
+    SPOKEN,
+    Control,
+    another_value,
+    both,
+    called_names,
+    in_form,
+    need_arguments,
+)
 from .dialogue import gold_code, gold_dialogues, gold_replies
-from .expected import ExpectedCall
 from .suites import Sample
 
 # %% ../../nbs/evals/22_json_controls.ipynb #5f82a01f
@@ -39,23 +47,9 @@ def _at_once(sample: Sample) -> bool:
 # %% ../../nbs/evals/22_json_controls.ipynb #26f3d50c
 def _other_value(sample: Sample) -> list[str] | None:
     for place, call in enumerate(sample.expected if _at_once(sample) else ()):
-        if changed := _changed(sample, call):
+        if other := another_value(sample, call, call.bound[0]):
             calls = _calls(sample)
-            return _written(sample, [*calls[:place], (call.tool, changed), *calls[place + 1 :]])
-    return None
-
-
-def _changed(sample: Sample, call: ExpectedCall) -> dict[str, object] | None:
-    """Change one value of a call so that it still fits the signature and is no longer right."""
-    for name, value in call.bound[0].items():
-        if isinstance(value, (str, int)) and not isinstance(value, bool):
-            changed = {**call.bound[0], name: f"{value}x" if isinstance(value, str) else value + 1}
-            try:
-                sample.tools[call.tool].bind(**changed)
-            except TypeError:  # a value of a list, or in a range
-                continue
-            if not accepts(call, TracedCall(call.tool, changed)):
-                return changed
+            return _written(sample, [*calls[:place], (call.tool, other), *calls[place + 1 :]])
     return None
 
 # %% ../../nbs/evals/22_json_controls.ipynb #cb91c4c7
@@ -75,10 +69,8 @@ def _in_reverse(sample: Sample) -> list[str] | None:
 
 # %% ../../nbs/evals/22_json_controls.ipynb #98af91c3
 def _no_arguments(sample: Sample) -> list[str] | None:
-    parameters = [each for name in called_names(sample) for each in sample.tools[name].signature.parameters.values()]
-    if all(each.default is not each.empty for each in parameters):
-        return None
-    return ["\n".join(json_call(sample.tools[name].json_name, {}) for name in called_names(sample))]
+    bare = "\n".join(json_call(sample.tools[name].json_name, {}) for name in called_names(sample))
+    return [bare] if need_arguments(sample) else None
 
 
 def _more_arguments(sample: Sample) -> list[str]:

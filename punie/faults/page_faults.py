@@ -7,12 +7,11 @@ __all__ = ['SEALED_RUN', 'PAGE']
 
 # %% ../../nbs/faults/07_page_faults.ipynb #f6fd6a86
 import re
-import subprocess
 import zipfile
 from pathlib import Path
 
 from ..check_results import CheckResult
-from .fault import Bench
+from .fault import Bench, run_git
 from .run_faults import edit_registration, lower
 from .training_faults import PHASE, edit_phase, run_folder_in, write_run
 from ..files import read_json, read_text, write_json, write_text
@@ -64,11 +63,6 @@ def _a_registration_written_again(folder: Path) -> None:
     write_json(path, read_json(path) | {"registered": "2025-06-01T08:00:00.000+00:00"})
 
 # %% ../../nbs/faults/07_page_faults.ipynb #59ad9dfa
-def _git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=punie", "-c", "user.email=punie@localhost", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
-
-
 def _publish(folder: Path) -> None:
     """Publish the run's page: what papermill makes of the notebook, without a kernel."""
     run, results = open_finished(run_folder_in(folder)), load_finished(run_folder_in(folder))
@@ -83,12 +77,12 @@ def _write_page(folder: Path) -> None:
     with inside(folder):
         run = open_finished(run_folder_in(folder))
         write_text(registered_path(folder / "reports", f"{PHASE}/seed0"), read_text(run.path("registration.json")))
-        _git(folder, "init", "-q")
-        _git(folder, "add", "reports")
-        _git(folder, "commit", "-qm", "Register")
+        run_git(folder, "init", "-q")
+        run_git(folder, "add", "reports")
+        run_git(folder, "commit", "-qm", "Register")
         _publish(folder)
-        _git(folder, "add", "reports")
-        _git(folder, "commit", "-qm", "Results")
+        run_git(folder, "add", "reports")
+        run_git(folder, "commit", "-qm", "Results")
 
 
 def _judge_page(folder: Path) -> list[CheckResult]:

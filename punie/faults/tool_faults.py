@@ -6,30 +6,24 @@
 __all__ = ['TOOLS']
 
 # %% ../../nbs/faults/10_tool_faults.ipynb #930a21ab
-import subprocess
 from pathlib import Path
 
 from ..check_results import CheckResult
-from .fault import Bench
+from .fault import Bench, run_git
 from ..files import write_text
 from ..toolbox.git_tools import git_status
 from ..toolbox.validation_tools import pytest_run, ruff_check
 from ..toolbox.workspace import Workspace
 
 # %% ../../nbs/faults/10_tool_faults.ipynb #9271cb71
-def _git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=punie", "-c", "user.email=punie@localhost", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
-
-
 def _write_shop(folder: Path) -> None:
     write_text(folder / "shop" / "till.py", "def total(prices: list[int]) -> int:\n    return sum(prices)\n")
     test = "from till import total\n\n\ndef test_total() -> None:\n    assert total([1, 2]) == 3\n"
     write_text(folder / "shop" / "test_till.py", test)
     write_text(folder / "shop" / "pyproject.toml", '[tool.ruff.lint]\nselect = ["F", "UP", "RUF"]\n')
-    _git(folder / "shop", "init", "-q")
-    _git(folder / "shop", "add", ".")
-    _git(folder / "shop", "commit", "-qm", "Open the shop")
+    run_git(folder / "shop", "init", "-q")
+    run_git(folder / "shop", "add", ".")
+    run_git(folder / "shop", "commit", "-qm", "Open the shop")
 
 
 def _judge_shop(folder: Path) -> list[CheckResult]:
