@@ -109,10 +109,15 @@ class Dialect:
         return own or _json_prompt(self.tools, self.agent)
 
     @property
+    def name(self) -> str:
+        """What the dialect is called."""
+        return "JSON" if self.is_json else "Code Mode"
+
+    @property
     def way(self) -> str:
         """The dialect in words, for a page."""
         if not self.is_json:
-            return "Code Mode"
+            return self.name
         prompt, why = template_prompt(self.template, self.tools, self.agent) if self.template else (None, "")
         form = "JSON, as the base's own chat template states it" if prompt else "JSON, in the lab's own form"
         return f"{form}: {why}" if why else form

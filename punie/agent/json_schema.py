@@ -201,13 +201,13 @@ def _parameters(reader: SchemaReader, schema: Schema) -> list[inspect.Parameter]
     return sorted(made, key=lambda each: each.default is not _NO)
 
 # %% ../../nbs/agent/12_json_schema.ipynb #ca1c36a2
-def _tool(reader: SchemaReader, name: str, function: Mapping[str, Any], category: str) -> Tool:
+def _tool(reader: SchemaReader, name: str, function: Mapping[str, Any]) -> Tool:
     returns: Any = str
     parameters = _parameters(reader, function["parameters"])
     if (result := function.get("outputSchema")) is not None:
         returns = reader.read(result, f"{class_name(name)}Result", place="the result", results=True)
     signature = inspect.Signature(parameters, return_annotation=returns)
-    return Tool(name, category, signature, function["description"], function["name"])
+    return Tool(name, "tools", signature, function["description"], function["name"])
 
 # %% ../../nbs/agent/12_json_schema.ipynb #9033f361
 MAX_TOOLS = 10_000  # of one registry; a prompt holds far fewer
@@ -216,7 +216,6 @@ MAX_TOOLS = 10_000  # of one registry; a prompt holds far fewer
 def read_tools(
     functions: Iterable[Any],  # tools in any of the layouts
     name: str = "",  # of the registry
-    category: str = "tools",
 ) -> tuple[Registry, tuple[str, ...]]:  # the tools, and what of them is not kept
     """Make a registry of a list of functions. Raises a `PunieError` that names the tool and what is wrong.
 
@@ -240,17 +239,17 @@ def read_tools(
     for entry, (outside, function) in zip(entries, stated.items()):
         reader.notes = [f"{key!r} is not kept" for key in _left(entry)]
         try:
-            tools.append(_tool(reader, names[outside], function, category))
+            tools.append(_tool(reader, names[outside], function))
         except (ValueError, TypeError, RecursionError) as error:
             raise PunieError(f"{outside}: {str(error) or type(error).__name__}") from error
         notes += [f"{outside}: {note}" for note in dict.fromkeys(reader.notes)]
     return Registry(tools, name=name, declarations=True), tuple(notes)
 
 
-def registry_of(functions: Iterable[Any], name: str = "", category: str = "tools") -> Registry:
+def registry_of(functions: Iterable[Any], name: str = "") -> Registry:
     """Make a registry of a list of functions, as `read_tools` does.
 
     >>> registry_of([{"name": "run-scene", "parameters": {"type": "object"}}]).outside("run-scene").name
     'run_scene'
     """
-    return read_tools(functions, name, category)[0]
+    return read_tools(functions, name)[0]

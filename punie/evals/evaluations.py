@@ -166,7 +166,7 @@ def _whole(asked: Asked, suite: Suite | None) -> Suite | None:
 def _require_told(asked: Asked, suite: Suite) -> None:
     """Check what a page says of the tools and of the way of calling. Raises `GateFailed`."""
     first = suite.samples[0]
-    way = PLAIN if suite.is_plain else "JSON" if first.dialect.is_json else "Code Mode"
+    way = PLAIN if suite.is_plain else first.dialect.name
     if asked.tools != (0 if suite.is_plain else len(first.tools)) or not asked.way.startswith(way):
         raise GateFailed(f"{ASKED} says {asked.tools} tools, {asked.way}; {suite.name} was asked otherwise")
 

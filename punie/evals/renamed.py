@@ -20,7 +20,7 @@ from typing import Any
 from ..agent.registry import Registry
 from ..agent.renamed_tools import Renamed, renamed_registry
 from .suite_import import NewSuite
-from .suites import Header, Sample, Suite, load_suite, suite_path
+from .suites import Header, Sample, load_suite, suite_path
 from ..files import read_jsonl
 from ..settings import any_settings, load_settings, shipped
 
@@ -223,7 +223,7 @@ def _own_renamed(row: dict[str, Any], sample: Sample, seed: int) -> dict[str, An
     return {**made, "functions": _renamed_functions(row["functions"], sample.tools, names)}
 
 # %% ../../nbs/evals/40_renamed.ipynb #b122e661
-def _registry_file(suite: Suite, header: Header, folder: Path, names: Mapping[str, Renamed]) -> tuple[str, bytes]:
+def _registry_file(header: Header, folder: Path, names: Mapping[str, Renamed]) -> tuple[str, bytes]:
     """Write the other names of a suite's registry."""
     of = header.tools or "punie"
     if of.endswith((".toml", ".json")):
@@ -257,7 +257,7 @@ def rename_suite(
     return NewSuite(
         tuple(header.categories),
         made,
-        registry=None if own else _registry_file(suite, header, suite_path(name).parent, names),
+        registry=None if own else _registry_file(header, suite_path(name).parent, names),
         says_not={category: [*map(plain.text, said)] for category, said in header.says_not.items()},
         notes=(f"{_changed(rows, made)} of {len(made)} questions name a tool, and name the new one now",),
     )

@@ -74,9 +74,9 @@ def own_advice(
     folder: Path,  # where the rows were built
     made: OwnSet,
     wordings: OwnWordings,
-    wanted: Thresholds = Thresholds(),  # of a phase that sets none
 ) -> list[str]:
     """Say which gates the rows fail, and what to add where; nothing where they pass."""
+    wanted = Thresholds()  # of a phase that sets none
     try:
         results = run_pre_training_checks(folder, thresholds=wanted, dialect=Dialect(wordings.registry))
     except PunieError as error:  # a split without rows

@@ -94,12 +94,12 @@ def _as_fault(path: str, error: OSError) -> ToolFault:
     return ToolFault(type(error), f"{_short(path)} {sentence}" if sentence else f"{_short(path)}: {error.strerror}")
 
 # %% ../../nbs/toolbox/00_workspace.ipynb #a18fc4c8
-def _resolved(root: Path, start: Path, path: str) -> Path:
-    """Follow a path from a folder, and see that it ends in the workspace, at a file, a folder or nothing."""
+def _resolved(root: Path, path: str) -> Path:
+    """Follow a path from the root, and see that it ends in the workspace, at a file, a folder or nothing."""
     if "\0" in path:
         raise ToolFault(ValueError, "a path cannot hold a NUL byte")
     try:
-        found = (start / path).resolve()
+        found = (root / path).resolve()
         mode = found.stat().st_mode if found.is_relative_to(root) and found.exists() else None
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         reason = error.strerror if isinstance(error, OSError) else "its links form a circle"
@@ -134,7 +134,6 @@ class Folder:
     def locate(
         self,
         path: str,  # relative to the workspace, or absolute inside it
-        within: Path | None = None,  # the folder that a relative path starts from, instead of the root
     ) -> Path:  # absolute, links followed; it need not exist
         """Find a path of the workspace. Raises `ToolFault` where it leads outside or is no file or folder.
 
@@ -143,7 +142,7 @@ class Folder:
             ...
         punie.toolbox.workspace.ToolFault: ../README.md lies outside the workspace
         """
-        return _resolved(self.root, within or self.root, path)
+        return _resolved(self.root, path)
 
     def existing(self, path: str) -> Path:
         """Locate a file or folder that must be there. Raises `ToolFault` where it is not."""

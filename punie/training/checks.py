@@ -8,10 +8,9 @@ __all__ = ['check_audit', 'run_pre_training_checks', 'run_post_training_checks',
            'check_adapter_files', 'check_answers', 'check_contained', 'check_contradictions', 'check_dialect',
            'check_dataset_structural_validation', 'check_eval_parser_matches_training_format',
            'check_format_consistency', 'check_fused_model_config', 'check_leakage', 'check_prompt_independence',
-           'check_quantized_model_config', 'check_quantized_model_smoke_test', 'check_repetition', 'check_same_calls',
-           'check_supervision', 'check_system_prompt_consistency', 'check_training_data_content',
-           'check_training_data_coverage', 'check_training_data_distribution', 'check_training_loss', 'check_twins',
-           'check_variety']
+           'check_quantized_model_config', 'check_repetition', 'check_same_calls', 'check_supervision',
+           'check_system_prompt_consistency', 'check_training_data_content', 'check_training_data_coverage',
+           'check_training_data_distribution', 'check_training_loss', 'check_twins', 'check_variety']
 
 # %% ../../nbs/training/23_checks.ipynb #e5bec15a
 from collections.abc import Callable, Collection, Sequence
@@ -23,7 +22,6 @@ from punie.training.artifact_checks import (
     check_eval_parser_matches_training_format,
     check_fused_model_config,
     check_quantized_model_config,
-    check_quantized_model_smoke_test,
     check_training_loss,
 )
 from .audit import Audit, audit_folder
@@ -73,7 +71,6 @@ _all_ = [
     "check_leakage",
     "check_prompt_independence",
     "check_quantized_model_config",
-    "check_quantized_model_smoke_test",
     "check_repetition",
     "check_same_calls",
     "check_supervision",
@@ -112,13 +109,12 @@ def run_pre_training_checks(
     expected_patterns: Sequence[str] = (),  # regular expressions, each found in the code of some training row
     thresholds: Thresholds = Thresholds(),
     mask: Mask = "assistant_turns",
-    progress: Callable[[int, int], None] = lambda done, total: None,  # bytes read, and their total
     dialect: Dialect = PUNIE,  # in which the rows are trained
     suites: Sequence[Path] = (),  # that lie elsewhere than in the data folder
 ) -> list[CheckResult]:
     """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
     return check_audit(
-        audit_folder(data_directory, expected_patterns, progress, suite_traces(suites), dialect),
+        audit_folder(data_directory, expected_patterns, look=suite_traces(suites), dialect=dialect),
         thresholds,
         mask,
         expected_format,
@@ -147,7 +143,6 @@ def run_post_training_checks(
 
 def run_post_fusion_checks(
     fused_directory: Path,
-    eos_token_id: int | None = None,  # 151645 for Qwen3; the tokenizer's own by default
     base: Path | None = None,  # the model that it was made from
 ) -> list[CheckResult]:
     """Check that the fused model is whole, ends its turns, and reads as its base does.
@@ -156,7 +151,7 @@ def run_post_fusion_checks(
     [True]
     """
     return [
-        check_fused_model_config(fused_directory, eos_token_id),
+        check_fused_model_config(fused_directory),
         *([check_same_as_base(fused_directory, base)] if base else []),
     ]
 
@@ -165,17 +160,14 @@ def run_post_quantization_checks(
     model_directory: Path,
     bits: int,
     group_size: int = 64,  # weights that share a scale
-    reply: str | None = None,  # of the model, to a question that needs a tool
-    expected: Sequence[str] = (),  # texts that the reply must hold
     base: Path | None = None,  # the model that it was made from
 ) -> list[CheckResult]:
     """Check that the quantized model is whole and reads as its base does.
 
-    Where a reply is given, check that it is a sound call.
-
     >>> [result.worst for result in run_post_quantization_checks(Path("data/models/tiny"), bits=5)]
-    [('config.json has no quantization',), ()]
+    [('config.json has no quantization',)]
     """
-    results = [check_quantized_model_config(model_directory, bits, group_size)]
-    results += [check_same_as_base(model_directory, base)] if base else []
-    return [*results, check_quantized_model_smoke_test(reply, expected)]
+    return [
+        check_quantized_model_config(model_directory, bits, group_size),
+        *([check_same_as_base(model_directory, base)] if base else []),
+    ]

@@ -254,7 +254,7 @@ def check_dialect(audit: Audit, most: float = 0.0) -> CheckResult:
     left, rows = reasons.total(), audit.rows + reasons.total()
     if not rows:
         return CheckResult("dialect", None, "there is no row")
-    way = "JSON" if audit.dialect.is_json else "Code Mode"
+    way = audit.dialect.name
     if not left:
         return CheckResult("dialect", True, f"all {rows} rows have a form in {way}")
     message = f"{left} of {rows} rows have no form in {way} and are left out, {most:.1%} allowed"
@@ -263,10 +263,13 @@ def check_dialect(audit: Audit, most: float = 0.0) -> CheckResult:
     return CheckResult("dialect", left <= most * rows, message, worst, allow)
 
 # %% ../../nbs/training/21_data_checks.ipynb #a9dea457
-def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
+_FEWEST = 5  # rows that call a tool; fewer may be under one prompt by chance
+
+
+def check_prompt_independence(audit: Audit) -> CheckResult:
     """Check that no system prompt predicts the tool.
 
-    A tool with `least` training rows or more must not appear under only one of several prompts.
+    A tool with five training rows or more must not appear under only one of several prompts.
 
     >>> train = Tally(
     ...     rows=20,
@@ -282,7 +285,7 @@ def check_prompt_independence(audit: Audit, least: int = 5) -> CheckResult:
         return CheckResult("prompt and tools", None, "no training row calls a tool")
     under: dict[str, list[str]] = {}
     for (prompt, tool), rows in sorted(train.prompt_tools.items()):
-        if len(train.prompts) > 1 and rows == train.tools[tool] >= least and train.prompts[prompt] < 0.9 * train.rows:
+        if len(train.prompts) > 1 and rows == train.tools[tool] >= _FEWEST and train.prompts[prompt] < 0.9 * train.rows:
             under.setdefault(prompt, []).append(tool)
     message = (
         f"{sum(map(len, under.values()))} of {len(train.tools)} tools "

@@ -166,7 +166,6 @@ def to_mlx_lm(
     data: str,  # a folder with train.jsonl and valid.jsonl
     adapter_path: str,  # the folder that receives the adapter
     rows: int,  # of the training split, to count epochs
-    seed: int = 0,
 ) -> str:  # YAML
     """Write the configuration file of `mlx_lm lora -c`.
 
@@ -193,7 +192,7 @@ def to_mlx_lm(
             "train": True,
             "data": data,
             "adapter_path": adapter_path,
-            "seed": seed,
+            "seed": 0,
             "fine_tune_type": "lora",
             "num_layers": config.num_layers,
             "lora_parameters": lora,

@@ -35,7 +35,7 @@ def _shown_question(tally: Tally, row: int) -> str:
     return repr(tally.questions[row][:60]) if row < len(tally.questions) else "a question"
 
 
-def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
+def check_contradictions(audit: Audit) -> CheckResult:
     """Check that no training question is answered with a call in one row and in prose in another.
 
     >>> two = Tally(questions=["What changed?"] * 2, calls_first=bytearray([1, 0]), places=range(3, 5))
@@ -63,7 +63,7 @@ def check_contradictions(audit: Audit, most: float = 0.0) -> CheckResult:
         for each in sorted(worst, key=min)[:5]
     )
     message = f"{both} of {questions} training questions have a call in one row and prose in another"
-    return CheckResult("contradictions", both <= most * questions, message, shown)
+    return CheckResult("contradictions", not both, message, shown)
 
 # %% ../../nbs/training/13_question_checks.ipynb #beb25e56
 def check_repetition(audit: Audit, most: float = 0.0) -> CheckResult:
