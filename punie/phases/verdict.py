@@ -274,6 +274,6 @@ def read_verdict(path: Path) -> Verdict:
     >>> read_verdict(Path("data/models/tiny/config.json"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: data/models/tiny/config.json is no verdict (verdict: Field required); `punie run` decides again
+    punie.settings.PunieError: ...config.json is no verdict (verdict: Field required); `punie run` decides again
     """
     return read_form(Verdict, path, "verdict", "`punie run` decides again")
