@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from typer.testing import CliRunner
 
 from punie.cli.main import app
 from punie.output import is_figure
+from punie.phases.example import write_example
+from punie.phases.miniature import inside, write_miniature
+from punie.phases.spec import load_spec
 from punie.settings import PunieError
 
 BARE = {("serve",): "it answers over HTTP until it is stopped"}  # commands without --json, each with its reason
@@ -65,16 +69,31 @@ def whole_figures(text: str) -> set[str]:
     return {word for word in words if is_figure(word)}
 
 
-@pytest.mark.parametrize(
-    "words", [each for each in QUICK if each not in ("phases show tiny", "tools show punie", "doctor")]
-)
-def test_no_figure_is_cut_at_60_columns(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+NO_FIGURES = ("phases show tiny", "tools show punie", "tools list", "doctor", "status")  # or none without a run
+
+
+def require_whole_figures(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {}
     for columns in ("10000", "60"):
         monkeypatch.setenv("COLUMNS", columns)
-        shown[columns] = CliRunner().invoke(app, words.split()).stdout
+        done = CliRunner().invoke(app, words.split())
+        assert done.exit_code == 0, done.output
+        shown[columns] = done.stdout
     assert "…" not in shown["60"]
-    assert whole_figures(shown["10000"]) <= whole_figures(shown["60"])
+    wanted = whole_figures(shown["10000"])
+    assert wanted and wanted <= whole_figures(shown["60"])
+
+
+@pytest.mark.parametrize("words", [each for each in QUICK if each not in NO_FIGURES])
+def test_no_figure_is_cut_at_60_columns(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_whole_figures(words, monkeypatch)
+
+
+def test_no_figure_of_a_run_is_cut_at_60_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_miniature(load_spec("smoke"), tmp_path, "data/models/tiny")
+    with inside(tmp_path):
+        write_example("smoke")
+        require_whole_figures("status", monkeypatch)
 
 
 def test_a_row_is_one_line_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from punie import __version__
 from punie.evals.suites import load_suite
 from punie.phases.projects import NOTEBOOKS, make_project
 from punie.phases.spec import load_spec
@@ -88,7 +89,7 @@ def test_the_library_works_without_a_project(installed: Path, tmp_path: Path) ->
     here = subprocess.run([sys.executable, "-c", LIBRARY], cwd=ROOT, check=True, capture_output=True, text=True)
     (*alike, there), (*clone, _) = done.stdout.splitlines(), here.stdout.splitlines()
     assert alike == clone and alike[0] == "correct"
-    assert there == "26 1159 punie 0.1.0, installed"
+    assert there == f"26 1159 punie {__version__}, installed"
 
 
 def test_a_command_that_needs_a_project_says_how_to_make_one(installed: Path, tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_tools_of_ones_own_become_rows_in_a_project(installed: Path, tmp_path: P
     done = call(installed, lab, "-c", REGISTER, "house")
     assert done.returncode == 0, done.stderr
     promised = json.loads((lab / "reports/registrations/house-seed0.json").read_text())
-    assert promised["commit"] == "punie 0.1.0, installed" and promised["spec"]["tools"]["registry"] == "house"
+    assert promised["commit"] == f"punie {__version__}, installed" and promised["spec"]["tools"]["registry"] == "house"
     log = subprocess.run(["git", "log", "--format=%s"], cwd=lab, check=True, capture_output=True, text=True)
     assert log.stdout == "Register house/seed0\n"
     assert not list((installed / "punie/shipped").rglob("house*"))
@@ -139,7 +140,7 @@ def test_a_file_of_the_project_is_read_before_the_shipped_one(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("version = 0.1.0", "version = 9.9.9", "asks for punie 9.9.9, and 0.1.0 is installed"),
+        (f"version = {__version__}", "version = 9.9.9", f"asks for punie 9.9.9, and {__version__} is installed"),
         ("runs = runs", "runs = settings.ini", "name another place in settings.ini"),
     ],
 )

@@ -33,12 +33,13 @@ def some_rows(name: str) -> list:
 
 
 def bfcl(path: Path) -> None:
-    """Read a question of BFCL, the first line, and its answer, the second."""
+    """Read a question of BFCL, the first line, and its answer, the second; one that is left out is refused."""
     (path.parent / "possible_answer").mkdir(exist_ok=True)
     question, answer = path.read_text().splitlines()
     (path.parent / "BFCL_v4_multiple.json").write_text(question)
     (path.parent / "possible_answer" / "BFCL_v4_multiple.json").write_text(answer)
-    read_bfcl(path.parent, ["multiple"])
+    for _, reason in read_bfcl(path.parent, ["multiple"]).left_out:
+        raise PunieError(reason)
 
 
 FILES: dict[str, tuple[list, Callable[[Path], object]]] = {
@@ -53,6 +54,17 @@ FILES: dict[str, tuple[list, Callable[[Path], object]]] = {
         lambda path: load_registry(str(path)),
     ),
     "bfcl.jsonl": (BFCL, bfcl),
+}
+
+LEAST = {  # shares of wrong values that are refused: 3 points below what was measured, for "x" is a right text too
+    "phase33_27.jsonl": 0.85,
+    "phase26_25.jsonl": 0.91,
+    "abstain_60.jsonl": 0.89,
+    "plain_60.jsonl": 0.90,
+    "workspace_40.jsonl": 0.92,
+    "train.jsonl": 0.94,
+    "tools.json": 0.42,  # any JSON is a value of an enum, a default or an example, and a description may be absent
+    "bfcl.jsonl": 0.78,
 }
 
 
@@ -79,14 +91,15 @@ def test_a_wrong_value_is_refused_in_one_line(tmp_path: Path, name: str) -> None
     path.write_text("\n".join(map(json.dumps, good)))
     read(path)
     cases = [(at, other) for at in places(good) for other in WRONG]
-    refused = 0
-    for at, other in random.Random(0).sample(cases, min(TRIED, len(cases))):
+    tried = random.Random(0).sample(cases, min(TRIED, len(cases)))
+    accepted = []
+    for at, other in tried:
         path.write_text("\n".join(map(json.dumps, with_other(good, at, other))))
         try:
             read(path)
+            accepted.append((at, other))
         except PunieError as error:
             assert str(error).strip() and "\n" not in str(error), (at, other, str(error))
-            refused += 1
         except Exception as error:
             raise AssertionError(f"{other!r} at {at}: {type(error).__name__}: {error}") from error
-    assert refused > 10
+    assert 1 - len(accepted) / len(tried) >= LEAST[name], accepted
