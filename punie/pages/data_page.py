@@ -128,7 +128,7 @@ def write_data_page(
         figures += [length_figure(ledger), supervision_figure(ledger.totals, mask)]
     sizes = ", ".join(f"{tally.rows:,} {split}" for split, tally in audit.splits.items())
     head = Markup("<h1>{}</h1><p><b>{}</b> Rows: {}.</p>").format(audit.name, f"Gates: {count_checks(results)}.", sizes)
-    gates = table(["", "gate", "figure", "where"], rows)
+    gates = table(["result", "gate", "figure", "where"], rows)
     plots = "\n".join(figure.data for figure in figures)
     write_text(path, render_page(audit.name, f"{head}{plots}<h2>Gates</h2>{gates.data}"))
     return path

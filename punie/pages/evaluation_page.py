@@ -78,7 +78,7 @@ def _asked_table(evaluation: Evaluation) -> Html:
     ]
     if evaluation.base:
         rows.append([BASE, f"{evaluation.base.asked.model} {evaluation.base.asked.artifact[:12]}"])
-    return table(["", ""], rows)
+    return table(["key", "value"], rows)
 
 # %% ../../nbs/pages/20_evaluation_page.ipynb #fead6958
 def _between(evaluation: Evaluation) -> Html:

@@ -163,7 +163,7 @@ def runs_table(runs: Mapping[str, Results]) -> Html:
                 mark(results.verdict.verdict),
             ]
         )
-    return table(["run", "base", "data", "training", "last validation loss", "strictly right", ""], rows)
+    return table(["run", "base", "data", "training", "last validation loss", "strictly right", "verdict"], rows)
 
 # %% ../../nbs/pages/03_tables.ipynb #30138c0c
 COMPARED = (  # what the words of a comparison mean
