@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SKIPPED', 'NUMBERS', 'REPORT', 'ConfinedToolbox', 'fresh', 'read_state', 'score_changes', 'score_report',
-           'score_asked', 'evaluate_workspaces']
+           'score_sources', 'score_asked', 'evaluate_workspaces']
 
 # %% ../../nbs/evals/32_workspace_eval.ipynb #04a0d01a
 import re
@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ..agent.sandbox import TracedCall
 from ..agent.tool_results import ToolResult
 from ..agent.typed_tools import TOOLS
 from .answers import Answer, read_answer
@@ -108,6 +109,13 @@ def score_changes(sample: WorkspaceSample, before: Mapping[str, bytes], after: M
 NUMBERS = 25  # different ones in a report
 REPORT = 4000  # characters
 _NUMBER = re.compile(r"(?<![\w./-])\d+(?![\w/-])")
+_NUMBERS = "two three four five six seven eight nine ten eleven twelve".split()
+_IN_WORDS = {"zero": 0, **{word: number for number, word in enumerate(_NUMBERS, 2)}}  # "one" may count nothing
+
+
+def _in_digits(said: str) -> str:
+    """Write numbers in digits."""
+    return re.sub(r"(?i)\b[a-z]+\b", lambda word: str(_IN_WORDS.get(word[0].lower(), word[0])), said)
 
 
 def score_report(
@@ -119,6 +127,7 @@ def score_report(
     """Find a part of the key that a report does not show, or something that it should not show."""
     if not sample.reports:
         return None
+    said = _in_digits(said)
     told = f"{printed}\n{said}"
     for group in key:
         values = [int(text) if text.isdecimal() else text for text in group]
@@ -132,6 +141,23 @@ def score_report(
     return None
 
 # %% ../../nbs/evals/32_workspace_eval.ipynb #76e974f1
+def score_sources(sample: WorkspaceSample, calls: Sequence[TracedCall], key: Sequence[Sequence[str]]) -> Score | None:
+    """Find a part of the key that nothing shows which was called: then it was guessed.
+
+    A tool that a right program calls may show it in another form, such as the length of a list.
+    """
+    returned = [call for call in calls if call.failure is None]
+    if any(f"{call.tool}(" in program for call in returned for program in sample.gold):
+        return None
+    shown = "\n".join(str(call.result) for call in returned)
+    for group in key:
+        if not any(shows_value(shown, int(text) if text.isdecimal() else text) for text in group):
+            return Score(
+                outcome="wrong_call", reason="missing_call", detail=f"no call shows {' or '.join(group)}"[:200]
+            )
+    return None
+
+
 def _without_calls(answer: Answer) -> Score:
     if answer.blocks:
         return Score(outcome="wrong_call", reason="missing_call", detail="the programs call no tool")
@@ -165,6 +191,7 @@ def score_asked(
     last = next(step.traces for step in reversed(asked.steps) if step.traces)
     printed = "".join(trace.printed for trace in last)
     found = score_changes(sample, before, after) or score_report(sample, printed, asked.steps[-1].prose, key)
+    found = found or score_sources(sample, [call for trace in asked.traces for call in trace.calls], key)
     return found or Score(outcome="correct", reason="match")
 
 # %% ../../nbs/evals/32_workspace_eval.ipynb #60719cbe
