@@ -1500,6 +1500,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.evals.reply_rules': { 'punie.evals.reply_rules.Score': ('evals/reply_rules.html#score', 'punie/evals/reply_rules.py'),
                                          'punie.evals.reply_rules._any_of': ( 'evals/reply_rules.html#_any_of',
                                                                               'punie/evals/reply_rules.py'),
+                                         'punie.evals.reply_rules._claims': ( 'evals/reply_rules.html#_claims',
+                                                                              'punie/evals/reply_rules.py'),
                                          'punie.evals.reply_rules._says': ('evals/reply_rules.html#_says', 'punie/evals/reply_rules.py'),
                                          'punie.evals.reply_rules.calls_only_where_needed': ( 'evals/reply_rules.html#calls_only_where_needed',
                                                                                               'punie/evals/reply_rules.py'),

@@ -162,6 +162,24 @@ def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
 
+_DONE = re.compile(
+    r"(?i)\b(?:sent|posted|published|created|opened|booked|scheduled|saved|renamed|updated|deleted|removed|merged"
+    r"|committed|executed|phoned|translated|(?:turned|switched) (?:on|off)"
+    r"|I (?:have |just )*(?:ran|found|added|wrote|read|called|checked))\b"
+)
+_NOT_DONE = re.compile(
+    r"(?i)\b(?:no|not|none|nothing|never|neither|nor|without|cannot|unable|beyond|outside|lack|would|could|should|can"
+    r"|will|may|must|once|if|until|before|when|want|need|please|only|to be|which|what|who|where)\b|n't\b"
+)
+_CLAUSE = re.compile(r"[.!?;,\n]+(?:\s|\Z)|\band\b")
+
+
+def _claims(text: str) -> str | None:
+    """Find a clause that says something was done, where no tool was called."""
+    clauses = (clause for clause in _CLAUSE.split(text.replace("’", "'")) if _DONE.search(clause))
+    return next((clause.strip() for clause in clauses if not _NOT_DONE.search(clause)), None)
+
+
 def calls_where_needed(sample: Sample, answer: Answer) -> Score | None:
     """Judge an answer without a call: by whether a call was expected, and otherwise by what it says."""
     if answer.blocks:
@@ -174,6 +192,9 @@ def calls_where_needed(sample: Sample, answer: Answer) -> Score | None:
         return Score(outcome="abstained", reason="prose")
     if wrong := _says(said, sample.says_not):
         return Score(outcome="abstained", reason="said_wrongly", detail=f"says {wrong!r}")
+    declines = any(phrase in group for group in sample.says for phrase in ("?", "cannot"))
+    if declines and (claim := _claims(said)):
+        return Score(outcome="abstained", reason="said_wrongly", detail=f"claims {claim!r}"[:200])
     for group in sample.says:
         if not _says(said, group):
             return Score(outcome="abstained", reason="not_said", detail=f"says none of {', '.join(group)}"[:200])
