@@ -123,7 +123,7 @@ _TAGS = (
     CallForm(
         "half_tag",
         "half a tag of Qwen's",
-        r"</?tool_call\b|</?(?:function|parameter)(?=[=>])|</?(?:tool_\w*|function|parameter)\Z",
+        r"</?tool_call\b|</?(?:function|parameter)(?=[=>])|</?(?:t|to|too|tool\w*|function|parameter)?\Z",
         "I look. <function=exec",
     ),
     CallForm(
