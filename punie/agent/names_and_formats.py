@@ -10,6 +10,7 @@ __all__ = ['FORMATS', 'Schema', 'CONDITIONS', 'JSON_TYPES', 'python_names', 'ide
 import datetime
 import ipaddress
 import keyword
+import math
 import re
 import unicodedata
 import uuid
@@ -144,37 +145,61 @@ def _conditions(base: str, schema: Schema) -> dict[str, Any]:
         if isinstance(stated.get(exclusive), bool):  # as JSON Schema was written before 2013
             if stated.pop(exclusive) and key in stated:
                 stated[exclusive] = stated.pop(key)
-    return {python: stated[key] for key, python in CONDITIONS.get(base, {}).items() if stated.get(key) is not None}
+    named = {python: stated[key] for key, python in CONDITIONS.get(base, {}).items() if stated.get(key) is not None}
+    return {key: _inward(key, value, base) for key, value in named.items()}
+
+
+_INWARD: dict[str, Callable[[float], int]] = {
+    **dict.fromkeys(("ge", "lt", "min_length"), math.ceil),
+    **dict.fromkeys(("le", "gt", "max_length"), math.floor),
+}
+
+
+def _inward(key: str, value: Any, base: str) -> Any:
+    """Round a bound of whole numbers to the whole number that says the same; `1.5` at least is 2 at least."""
+    of_whole = base == "int" or key.endswith("length")
+    if not of_whole or key not in _INWARD or not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return value if base == "int" and value.is_integer() else _INWARD[key](value)
 
 # %% ../../nbs/agent/10_names_and_formats.ipynb #1785821d
+_BASES: dict[str, Any] = {"str": str, "int": int, "float": float, "list": list}
+
+
+def _readable(base: str, key: str, value: Any) -> Any:
+    """Give a condition in a form that pydantic reads. Raises `ValueError`, `TypeError` or `SchemaError`."""
+    if key == "pattern":
+        require_pattern(value)
+    try:
+        TypeAdapter(noted(_BASES[base], Field(**{key: value})))
+    except SchemaError:
+        if key != "pattern":
+            raise
+        return re.compile(value)  # Python knows more patterns than pydantic
+    return value
+
+
 def conditional(
     kind: Any,
     base: str,  # the name of its type, as in `CONDITIONS`
     schema: Schema,
     place: str,  # in the schema, for messages
+    notes: list[str],  # receives what is not checked
 ) -> Any:
-    """Add the conditions that a schema states for a type. Raises `ValueError` where they cannot be read.
+    """Add the conditions that a schema states for a type; one that cannot be read is noted.
 
-    >>> conditional(str, "str", {"maxLength": 3}, "")
+    >>> conditional(str, "str", {"maxLength": 3}, "", [])
     typing.Annotated[str, FieldInfo(annotation=NoneType, required=True, metadata=[MaxLen(max_length=3)])]
     """
-    conditions = _conditions(base, schema)
-    if isinstance(pattern := conditions.get("pattern"), str):
+    said = {python: name for name, python in CONDITIONS.get(base, {}).items()}
+    conditions = {}
+    for key, value in _conditions(base, schema).items():
         try:
-            require_pattern(pattern)
-        except ValueError as error:
-            raise ValueError(f"{place or 'it'}: the pattern {error}") from None
-    try:
-        kind = noted(kind, Field(**conditions)) if conditions else kind
-        TypeAdapter(kind) if conditions else None
-    except SchemaError:
-        try:
-            conditions["pattern"] = re.compile(conditions["pattern"])  # Python knows more patterns than pydantic
-            kind = noted(kind.__origin__, Field(**conditions))
-        except (re.error, KeyError, TypeError) as error:
-            raise ValueError(f"{place or 'it'}: the conditions {conditions} cannot be read: {error}") from None
-    except TypeError as error:
-        raise ValueError(f"{place or 'it'}: the conditions {conditions} cannot be read: {error}") from None
+            conditions[key] = _readable(base, key, value)
+        except (ValueError, TypeError, SchemaError) as error:
+            why = str(error).splitlines()[-1].strip()
+            notes.append(f"{place or 'it'}: {said[key]} {value!r:.60} is not checked: {why}")
+    kind = noted(kind, Field(**conditions)) if conditions else kind
     if base == "str" and (form := schema.get("format")):
         checks = [AfterValidator(Format(form))] if form in FORMATS else []
         kind = noted(kind, *checks, Field(json_schema_extra={"format": form}))

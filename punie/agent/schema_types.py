@@ -48,6 +48,15 @@ class NoValue(ValueError):
     """Say that no value fits a schema."""
 
 
+_ITSELF = "may hold itself"
+_MOST = 100  # places where types hold themselves; after these no reference inside another is followed
+
+
+def _is_followed(ref: str, inside: tuple[str, ...], notes: list[str]) -> bool:
+    """Say whether a reference is read; one to what it stands in has no end, and several may hold each other."""
+    return not inside or ref not in inside and sum(_ITSELF in each for each in notes) < _MOST
+
+
 def _referred(ref: str, root: Schema, place: str) -> Any:
     """Find what a reference points to. Raises `ValueError` where that is nothing."""
     found: Any = root
@@ -68,22 +77,27 @@ def _whole(
     place: str,
     inside: tuple[str, ...],  # the references that were followed
     notes: list[str],  # receives what is not checked
+    passed: tuple[str, ...] = (),  # those of them that led here, with no part of a value between
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Put what a schema refers to, and all of `allOf`, into one. The references that were followed come with it."""
     if not isinstance(schema, Mapping):
         raise ValueError(f"{place or 'it'}: a part of it is {schema!r}, which is no schema")
     more = list(schema.get("allOf", ()))
-    if ref := schema.get("$ref"):
-        if ref in inside:
-            raise ValueError(f"{place or 'it'} holds itself through $ref {ref!r}; write out how deep it goes")
-        more, inside = [_referred(str(ref), root, place), *more], (*inside, ref)
+    if ref := str(schema.get("$ref") or ""):
+        if ref in passed:
+            raise ValueError(f"{place or 'it'}: $ref {ref!r} leads to itself; put the definition into it")
+        if _is_followed(ref, inside, notes):
+            more, inside, passed = [_referred(ref, root, place), *more], (*inside, ref), (*passed, ref)
+        else:
+            notes.append(f"{place or 'it'}: {ref!r} is not checked below this, since it {_ITSELF}")
+    outer, rest = inside, {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
     if not more:
-        return dict(schema), inside
+        return rest, inside
     made: dict[str, Any] = {}
     left: list[str] = []
-    rest = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
     for part in (*more, rest):
-        part, inside = _whole(part, root, place, inside, notes)
+        part, found = _whole(part, root, place, outer, notes, passed)
+        inside += tuple(each for each in found if each not in inside)
         try:
             made = both_schemas(made, part, left)
         except ValueError as error:
@@ -298,8 +312,8 @@ class _Reading:
             return self._object(schema, name, place, inside)
         if kind is list:
             item = self.kind(_items(schema), name, f"{place}[]", inside)
-            return conditional(GenericAlias(list, (item,)), "list", schema, place)
-        return conditional(kind, getattr(kind, "__name__", ""), schema, place)
+            return conditional(GenericAlias(list, (item,)), "list", schema, place, self.notes)
+        return conditional(kind, getattr(kind, "__name__", ""), schema, place, self.notes)
 
     def _chosen(self, kind: Any, stated: list[Any], schema: Schema, place: str, inside: tuple[str, ...]) -> Any:
         """Leave out of a choice what the rest of its schema refuses."""
