@@ -40,7 +40,6 @@ _UNCHECKED = frozenset(
     "contains minContains maxContains minProperties maxProperties prefixItems additionalItems unevaluatedProperties "
     "unevaluatedItems".split()
 )
-_OF_ARGUMENTS = _UNCHECKED | {"anyOf", "oneOf"}  # one of several lists of arguments is no signature
 _SAID = ("description", "default", "title", "examples", "nullable")  # of the whole, not of each part
 
 # %% ../../nbs/agent/11_schema_types.ipynb #0c168442
@@ -338,6 +337,29 @@ class _Reading:
             self.notes.append(f"{place or 'it'}: values of further properties are not checked")
         return self.classes.made(name, kinds, schema.get("required") or [], is_open, self.results)
 
+# %% ../../nbs/agent/11_schema_types.ipynb #12d1c116
+def _with_alternatives(whole: Schema, root: Schema, inside: tuple[str, ...], notes: list[str]) -> Schema:
+    """Put the properties of alternatives beside those that hold for all arguments."""
+    for key in ("anyOf", "oneOf"):
+        if key not in whole:
+            continue
+        read = (_whole(each, root, f"{key} of the arguments", inside, notes) for each in whole[key])
+        parts = [_with_alternatives(part, root, found, notes) for part, found in read]
+        held, stated = [each.get("properties") or {} for each in parts], whole.get("properties") or {}
+        more = dict.fromkeys(name for each in held for name in each if name not in stated)
+        may = f"; any of {', '.join(more)} may be given" if more else ""
+        notes.append(f"{key!r} of the arguments is not checked{may}")
+        if more:
+            common = [name for name in held[0] if all(name in (each.get("required") or ()) for each in parts)]
+            merged = {name: _any_of([each[name] for each in held if name in each]) for name in more}
+            required = [*(whole.get("required") or ()), *common]
+            whole = {**whole, "properties": {**stated, **merged}, "required": list(dict.fromkeys(required))}
+    return whole
+
+
+def _any_of(schemas: list[Any]) -> Any:
+    return schemas[0] if all(each == schemas[0] for each in schemas) else {"anyOf": schemas}
+
 # %% ../../nbs/agent/11_schema_types.ipynb #dbe89a33
 class SchemaReader:
     """Read schemas as types, and note what is not kept.
@@ -367,8 +389,8 @@ class SchemaReader:
 
     def arguments(self, schema: Schema) -> Schema:
         """Put into one what the schema of all arguments refers to. Raises `ValueError` where they are no object."""
-        whole, _ = _whole(schema, schema, "the arguments", (), self.notes)
+        whole, inside = _whole(schema, schema, "the arguments", (), self.notes)
         if JSON_TYPES.get(str(whole.get("type", "object")).lower()) is not dict:
             raise ValueError(f"its arguments are of type {whole['type']!r}, and are an object")
-        self.notes += [f"{key!r} of the arguments is not checked" for key in sorted(_OF_ARGUMENTS & set(whole))]
-        return whole
+        self.notes += [f"{key!r} of the arguments is not checked" for key in sorted(_UNCHECKED & set(whole))]
+        return _with_alternatives(whole, schema, inside, self.notes)
