@@ -7,6 +7,7 @@ __all__ = ['Classes', 'python_functions']
 
 # %% ../../nbs/agent/13_python_tools.ipynb #74a8166a
 import ast
+import enum
 import io
 import json
 import tokenize
@@ -33,10 +34,11 @@ def _is_dots(node: ast.expr) -> bool:
 
 def _value(node: ast.expr, classes: Classes) -> Any:
     """The value of an expression: a literal, or a member of a choice. Raises `ValueError`."""
-    if isinstance(node, ast.Attribute) and _name(node.value) in classes:
-        for each in classes[_name(node.value)].body:
-            if isinstance(each, ast.Assign) and _name(each.targets[0]) == node.attr:
-                return _member(each, classes[_name(node.value)], classes)
+    if isinstance(node, ast.Attribute) and (owner := classes.get(_name(node.value))):
+        if _is_enum(owner):
+            return _members(owner, classes).get(node.attr)
+        if node.attr in (stated := _assigned(owner)):
+            return _value(stated[node.attr], classes)
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_value(each, classes) for each in node.elts]
     try:
@@ -46,13 +48,40 @@ def _value(node: ast.expr, classes: Classes) -> Any:
         raise ValueError(f"{ast.unparse(node)} is no value of JSON that can be read without running the file") from None
 
 
-def _member(member: ast.Assign, owner: ast.ClassDef, classes: Classes) -> Any:
-    """The value of a member of a choice; `auto()` counts, or is the name in lower case where members are texts."""
-    if not (isinstance(member.value, ast.Call) and _name(member.value.func) == "auto"):
-        return _value(member.value, classes)
-    members = [each for each in owner.body if isinstance(each, ast.Assign)]
-    texts = {_name(base) for base in owner.bases} & {"StrEnum", "str"}
-    return _name(member.targets[0]).lower() if texts else 1 + members.index(member)
+def _assigned(owner: ast.ClassDef) -> dict[str, ast.expr]:
+    """What a class gives a value, without names that begin with `_`, which an enum keeps for itself."""
+    stated: dict[str, ast.expr] = {}
+    for each in owner.body:
+        if not isinstance(each, (ast.Assign, ast.AnnAssign)):
+            continue
+        for target in each.targets if isinstance(each, ast.Assign) else [each.target]:
+            several = isinstance(target, ast.Tuple) and isinstance(each.value, ast.Tuple)
+            pairs = zip(target.elts, each.value.elts) if several else [(target, each.value)]
+            stated |= {_name(name): value for name, value in pairs if value is not None}
+    return {name: value for name, value in stated.items() if not name.startswith("_")}
+
+
+def _is_enum(owner: ast.ClassDef) -> bool:
+    return any(_name(base).endswith(("Enum", "Flag")) for base in owner.bases)
+
+
+def _is_auto(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and _name(node.func) == "auto"
+
+
+def _members(owner: ast.ClassDef, classes: Classes) -> dict[str, Any]:
+    """The values of an enum, as Python counts them. Raises `ValueError`."""
+    stated = {name: enum.auto() if _is_auto(node) else _value(node, classes) for name, node in _assigned(owner).items()}
+    if not any(isinstance(each, enum.auto) for each in stated.values()):
+        return stated
+    bases = [_name(base) for base in owner.bases]
+    kind = next((base for base in bases if base in ("IntEnum", "StrEnum", "Flag", "IntFlag")), "Enum")
+    mixed = next((each for each in (str, int, float) if each.__name__ in bases), None)
+    try:
+        made = getattr(enum, kind)(owner.name, stated, type=mixed)
+    except TypeError as error:
+        raise ValueError(f"the members of {owner.name} cannot be counted: {error}") from None
+    return {name: each.value for name, each in made.__members__.items()}
 
 
 def _default(node: ast.expr | None, classes: Classes) -> Any:
@@ -180,6 +209,15 @@ class _Types:
     def __init__(self, tree: ast.Module) -> None:
         self.classes: Classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
         self.aliases = _aliases(tree)
+        self._open: set[str] = set()  # types that hold themselves, of what was read last
+
+    def complete(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Add the definitions of the types that hold themselves, to which a schema refers."""
+        made: dict[str, Any] = {}
+        while missing := sorted(self._open - made.keys()):
+            made |= {name: self.schema(ast.Name(name)) for name in missing}
+        self._open.clear()
+        return {**schema, "$defs": made} if made else schema
 
     def schema(self, node: ast.expr | None, inside: tuple[str, ...] = ()) -> dict[str, Any]:
         """Write an annotation as JSON Schema. Raises `ValueError` where it is not known."""
@@ -193,7 +231,8 @@ class _Types:
             return self._subscript(node, inside)
         name = _name(node)
         if name in inside:
-            raise ValueError(f"the type {name} holds itself; a tool's types have an end")
+            self._open.add(name)
+            return {"$ref": f"#/$defs/{name}"}
         if name in self.classes:
             return _class_schema(self.classes[name], self, (*inside, name))
         if name in self.aliases:
@@ -251,8 +290,8 @@ def _alias(node: ast.expr | None) -> str | None:
 def _class_schema(node: ast.ClassDef, types: _Types, inside: tuple[str, ...]) -> dict[str, Any]:
     """Read a class: an enum, or an object. Raises `ValueError` where it has no typed fields."""
     bases = [_name(each) for each in node.bases]
-    if any(base.endswith("Enum") for base in bases):
-        return {"enum": [_member(each, node, types.classes) for each in node.body if isinstance(each, ast.Assign)]}
+    if _is_enum(node):
+        return {"enum": list(_members(node, types.classes).values())}
     _, said = read_docstring(ast.get_docstring(node) or "")
     properties: dict[str, Any] = {}
     required: list[str] = []
@@ -275,12 +314,28 @@ def _class_schema(node: ast.ClassDef, types: _Types, inside: tuple[str, ...]) ->
     return {"type": "object", "properties": properties, "required": required}
 
 # %% ../../nbs/agent/13_python_tools.ipynb #03c5e121
-def _is_context(node: ast.expr, types: _Types) -> bool:
+_CONTEXTS = frozenset(
+    "Context RunContext RunContextWrapper ToolContext ToolRuntime RunnableConfig Request BackgroundTasks".split()
+)
+
+
+def _is_given(node: ast.expr | None) -> bool:
+    """Whether what is noted beside a type says that the framework gives it: `InjectedState`, `Depends(get_user)`."""
+    name = _name(node.func if isinstance(node, ast.Call) else node)
+    return name.startswith("Injected") or name in ("Depends", "Security")
+
+
+def _is_context(node: ast.expr, types: _Types, inside: tuple[str, ...] = ()) -> bool:
     """Whether a parameter is a framework's own, which no caller gives: `Context`, `RunContext[Deps]`."""
     if isinstance(node, ast.BinOp):
-        return _is_context(node.left, types)
+        return _is_context(node.left, types, inside)
     name = _name(node.value if isinstance(node, ast.Subscript) else node)
-    return name in ("Context", "RunContext", "RunContextWrapper", "ToolContext") and name not in types.classes
+    if name in types.aliases and name not in inside:
+        return _is_context(types.aliases[name], types, (*inside, name))
+    if name == "Annotated" and isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
+        kind, *noted = node.slice.elts
+        return any(map(_is_given, noted)) or _is_context(kind, types, inside)
+    return name in _CONTEXTS and name not in types.classes
 
 
 def _marked_as(node: ast.FunctionDef | ast.AsyncFunctionDef, key: str) -> str | None:
@@ -306,7 +361,7 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: _Types, comme
     for each, default in zip([*placed, *arguments.kwonlyargs], [*defaults, *arguments.kw_defaults]):
         if each.annotation is None:
             raise ValueError(f"the parameter {each.arg} has no type")
-        if _is_context(each.annotation, types):
+        if _is_context(each.annotation, types) or _is_given(default):
             continue
         schema = types.schema(each.annotation)
         if description := said.get(each.arg) or comments.get(each.lineno if len(placed) > 1 else 0):
@@ -316,10 +371,10 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: _Types, comme
         stated = _default(default, types.classes)
         required += [each.arg] if stated is _MISSING else []
         properties[each.arg] = schema if stated in (None, _MISSING) else {**schema, "default": stated}
-    parameters = {"type": "object", "properties": properties, "required": required}
+    parameters = types.complete({"type": "object", "properties": properties, "required": required})
     name, described = _marked_as(node, "name") or node.name, _marked_as(node, "description")
     function = {"name": name, "description": squeezed(described or summary), "parameters": parameters}
-    returns = types.schema(node.returns) if node.returns is not None else _PLAIN["str"]
+    returns = types.complete(types.schema(node.returns)) if node.returns is not None else _PLAIN["str"]
     return function if returns in (_PLAIN["str"], _PLAIN["None"]) else {**function, "outputSchema": returns}
 
 # %% ../../nbs/agent/13_python_tools.ipynb #cd109ae7
