@@ -188,11 +188,11 @@ def _is_provided(entry: Any) -> bool:
 
 def stated_tools(
     entries: Iterable[Any],  # in any of the layouts
-) -> tuple[list[Any], list[str]]:  # and notes on the others
+) -> tuple[list[Any], tuple[str, ...]]:  # and a note on the others
     """Leave out what only a provider runs. Raises `PunieError` where nothing is left, or too much.
 
     >>> stated_tools([{"name": "now"}, {"type": "web_search"}])
-    ([{'name': 'now'}], ["web_search: its provider's own, without parameters; it is left out"])
+    ([{'name': 'now'}], ('left out, since only a provider runs it: web_search',))
     """
     entries = list(entries)
     if not entries:
@@ -205,7 +205,7 @@ def stated_tools(
         raise PunieError(
             f"it has only tools of a provider ({', '.join(others):.80}); add one with a name and parameters"
         )
-    return tools, [f"{each}: its provider's own, without parameters; it is left out" for each in others]
+    return tools, (f"left out, since only a provider runs it: {', '.join(others)}",) if others else ()
 
 
 def _left(entry: Any) -> list[str]:
@@ -273,7 +273,7 @@ def read_tools(
     >>> read_tools([{"name": "now", "parameters": {"type": "object"}, "strict": True}])
     (Registry(now), ("now: 'strict' is not kept",))
     """
-    entries, notes = stated_tools(functions)
+    entries, left_out = stated_tools(functions)
     stated: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
         function = openai_form(entry)["function"]
@@ -282,7 +282,7 @@ def read_tools(
         stated[function["name"]] = function
     names = python_names(stated, reserved=_RESERVED)
     reader = SchemaReader(reserved={*names.values(), "Any", "Literal", "NotRequired", "TypedDict", "BaseModel"})
-    tools = []
+    tools, notes = [], [*left_out]
     for entry, (outside, function) in zip(entries, stated.items()):
         reader.notes = [f"{key!r} is not kept" for key in _left(entry)]
         try:

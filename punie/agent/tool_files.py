@@ -15,14 +15,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .json_schema import is_titled, openai_form, read_tools
+from .json_schema import ARGUMENT_KEYS, is_titled, openai_form, read_tools, stated_tools
 from .mcp_servers import McpServer
 from .openapi import is_openapi, operations
 from .own_tools import load_tools
 from .python_tools import python_functions
 from .registry import Registry
 from .typed_tools import TOOLS
-from ..files import read_json, read_text, write_text
+from ..files import DECODER, read_json, read_jsonl, read_text, write_text
 from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 from ..yaml_files import read_yaml
 
@@ -50,6 +50,7 @@ def listed(
                 return listed(inside, file)
         if value.keys() & {"name", "function"} or is_titled(value):
             return [value]
+        value = _by_name(value)
     if not isinstance(value, list):
         raise PunieError(
             f"{file} holds no list of tools; OpenAI's `tools`, MCP's tools/list, OpenAPI and a JSON Schema are read"
@@ -66,11 +67,29 @@ def _operations(document: Mapping[str, Any], file: str) -> list[Any]:
 
 def _declared(entry: Any) -> list[Any]:
     """List the tools of an entry: one, or those that Gemini declares in it."""
-    declared = next((entry[key] for key in _DECLARED if isinstance(entry, Mapping) and key in entry), None)
-    return declared if isinstance(declared, list) else [entry]
+    key = next((key for key in _DECLARED if isinstance(entry, Mapping) and isinstance(entry.get(key), list)), None)
+    return [entry] if key is None else [*entry[key], *({other: entry[other]} for other in entry if other != key)]
+
+
+def _by_name(value: Mapping[str, Any]) -> Any:
+    """List the tools of a map by their names; what is no such map stays as it is."""
+    is_map = value and all(isinstance(each, Mapping) for each in value.values())
+    if not is_map or not all({"description", "function", *ARGUMENT_KEYS} & each.keys() for each in value.values()):
+        return value
+    if not any({"function", *ARGUMENT_KEYS} & each.keys() for each in value.values()):
+        return value  # a description alone is that of a parameter, too
+    return [each if "function" in each else {"name": name, **each} for name, each in value.items()]
+
+
+def _pages(value: Any) -> tuple[str, ...]:
+    """Note that a list of MCP's is one page of several."""
+    answer = value.get("result", value) if isinstance(value, Mapping) else {}
+    more = isinstance(answer, Mapping) and answer.get("nextCursor") is not None
+    return ("it is one page of several, as its nextCursor says; `--mcp` asks a server for all",) if more else ()
 
 # %% ../../nbs/agent/16_tool_files.ipynb #9b9b2dc1
 _YAML = (".yaml", ".yml")
+_SOURCES = (*_YAML, ".jsonl", ".py")  # beside kept lists
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,7 @@ class FoundTools:
 
 
 def find_tools(
-    source: str,  # a file: JSON, YAML, Python or TOML
+    source: str,  # a file: JSON, JSON Lines, YAML, Python or TOML
     name: str = "",  # of the registry
 ) -> FoundTools:
     """Read the tools of a file; nothing in it is run. Raises a `PunieError` that names file, tool and fault.
@@ -97,8 +116,21 @@ def find_tools(
         return FoundTools(load_tools(path, name), (), read_text(path), ".toml")
     if path.suffix == ".py":
         return _found(python_functions(read_text(path), source), source, name)
-    value = read_yaml(path) if path.suffix in _YAML else read_json(path)
-    return _found(listed(value, source), source, name)
+    if path.suffix == ".jsonl":
+        rows = read_jsonl(path)
+        return _found([each for line, row in rows for each in listed(row, f"{source}:{line}")], source, name)
+    value = read_yaml(path) if path.suffix in _YAML else _read_json(path)
+    return _found(listed(value, source), source, name, _pages(value))
+
+
+def _read_json(path: Path) -> Any:
+    """Read a JSON file. Raises `PunieError`, also for a key that stands twice, of which only the last would hold."""
+    value = read_json(path)
+    try:
+        DECODER.decode(read_text(path))
+    except ValueError as error:
+        raise PunieError(f"{path}: {error}; rename or remove one") from error
+    return value
 
 
 def find_served_tools(
@@ -111,13 +143,24 @@ def find_served_tools(
         return _found(server.functions, where, name)
 
 
-def _found(entries: list[Any], source: str, name: str) -> FoundTools:
+def _found(entries: list[Any], source: str, name: str, notes: tuple[str, ...] = ()) -> FoundTools:
     try:
-        registry, notes = read_tools(entries, name)
-        text = json.dumps([openai_form(entry) for entry in entries], indent=2, ensure_ascii=False)
+        registry, more = read_tools(entries, name)
+        text = _kept([openai_form(entry) for entry in stated_tools(entries)[0]])
     except (PunieError, RecursionError) as error:
         raise PunieError(f"{source}: {error}") from error
-    return FoundTools(registry, notes, f"{text}\n", ".json")
+    return FoundTools(registry, (*notes, *more), f"{text}\n", ".json")
+
+
+def _kept(tools: list[dict[str, Any]]) -> str:
+    """Write tools as JSON. Raises a `PunieError` that names one with a number that JSON has no form for."""
+    for tool in tools:
+        try:
+            json.dumps(tool, allow_nan=False)
+        except ValueError as error:
+            named = tool["function"]["name"]
+            raise PunieError(f"{named}: a number in it is NaN or infinite; remove it, or write another") from error
+    return json.dumps(tools, indent=2, ensure_ascii=False)
 
 # %% ../../nbs/agent/16_tool_files.ipynb #4e710cec
 SUFFIXES = (".json", ".toml")  # of kept lists
@@ -164,7 +207,7 @@ def registry_file(name_or_path: str) -> Path | None:
     if name_or_path == "punie":
         return None
     path = Path(name_or_path)
-    if path.suffix not in (*SUFFIXES, *_YAML, ".py"):
+    if path.suffix not in (*SUFFIXES, *_SOURCES):
         return tools_file(name_or_path)
     return given_path(name_or_path)  # a phase names files by their place in the project
 

@@ -78,9 +78,7 @@ def list_tools(workspace: Folder = Path("."), as_json: Json = False) -> None:
 def import_tools(
     words: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[SOURCE] NAME", help="A file (JSON, YAML, Python or TOML), and the name to keep it by."
-        ),
+        typer.Argument(metavar="[SOURCE] NAME", help="A file (JSON, JSON Lines, YAML, Python or TOML), and its name."),
     ],
     mcp: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Ask a live MCP server instead: its command, or its URL.")
