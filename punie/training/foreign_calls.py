@@ -10,6 +10,9 @@ import ast
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import islice
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 from ..agent.call_markers import FORMS
@@ -44,8 +47,25 @@ def read_arguments(value: object) -> dict[str, Any]:
     raise PunieError(f"has arguments that are no JSON object: {str(value)[:60]!r}")
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #1ef77660
-_ARGUMENTS = ("arguments", "parameters", "args", "input")  # as they are called, one of them
+_ARGUMENTS = (
+    "arguments",
+    "parameters",
+    "args",
+    "input",
+    "action_input",
+    "tool_input",
+)  # as they are called, one of them
+_NAMES = ("name", "tool_name", "function_name", "tool", "action")  # as the name is called, the first that is a text
 _KEPT = {"id", "type", "function", "name", *_ARGUMENTS}
+
+
+def _name_of(call: dict[str, Any]) -> tuple[str | None, str]:
+    """Find the name of a call, and its key."""
+    function = call.get("function")
+    if isinstance(function, str) and function:
+        return function, "function"
+    body = function if isinstance(function, dict) else call
+    return next(((body[key], key) for key in _NAMES if isinstance(body.get(key), str) and body[key]), (None, "name"))
 
 
 def read_calls(
@@ -61,10 +81,12 @@ def read_calls(
         return tuple([call for each in value for call in read_calls(each, ignored)])
     if not isinstance(value, dict):
         raise PunieError(f"has a call that is no object: {str(value)[:60]!r}")
+    if value.keys() == {"tool_calls"} and isinstance(value["tool_calls"], list):
+        return read_calls(value["tool_calls"], ignored)
     function = value.get("function")
     body: dict[str, Any] = function if isinstance(function, dict) else value
-    name = function if isinstance(function, str) else body.get("name")
-    if not isinstance(name, str) or not name:
+    name, named = _name_of(value)
+    if name is None:
         raise PunieError(f"has a call without a name: {str(value)[:60]!r}")
     if value.get("type") not in (None, "function"):
         raise PunieError(f"calls {name:.60} as a tool of type {str(value['type'])[:40]!r}; only functions are read")
@@ -73,7 +95,8 @@ def read_calls(
         raise PunieError(f"gives {name:.60} both {given[0]} and {given[1]}")
     for keys in (value, body) if body is not value else (value,):
         if len(keys) > 3 or not keys.keys() <= _KEPT:
-            ignored += [f"tool_calls.{key}" for key, held in keys.items() if key not in _KEPT and says(held)]
+            left = {key: held for key, held in keys.items() if key not in _KEPT and key != named}
+            ignored += [f"tool_calls.{key}" for key, held in left.items() if says(held)]
     id = value.get("id")
     return (Call(name, read_arguments(body[given[0]] if given else None), None if id in (None, "") else str(id)),)
 
@@ -93,7 +116,8 @@ _OPENINGS = {  # by form
     "functioncall": r"<function_?call>",
     "mistral": r"\[TOOL_CALLS\]\s*(?:(?P<mistral_name>[\w.-]+)\s*(?:\[CALL_ID\][\w-]+)?\[ARGS\])?",
     "llama": r"<\|python_tag\|>\s*(?=[{\[])|<function=(?P<llama_name>[\w.-]+)>\s*(?=\{)",
-    "fence": r"```json[ \t]*\n",
+    "tag": r"<(?P<pair>(?i:(?:tool|function)s?_?(?:calls?|uses?)))>\s*(?=[{\[])",
+    "fence": r"```(?:json)?[ \t]*\n",
 }
 _OPENING = re.compile("|".join(f"(?P<{form}>{pattern})" for form, pattern in _OPENINGS.items()))
 _CLOSINGS = {
@@ -101,17 +125,9 @@ _CLOSINGS = {
     "functioncall": re.compile(r"\s*(?:</function_?call>|\Z)"),
     "mistral": re.compile(r"\s*(?:</s>)?"),
     "llama": re.compile(r"\s*(?:</function>|;?\s*<\|eo[mt]_id\|>|;|\Z)"),
+    "tag": re.compile(r"\s*</(?i:(?:tool|function)s?_?(?:calls?|uses?))>"),
     "fence": re.compile(r"\s*```"),
 }
-_UNREAD = re.compile(  # by these tags a text shows that it calls, in a form that is not read
-    "|".join(
-        f"(?P<{name}>{FORMS[name].marker})"
-        for name in (
-            "glm mistral llama harmony gemma deepseek kimi granite cohere functioncall minimax invoke half_tag "
-            "qwen_agent react"
-        ).split()
-    )
-)
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #2626c4a5
 class Said(NamedTuple):
@@ -138,15 +154,28 @@ _BETWEEN = frozenset(" \t\r\n,;")
 
 
 def _decode(text: str, place: int, form: str) -> tuple[Any, int]:
-    """Read the JSON value at a place; return it, and where it ends."""
+    """Read the JSON value at a place, or Python's value; return it, and where it ends."""
     place = _skip(text, place)
     try:
         return DECODER.raw_decode(text, place)
     except (ValueError, RecursionError) as error:
         if form == "functioncall" and (quoted := _QUOTED.match(text, place)):
             return {"name": quoted["name"], "arguments": quoted["json"].replace("\\'", "'")}, quoted.end()
+        if (literal := _literal(text, place, _CLOSINGS[form])) is not None:
+            return literal
         reason = getattr(error, "msg", None) or str(error)
         raise PunieError(f"has a call that is no JSON ({reason}): {text[place : place + 60]!r}") from error
+
+
+def _literal(text: str, place: int, closing: re.Pattern[str]) -> tuple[Any, int] | None:
+    """Read a value that Python has printed, up to one of the next closings; None where there is none."""
+    for found in islice(closing.finditer(text, place), 8):
+        try:
+            value = ast.literal_eval(text[place : found.start()])
+            return DECODER.decode(json.dumps(value, allow_nan=False)), found.start()
+        except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+            continue
+    return None
 
 
 # arguments between single quotes, as in the rows of glaive's sets
@@ -209,8 +238,10 @@ def _is_call(text: str, tools: Mapping[str, dict]) -> bool:
         value = DECODER.raw_decode(text.lstrip())[0]
     except (ValueError, RecursionError):
         return False
+    if isinstance(value, dict) and value.keys() == {"tool_calls"}:
+        value = value["tool_calls"]
     values = value if isinstance(value, list) and value else [value]
-    return all(isinstance(each, dict) and each.get("name") in tools for each in values)
+    return all(isinstance(each, dict) and _name_of(each)[0] in tools for each in values)
 
 
 def _find_opening(text: str, place: int, tools: Mapping[str, dict]) -> re.Match[str] | None:
@@ -235,32 +266,89 @@ def _bare(text: str, tools: Mapping[str, dict], ignored: list[str]) -> Said | No
     return Said("", read_calls(value, ignored), None, "json_call")
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #aa276573
-_PYTHON = re.compile(r"\s*(?:\[\s*|Call:\s*|(?P<mark>>>> ?))?(?P<name>[\w.-]+)[ \t]*(?P<end>\(|\n)")
+_PYTHON = re.compile(r"\s*(?P<list>\[\s*|Call:\s*|(?P<mark>>>> ?))?(?P<name>[\w.-]+)(?P<blank>[ \t]*)(?P<end>\(|\n)")
+_TEXT = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"  # in Python
+
+
+def _with_plain_names(text: str, tools: Mapping[str, dict]) -> tuple[str, dict[str, str]]:
+    """Put other names for those that Python does not permit, such as one with blanks; return what each stands for."""
+    odd = [name for name in tools if name in text and not _is_plain(name)]
+    if not odd:
+        return text, {}
+    stand_ins = {name: f"tool_{place}_of_{len(tools)}" for place, name in enumerate(odd)}
+    names = "|".join(map(re.escape, sorted(odd, key=len, reverse=True)))
+    called = re.compile(rf"{_TEXT}|(?<!\w)(?P<name>{names})(?=\s*\()", re.DOTALL)
+    plain = called.sub(lambda found: stand_ins[found["name"]] if found["name"] else found[0], text)
+    return plain, {stand_in: name for name, stand_in in stand_ins.items()}
+
+
+def _is_plain(name: str) -> bool:
+    return all(part.isidentifier() and not iskeyword(part) for part in name.split("."))
 
 
 def _python(text: str, tools: Mapping[str, dict]) -> Said | None:
     """Read a text that begins with a call of a declared tool in Python. Raises `PunieError` for more than that."""
-    found = _PYTHON.match(text)
-    if not found or found["name"] not in tools or (found["end"] == "\n" and not found["mark"]):
+    plain, odd = _with_plain_names(text, tools)
+    found = _PYTHON.match(plain)
+    if not found or odd.get(found["name"], found["name"]) not in tools or (found["end"] == "\n" and not found["mark"]):
         return None
     form = "functionary" if found["mark"] else "bare"
     try:
-        body = ast.parse(text.strip(), mode="eval").body
-        calls = [_python_call(each, tools) for each in (body.elts if isinstance(body, ast.List) else [body])]
+        body = ast.parse(plain.strip(), mode="eval").body
+        calls = [_python_call(each, tools, odd) for each in (body.elts if isinstance(body, ast.List) else [body])]
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        if found["blank"] and not found["list"]:
+            return None  # prose, such as "git_log (a tool) shows commits"
         raise PunieError(f"calls in a form that is not read, {FORMS[form].title}: {text[:40]!r}") from None
     return Said("", tuple(calls), None, form)
 
 
-def _python_call(node: ast.expr, tools: Mapping[str, dict]) -> Call:
+def _python_call(node: ast.expr, tools: Mapping[str, dict], odd: Mapping[str, str]) -> Call:
     """Read a call whose arguments are named values. Raises `ValueError` for any other."""
     if not isinstance(node, ast.Call) or node.args or not all(each.arg for each in node.keywords):
         raise ValueError("its arguments have no names")
-    if (name := ast.unparse(node.func)) not in tools:
+    name = ast.unparse(node.func)
+    if (name := odd.get(name, name)) not in tools:
         raise ValueError(f"{name} is not declared")
     arguments = {each.arg or "**": ast.literal_eval(each.value) for each in node.keywords}
     json.dumps(arguments, allow_nan=False)
     return Call(name, arguments)
+
+# %% ../../nbs/training/27_foreign_calls.ipynb #47a0cf91
+_READ_ABOVE = ("xml", "json", "python", "fence", "bare", "fenced", "json_call")
+_MARKERS = {form.name: form.marker for form in FORMS.values() if form.name not in _READ_ABOVE}
+
+
+def _alternation(tool: str = "") -> re.Pattern[str]:
+    """Make the pattern of the markers with the name of a tool, or of those without one."""
+    chosen = {form: marker for form, marker in _MARKERS.items() if ("A_TOOL" in marker) == bool(tool)}
+    parts = [f"(?P<{form}>{marker.replace('A_TOOL', tool)})" for form, marker in chosen.items()]
+    recipient = () if tool else (r"(?P<functionary><\|recipient\|>)",)
+    return re.compile("|".join((*parts, *recipient)), re.MULTILINE)
+
+
+_TAGGED = _alternation()
+_UNDECLARED = re.compile(rf"[\s\[]*\{{\s*(?P<json_call>{FORMS['json_call'].marker})")  # a whole text, without tools
+_MARKS = ("<", "[", "{", "`", "~", "✿", "＜", "&lt;", "to=functions", "Action Input")  # one stands in each of these
+
+
+@lru_cache(maxsize=256)
+def _naming(names: tuple[str, ...]) -> re.Pattern[str]:
+    return _alternation(rf"(?:\b\w+\.)?\b(?:{'|'.join(map(re.escape, names))})\b")
+
+
+def _refuse_unread(text: str, tools: Mapping[str, dict]) -> None:
+    """Raise a `PunieError` that names the form, where a text calls in one that is not read."""
+    names = tuple([name for name in tools if name in text])
+    if not names and not any(mark in text for mark in _MARKS):
+        return
+    shown = unquoted(text)
+    found = _TAGGED.search(shown) or (_naming(names).search(shown) if names else None)
+    if not found and not tools and text.lstrip()[:1] in ("{", "["):
+        found = _UNDECLARED.match(text)
+    if found:
+        title = FORMS[str(found.lastgroup)].title
+        raise PunieError(f"calls in a form that is not read, {title}: {text[found.start() :][:40]!r}")
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #b7c2e7a9
 def read_text(
@@ -277,8 +365,6 @@ def read_text(
         return said
     if (said := _python(text, tools)) is not None:
         return said
-    if not any(mark in text for mark in ("<", "[", "`", "✿", "Action Input")):
-        return Said(text)
     calls: tuple[Call, ...] = ()
     content, form, code, place = None, "", None, 0
     while opening := _find_opening(text, place, tools):
@@ -298,9 +384,7 @@ def read_text(
     if (content is not None and rest.strip()) or (code is not None and calls):
         raise PunieError(f"has text or calls behind its call, which a turn has no place for: {rest[:40]!r}")
     content = text if content is None else content
-    if found := _UNREAD.search(unquoted(content)):
-        title = FORMS[str(found.lastgroup)].title
-        raise PunieError(f"calls in a form that is not read, {title}: {content[found.start() :][:40]!r}")
+    _refuse_unread(content, tools)
     if code is not None:
         return Said(content.rstrip(), (), code, "code")
     return Said(content.rstrip() if calls else content, calls, None, form)
