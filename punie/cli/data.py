@@ -269,13 +269,17 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
     >>> from collections import Counter
     >>> from punie.training.row_import import Imported
     >>> found = Imported("rows.jsonl", Counter({"messages without calls": 2}), Counter(train=1, valid=1))
-    >>> import_lines(found, Path("data/mine"))[1]
-    'converted: 2 rows; 1 train, 1 valid'
+    >>> found.skipped = ["more.jsonl"]
+    >>> import_lines(found, Path("data/mine"))[1:3]
+    ['converted: 2 rows; 1 train, 1 valid', 'files that are skipped, for their names tell no split: more.jsonl']
     """
     shown = _shown(folder)
     splits = ", ".join(f"{count:,} {split}" for split, count in found.to_dict()["rows"].items())
     lines = [f"found: {layout}, {rows:,} rows" for layout, rows in found.layouts.most_common()]
     lines.append(f"converted: {found.converted:,} rows; {splits}")
+    if found.skipped:
+        more = f" and {len(found.skipped) - SHOWN:,} more" if len(found.skipped) > SHOWN else ""
+        lines.append(f"files that are skipped, for their names tell no split: {', '.join(found.skipped[:SHOWN])}{more}")
     if found.refused:
         lines.append(f"not converted: {len(found.refused):,} rows; all are listed in {shown / 'import.json'}")
         lines += [f"  {row}: {reason}" for row, reason in found.refused[:SHOWN]]
@@ -308,7 +312,7 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
 # %% ../../nbs/cli/00_data.ipynb #4c9f32f8
 @data_app.command("import")
 def import_data(
-    source: Annotated[Path, typer.Argument(help="A .jsonl, .jsonl.gz, .json or .parquet file, or a folder by split.")],
+    source: Annotated[Path, typer.Argument(help="A file of JSON lines, JSON, CSV or Parquet, or a folder by split.")],
     name: Annotated[str, typer.Argument(help="The data set to write, under data/.")],
     tools: Annotated[
         str | None, typer.Option(help="A registry that every call has to fit.", autocompletion=completing("tools"))

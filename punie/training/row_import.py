@@ -22,7 +22,7 @@ from ..settings import PunieError
 from .conversation import Conversation, conversation_line
 from .dataset_io import SPLITS
 from .layouts import Read, RowReader
-from .row_sources import SourceFile, read_rows, source_files
+from .row_sources import SourceFile, read_rows, skipped_files, source_files
 
 # %% ../../nbs/training/33_row_import.ipynb #150365da
 @dataclass
@@ -45,6 +45,7 @@ class Imported:
     repeated: int = 0  # rows of train whose question is in another split too
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)  # declarations by name
     differing: set[str] = field(default_factory=set)  # tools that rows declare in two ways
+    skipped: list[str] = field(default_factory=list)  # files of the folder whose names tell no split
 
     @property
     def converted(self) -> int:
@@ -83,6 +84,7 @@ class Imported:
             "questions_repeated": self.repeated,
             "tools": sorted(self.tools),
             "tools_that_differ": sorted(self.differing),
+            "files_skipped": self.skipped,
         }
 
 # %% ../../nbs/training/33_row_import.ipynb #a10e8faa
@@ -219,6 +221,7 @@ def import_rows(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
             found = _convert(files, source, Path(name), reader, seed, bound, progress)
+            found.skipped = skipped_files(source, files) if source.is_dir() else []
             write_json(Path(name) / "import.json", found.to_dict() | {"valid": valid, "seed": seed})
             if found.tools and not found.differing:
                 write_json(Path(name) / "tools.json", list(found.tools.values()))
