@@ -79,7 +79,36 @@ def read_declarations(
         value = value.get("tools", [value])
     if not isinstance(value, list):
         raise PunieError(f"declares tools as a {type(value).__name__}, not as a list")
-    return tuple([_mended(_declaration(each)) for each in value])
+    return tuple([_mended(_declaration(each)) for each in _unwrapped(value)])
+
+
+def _unwrapped(values: list[Any]) -> list[Any]:
+    """Take declarations out of what Gemini and Bedrock's Converse put around them."""
+    found: list[Any] = []
+    for value in values:
+        listed = (
+            value.get("functionDeclarations") or value.get("function_declarations") if isinstance(value, dict) else 0
+        )
+        spec = value.get("toolSpec") if isinstance(value, dict) else None
+        if isinstance(listed, list):
+            found += [_with_small_types(each) for each in listed]
+        elif isinstance(spec, dict) and isinstance(schema := spec.get("inputSchema"), dict):
+            found.append({**spec, "inputSchema": schema.get("json", schema)})
+        else:
+            found.append(value)
+    return found
+
+
+def _with_small_types(value: Any) -> Any:
+    """Write the types of a schema in small letters, as JSON Schema does and Gemini does not."""
+    if isinstance(value, list):
+        return [_with_small_types(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: held.lower() if key == "type" and isinstance(held, str) else _with_small_types(held)
+        for key, held in value.items()
+    }
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +119,7 @@ def _declarations_in_json(text: str) -> tuple[dict[str, Any], ...]:
     if isinstance(value, str):
         raise PunieError(f"declares tools in a text that is no JSON: {text[:60]!r}")
     value = value.get("tools", [value]) if isinstance(value, dict) else value
-    return tuple([_declaration(each) for each in value])
+    return tuple([_declaration(each) for each in (_unwrapped(value) if isinstance(value, list) else value)])
 
 # %% ../../nbs/training/26_declarations.ipynb #6997e30e
 def properties(schema: object) -> dict[str, Any]:

@@ -297,7 +297,7 @@ class RowReader:
     def __call__(self, row: dict[str, Any]) -> Read:
         """Read a row. Raises `PunieError` with the message at fault, and the reason."""
         found = find_turns(row)
-        key = next((key for key in ("tools", "functions") if row.get(key)), None)
+        key = next((key for key in ("tools", "functions", "toolConfig") if row.get(key)), None)
         if key and (row[key] is not self._column and row[key] != self._column):
             self._column, self._tools = row[key], read_declarations(row[key])
         reading = _Reading(found.turns, self._tools if key else (), self.programs)

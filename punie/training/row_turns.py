@@ -26,15 +26,38 @@ class Found(NamedTuple):
     used: set[str]  # keys of the row
 
 
+_LISTS = ("messages", "conversations", "conversation", "contents")
+_SYSTEM = ("system", "systemInstruction", "system_instruction")  # the last two are Gemini's
+
+
 def _listed(row: dict) -> Found | None:
-    for key in ("messages", "conversations", "conversation"):
+    for key in _LISTS:
         turns = decoded(row.get(key))
         if isinstance(turns, list) and turns:
-            share = any(isinstance(turn, dict) and "from" in turn for turn in turns)
-            before = [{"role": "system", "content": row["system"]}] if isinstance(row.get("system"), str) else []
-            before = before if before and before[0]["content"].strip() else []
-            return Found("ShareGPT conversations" if share else key, [*before, *turns], {key, "system"})
+            before, used = _system(row)
+            return Found(_place(key, turns), [*before, *turns], {key, *used})
     return None
+
+
+def _place(key: str, turns: list[Any]) -> str:
+    """Name a list of turns by whose they are, where they say it."""
+    objects = [turn for turn in turns if isinstance(turn, dict)]
+    if any("from" in turn for turn in objects):
+        return "ShareGPT conversations"
+    if any(turn.get("type") in ("human", "ai") and "role" not in turn for turn in objects):
+        return "LangChain messages"
+    return "Gemini contents" if key == "contents" else key
+
+
+def _system(row: dict) -> tuple[list[Any], set[str]]:
+    """Make a turn of the system prompt that stands beside the others, and name its keys."""
+    for key in _SYSTEM:
+        held = row.get(key)
+        if isinstance(held, dict) and isinstance(held.get("parts"), list):
+            held = held["parts"]
+        if (isinstance(held, str) and held.strip()) or (held and isinstance(held, list)):
+            return [{"role": "system", "content": held}], {key}
+    return [], {"system"} if row.get("system") in (None, "") or isinstance(row["system"], str) else set()
 
 # %% ../../nbs/training/28_row_turns.ipynb #8d964e6d
 _CHATML = re.compile(
@@ -81,6 +104,9 @@ def _answered(row: dict) -> Found | None:
 _PAIRS = {  # by the name of the layout: what is asked, what is answered, and the system prompt
     "instruction and output": ("instruction", "output", "system"),
     "prompt and completion": ("prompt", "completion", "system"),
+    "prompt and response": ("prompt", "response", "system"),
+    "question and answer": ("question", "answer", "system"),
+    "prompt and chosen": ("prompt", "chosen", "system"),  # what is rejected is named as not kept
     "input and output": ("input", "output", "instructions"),
 }
 
@@ -93,7 +119,9 @@ def _pair(row: dict) -> Found | None:
             user, more = row[asks], row.get("input")
             if asks == "instruction" and isinstance(more, str):
                 user, used = f"{user}\n\n{more}".rstrip(), used | {"input"}
-            return Found(name, [*before, *_turns_of(user, "user"), *_turns_of(row[answers], "assistant")], used)
+            asked, told = _turns_of(user, "user"), _turns_of(row[answers], "assistant")
+            told = told[len(asked) :] if told[: len(asked)] == asked else told  # some repeat what was asked
+            return Found(name, [*before, *asked, *told], used)
     return None
 
 
@@ -115,6 +143,6 @@ def find_turns(row: dict) -> Found:
             return found
     keys = ", ".join(sorted(map(str, row)))[:80] or "none"
     raise PunieError(
-        f"has no turns where a known layout has them (messages, conversations, ChatML or a transcript under text, "
-        f"system and chat, query and answers, {', '.join(_PAIRS)}); its keys are {keys}"
+        f"has no turns where a known layout has them (messages, conversations, contents, ChatML or a transcript under "
+        f"text, system and chat, query and answers, {', '.join(_PAIRS)}); its keys are {keys}"
     )
