@@ -81,9 +81,22 @@ def _check_texts(key: str, texts: Iterable[str], known: Iterable[str], tool: Too
                 raise _Fault(f"{key}[{place}]", f"nothing fills {{{name}}}; {hint(name, known)}")
 
 
+def _check_alternatives(key: str, texts: Iterable[str]) -> None:
+    """Check that alternatives stand in brackets, which are closed and not nested. Raises `_Fault`."""
+    for place, text in enumerate(texts):
+        rest = ALTERNATION.sub("", text)
+        if "|" in rest:
+            raise _Fault(
+                f"{key}[{place}]", "a | stands outside brackets; write alternatives as (one|other), not nested"
+            )
+        if rest.count("(") > rest.count(")"):
+            raise _Fault(f"{key}[{place}]", "a ( is not closed; close it, or leave it out")
+
+
 def _check_stated(key: str, texts: Iterable[str], own: OwnTool, fixed: Iterable[str] = ()) -> None:
     """Check the slots of questions: each is a parameter, has values, and is not fixed. Raises `_Fault`."""
     texts = list(texts)
+    _check_alternatives(key, texts)
     _check_texts(key, texts, own.slots)
     for place, text in enumerate(texts):
         for name in named(text):
@@ -191,6 +204,31 @@ def _all_tools(file: WordingsFile, registry: Registry) -> dict[str, OwnTool]:
         raise _Fault("tools", f"{silent[0]} has no wordings; add [tools.{silent[0]}] with questions and values")
     return {name: _own_tool(tool, file.tools[name], file) for name, tool in outside.items()}
 
+# %% ../../nbs/synthesis/14_checked_wordings.ipynb #2bb82dc9
+_EXPECTED = {  # by the type of pydantic's error
+    "extra_forbidden": "there is no such key; mend its name, or remove it",
+    "missing": "it is missing; add it",
+    "string_type": "must be a text",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "too_short": "must hold at least one text",
+}
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    """Write the place of a value as the other faults do.
+
+    >>> _key(("no_call", 0, "answers"))
+    'no_call[0].answers'
+    """
+    return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in place).removeprefix(".")
+
+
+def _expected(kind: str, message: str) -> str:
+    """Say in plain words what was expected in the place of a value."""
+    return _EXPECTED.get(kind) or message.removeprefix("Value error, ")
+
 # %% ../../nbs/synthesis/14_checked_wordings.ipynb #6989aad4
 def check_wordings(
     path: Path,  # of the file, for messages
@@ -205,10 +243,17 @@ def check_wordings(
                 lists[name] = read_values(listed, {})
             except ValueError as error:
                 raise _Fault(f"lists.{name}", str(error)) from error
+        for place, courtesy in enumerate(file.courtesies):
+            if courtesy.count("{}") != 1:
+                raise _Fault(
+                    f"courtesies[{place}]", f'{courtesy!r:.60} must hold {{}} once, for the order: "please {{}}"'
+                )
         tools = _all_tools(file, registry)
         for place, each in enumerate(file.no_call):
             for kind in ("questions", "valid", "answers"):
                 _check_texts(f"no_call[{place}].{kind}", getattr(each, kind), lists)
+            for kind in ("questions", "valid"):
+                _check_alternatives(f"no_call[{place}].{kind}", getattr(each, kind))
     except _Fault as fault:
         raise PunieError(f"{path}: {fault}") from fault
     return OwnWordings(path, file, registry, tools, lists)
@@ -228,7 +273,8 @@ def load_own_wordings(path: Path) -> OwnWordings:
     try:
         file = WordingsFile.model_validate(stated)
     except ValidationError as error:
-        raise PunieError(f"{path}: {first_error(error)}") from error
+        first = error.errors()[0]
+        raise PunieError(f"{path}: {_key(first['loc'])}: {_expected(first['type'], first['msg'])}") from error
     beside = path.parent / file.registry
     registry = load_registry(str(beside) if beside.suffix and beside.is_file() else file.registry)
     return check_wordings(path, file, registry)

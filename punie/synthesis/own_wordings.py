@@ -10,7 +10,7 @@ __all__ = ['Counts', 'SLOT', 'Asked', 'Variant', 'Missing', 'ToolWordings', 'NoC
 import re
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from ..agent.registry import ResultPart, Tool
 from .slots import Written
@@ -103,6 +103,17 @@ class RowCounts(BaseModel, frozen=True, extra="forbid"):
     several: Counts = (0, 0)  # two or three calls of different tools
     asks_back: Counts = (0, 0)  # an argument is missing
     no_call: Counts = (0, 0)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole(cls, counts: Any) -> Any:
+        """Refuse what is not two or three whole numbers, each at least 0."""
+        listed = counts if isinstance(counts, (list, tuple)) else ()
+        if len(listed) not in (2, 3) or not all(type(count) is int and count >= 0 for count in listed):
+            raise ValueError(
+                f"must be two or three whole numbers, each at least 0, as in [200, 20]; this is {counts!r:.60}"
+            )
+        return counts
 
 
 class WordingsFile(BaseModel, frozen=True, extra="forbid"):

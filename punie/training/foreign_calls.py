@@ -47,14 +47,8 @@ def read_arguments(value: object) -> dict[str, Any]:
     raise PunieError(f"has arguments that are no JSON object: {str(value)[:60]!r}")
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #1ef77660
-_ARGUMENTS = (
-    "arguments",
-    "parameters",
-    "args",
-    "input",
-    "action_input",
-    "tool_input",
-)  # as they are called, one of them
+# as the arguments are called, one of them
+_ARGUMENTS = ("arguments", "parameters", "args", "input", "action_input", "tool_input")
 _NAMES = ("name", "tool_name", "function_name", "tool", "action")  # as the name is called, the first that is a text
 _KEPT = {"id", "type", "function", "name", *_ARGUMENTS}
 
@@ -100,7 +94,7 @@ def read_calls(
     id = value.get("id")
     return (Call(name, read_arguments(body[given[0]] if given else None), None if id in (None, "") else str(id)),)
 
-
+# %% ../../nbs/training/27_foreign_calls.ipynb #48be070e
 def says(value: object) -> bool:
     """Whether the value of a key says anything: Arrow fills absent keys, and some writers keep empty ones.
 
@@ -142,7 +136,7 @@ class Said(NamedTuple):
     code: str | None = None
     form: str = ""  # a name in FORMS; `code` for a program, empty without calls
 
-
+# %% ../../nbs/training/27_foreign_calls.ipynb #a5905ce4
 def _skip(text: str, place: int) -> int:
     """Find where the next value of a block may begin."""
     while text[place : place + 1] in _BETWEEN and place < len(text):

@@ -63,7 +63,7 @@ def source_files(source: Path) -> list[SourceFile]:
     hint = f"; rename {others[0]}, or import it alone" if others else ""
     raise PunieError(f"{source} holds no file of a split, such as train.jsonl, validation.json or test.parquet{hint}")
 
-
+# %% ../../nbs/training/32_row_sources.ipynb #79704d09
 def skipped_files(source: Path, files: list[SourceFile]) -> list[str]:
     """Name the files of rows in a folder that no split takes, for their names tell none.
 
