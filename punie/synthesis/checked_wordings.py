@@ -85,12 +85,12 @@ def _check_alternatives(key: str, texts: Iterable[str]) -> None:
     """Check that alternatives stand in brackets, which are closed and not nested. Raises `_Fault`."""
     for place, text in enumerate(texts):
         rest = ALTERNATION.sub("", text)
+        if rest.count("(") > rest.count(")"):
+            raise _Fault(f"{key}[{place}]", "a ( is not closed; close it, or leave it out")
         if "|" in rest:
             raise _Fault(
                 f"{key}[{place}]", "a | stands outside brackets; write alternatives as (one|other), not nested"
             )
-        if rest.count("(") > rest.count(")"):
-            raise _Fault(f"{key}[{place}]", "a ( is not closed; close it, or leave it out")
 
 
 def _check_stated(key: str, texts: Iterable[str], own: OwnTool, fixed: Iterable[str] = ()) -> None:
