@@ -3350,8 +3350,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                        'punie/synthesis/checked_wordings.py'),
                                                   'punie.synthesis.checked_wordings._expected': ( 'synthesis/checked_wordings.html#_expected',
                                                                                                   'punie/synthesis/checked_wordings.py'),
-                                                  'punie.synthesis.checked_wordings._hint': ( 'synthesis/checked_wordings.html#_hint',
-                                                                                              'punie/synthesis/checked_wordings.py'),
                                                   'punie.synthesis.checked_wordings._key': ( 'synthesis/checked_wordings.html#_key',
                                                                                              'punie/synthesis/checked_wordings.py'),
                                                   'punie.synthesis.checked_wordings._own_tool': ( 'synthesis/checked_wordings.html#_own_tool',

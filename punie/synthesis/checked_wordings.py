@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ..agent.registry import Misfit, Registry, Tool
 from ..agent.tool_files import load_registry
 from ..annotations import fields
-from ..files import first_error, read_toml
+from ..files import read_toml
 from ..settings import PunieError, hint
 from .own_wordings import Missing, ToolWordings, Variant, WordingsFile, named, part_of
 from .slots import Slot, Value, placed, read_values, together, tool_slots
