@@ -175,7 +175,7 @@ def _function(entry: Any) -> Mapping[str, Any]:
         }
     return function
 
-
+# %% ../../nbs/agent/12_json_schema.ipynb #5989ca19
 def _is_provided(entry: Any) -> bool:
     """Say whether a provider runs it, as a web search: it is called no function, and states no parameters."""
     if not isinstance(entry, Mapping) or not entry:

@@ -47,7 +47,7 @@ def _value(node: ast.expr, classes: Classes) -> Any:
     except (ValueError, TypeError, MemoryError, RecursionError):
         raise ValueError(f"{ast.unparse(node)} is no value of JSON that can be read without running the file") from None
 
-
+# %% ../../nbs/agent/13_python_tools.ipynb #204f0456
 def _assigned(owner: ast.ClassDef) -> dict[str, ast.expr]:
     """What a class gives a value, without names that begin with `_`, which an enum keeps for itself."""
     stated: dict[str, ast.expr] = {}
@@ -337,7 +337,7 @@ def _is_context(node: ast.expr, types: _Types, inside: tuple[str, ...] = ()) -> 
         return any(map(_is_given, noted)) or _is_context(kind, types, inside)
     return name in _CONTEXTS and name not in types.classes
 
-
+# %% ../../nbs/agent/13_python_tools.ipynb #029bd13d
 def _marked_as(node: ast.FunctionDef | ast.AsyncFunctionDef, key: str) -> str | None:
     """The name or the description that a decorator gives a tool."""
     for call in (each for each in node.decorator_list if isinstance(each, ast.Call) and _marks(each)):

@@ -70,7 +70,7 @@ def _declared(entry: Any) -> list[Any]:
     key = next((key for key in _DECLARED if isinstance(entry, Mapping) and isinstance(entry.get(key), list)), None)
     return [entry] if key is None else [*entry[key], *({other: entry[other]} for other in entry if other != key)]
 
-
+# %% ../../nbs/agent/16_tool_files.ipynb #56d419ec
 def _by_name(value: Mapping[str, Any]) -> Any:
     """List the tools of a map by their names; what is no such map stays as it is."""
     is_map = value and all(isinstance(each, Mapping) for each in value.values())
@@ -132,7 +132,7 @@ def _read_json(path: Path) -> Any:
         raise PunieError(f"{path}: {error}; rename or remove one") from error
     return value
 
-
+# %% ../../nbs/agent/16_tool_files.ipynb #3efe3a9d
 def find_served_tools(
     where: str,  # the command of an MCP server, or its URL
     name: str = "",
