@@ -35,9 +35,13 @@ class _Loader(_Base):
     yaml_constructors = {tag: _Base.yaml_constructors[tag] for tag in (*_TAGS, None)}
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise ConstructorError(None, None, "a key that is no text", key.start_mark)
+                raise ConstructorError(None, None, "a key that is not a text", key.start_mark)
+            if key.value in seen:
+                raise ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
         return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
 
 
