@@ -131,5 +131,5 @@ class Dialect:
         """Make the same dialect for other tools."""
         return self if tools is self.tools else replace(self, tools=tools)
 
-
-PUNIE = Dialect(TOOLS)  # punie's own tools in Code Mode, which rows and questions have where nothing else is said
+# %% ../../nbs/agent/20_dialects.ipynb #1a575f13
+PUNIE = Dialect(TOOLS)

@@ -145,7 +145,7 @@ def says_something(sample: Sample, answer: Answer) -> Score | None:
         return Score(outcome="abstained", reason="empty")
     return Score(outcome="abstained", reason="echo") if said == {sample.question.strip()} else None
 
-
+# %% ../../nbs/evals/04_reply_rules.ipynb #fb1b21cc
 def _says(text: str, phrases: Iterable[str]) -> str | None:
     """Find the first phrase that a text holds, from the beginning of a word on, and a number to its end."""
     plain = f" {' '.join(text.replace('’', chr(39)).split())} "
@@ -161,7 +161,7 @@ def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
     patterns = (before + re.escape(each) + after for each, (before, after) in zip(phrases, ends))
     return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
-
+# %% ../../nbs/evals/04_reply_rules.ipynb #e083a00e
 _DONE = re.compile(
     r"(?i)\b(?:sent|posted|published|created|opened|booked|scheduled|saved|renamed|updated|deleted|removed|merged"
     r"|committed|executed|phoned|translated|(?:turned|switched) (?:on|off)"
@@ -179,7 +179,7 @@ def _claims(text: str) -> str | None:
     clauses = (clause for clause in _CLAUSE.split(text.replace("’", "'")) if _DONE.search(clause))
     return next((clause.strip() for clause in clauses if not _NOT_DONE.search(clause)), None)
 
-
+# %% ../../nbs/evals/04_reply_rules.ipynb #26a33614
 def calls_where_needed(sample: Sample, answer: Answer) -> Score | None:
     """Judge an answer without a call: by whether a call was expected, and otherwise by what it says."""
     if answer.blocks:

@@ -105,7 +105,7 @@ def _check_stated(key: str, texts: Iterable[str], own: OwnTool, fixed: Iterable[
             if name in fixed:
                 raise _Fault(f"{key}[{place}]", f'{name} stands under "with" already')
 
-
+# %% ../../nbs/synthesis/14_checked_wordings.ipynb #bf47104d
 def _check_variant(key: str, variant: Variant, own: OwnTool, known: Iterable[str]) -> None:
     """Check questions that want a call, and what is said to it. Raises `_Fault`."""
     for kind in ("questions", "valid"):
