@@ -148,6 +148,13 @@ def _checks_table(name: str, found: "Verified") -> Grid:
     return grid
 
 # %% ../../nbs/cli/07_reports.ipynb #6959c5c9
+_ANSWERS = (  # by status
+    "Everything is right.",
+    "Something is wrong.",
+    "Nothing is wrong, but something could not be checked.",
+)
+
+
 def verify(
     target: Annotated[
         list[str],
@@ -173,7 +180,8 @@ def verify(
             found = _verified(name, rerun, history)
         told.append({"target": name, "verdict": found.verdict, "status": found.status, "checks": found.checks})
         if not as_json:
-            say(_checks_table(name, found), found.verdict)
+            verdict = f" The run's verdict is {found.verdict}" if found.verdict else ""
+            say(_checks_table(name, found), f"{_ANSWERS[found.status]}{verdict}")
         worst = found.status if worst != 1 and found.status else worst
     note("Invented replies are found only by asking again: --rerun 20 asks 20 prompts where the weights are at hand.")
     if as_json:

@@ -273,8 +273,9 @@ def _require_rows(tally: Tally, path: Path, dialect: Dialect) -> None:
         return
     if not tally.unwritten:
         raise PunieError(f"{path}: the split is empty; training needs rows in train.jsonl and valid.jsonl")
-    form, reason = "JSON" if dialect.is_json else "Code Mode", tally.unwritten.most_common(1)[0][0]
-    raise PunieError(f"{path}: none of its {tally.unwritten.total()} rows has a form in {form}; the first: {reason}")
+    [(reason, _)] = tally.unwritten.most_common(1)
+    count = tally.unwritten.total()
+    raise PunieError(f"{path}: none of its {count} rows has a form in {dialect.name}; the most frequent: {reason}")
 
 
 def audit_folder(
