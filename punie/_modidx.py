@@ -2534,6 +2534,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.markdown': { 'punie.markdown.Written': ('markdown.html#written', 'punie/markdown.py'),
                                 'punie.markdown.anchored': ('markdown.html#anchored', 'punie/markdown.py'),
                                 'punie.markdown.fenced': ('markdown.html#fenced', 'punie/markdown.py'),
+                                'punie.markdown.listed': ('markdown.html#listed', 'punie/markdown.py'),
                                 'punie.markdown.plain': ('markdown.html#plain', 'punie/markdown.py'),
                                 'punie.markdown.rendered': ('markdown.html#rendered', 'punie/markdown.py'),
                                 'punie.markdown.slug': ('markdown.html#slug', 'punie/markdown.py'),

@@ -21,6 +21,7 @@ from .rescoring import score_again
 from .runner import summarize
 from .suites import Suite
 from ..files import read_json
+from ..markdown import listed
 from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:
@@ -269,7 +270,8 @@ def where_it_changes(rungs: Sequence[Rung]) -> str:
     if said:
         return " ".join(said)
     mute = list(dict.fromkeys(suite for _, suite, step in steps if step.could_show is None))
-    told = f"{' and '.join(mute)} could show no change in one of so many steps" if mute else ""
+    small = f"{listed(mute)} {'are' if len(mute) > 1 else 'is'} too small to show a change"
+    told = f"{small}, after correction for the number of steps" if mute else ""
     if not (shown := [step.could_show for _, _, step in steps if step.could_show is not None]):
         return f"{told}."
     least = f"{100 * max(shown):.0f} points"

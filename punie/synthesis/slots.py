@@ -16,6 +16,7 @@ from typing import Any
 
 from ..agent.patterns import pattern_texts
 from ..agent.registry import Tool
+from ..markdown import listed
 
 # %% ../../nbs/synthesis/12_slots.ipynb #118194f8
 Schema = Mapping[str, Any]
@@ -136,8 +137,7 @@ def said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, (list, tuple)):
-        texts = [said(each) for each in value]
-        return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
+        return listed([said(each) for each in value])
     if isinstance(value, Mapping):
         return ", ".join(f"{in_words(name)} {said(each)}" for name, each in value.items()) or "nothing"
     return str(value)
