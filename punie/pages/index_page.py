@@ -16,6 +16,7 @@ from ..evals.statistics import Share
 from ..files import write_text
 from .card import Card, judged_card
 from .page import mark, render_page
+from ..phases.toml_keys import as_toml
 from ..settings import PunieError
 
 # %% ../../nbs/pages/09_index_page.ipynb #274b7307
@@ -32,12 +33,19 @@ def _measured(share: Share) -> tuple[object, str]:  # what to sort by, what to s
     return round(share.value, 4), f"{share} within {share.interval}"
 
 
+def _judged(card: Card) -> tuple[str, str]:  # what to sort by, what to show
+    if card.verdict:
+        return card.verdict, mark(card.verdict)
+    told = card.sentence if card.kind == "sweep" and card.sentence else card.kind  # a sweep counts its verdicts
+    return told, told
+
+
 def _cells(card: Card) -> list[tuple[object, object]]:  # what to sort by, what to show
     first = next(iter(card.scores), None)
     about = [card.name]
     if card.seed is not None:
-        about += [f"seed {card.seed}", *(f"{key} = {value}" for key, value in card.overrides.items())]
-    if card.kind != "phase" and card.sentence:
+        about += [f"seed {card.seed}", *(f"{key} = {as_toml(value)}" for key, value in card.overrides.items())]
+    if card.kind not in ("phase", "sweep") and card.sentence:
         about.append(card.sentence)
     link = Markup('<a href="{}/index.html">{}</a><br><span class="dim">{}</span>')
     page = link.format(quote(card.name), card.title, ", ".join(about))
@@ -49,7 +57,7 @@ def _cells(card: Card) -> list[tuple[object, object]]:  # what to sort by, what 
     score = _measured(card.scores[first]["overall"]) if first else ("", "")
     return [
         (card.title, page),
-        (card.verdict or card.kind, mark(card.verdict) if card.verdict else card.kind),
+        _judged(card),
         score,
         (first or "", first or ""),
         (card.base or "", card.base or ""),

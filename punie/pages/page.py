@@ -401,11 +401,12 @@ def with_sources(
     """Link each part of a page to the file that holds its figures.
 
     >>> print(with_sources('<div data-figure="loss"></div>', {"loss": "data/loss.csv"}))
-    <div data-figure="loss"><p class="source" data-since="2"><a href="data/loss.csv">figures as CSV</a></p></div>
+    <div data-figure="loss"><p class="source" data-since="2"><a href="data/loss.csv">figures of loss (CSV)</a></p></div>
     """
     for key, address in sources.items():
         part = f'<div data-figure="{cell(key)}">'
-        link = f'<p class="source" data-since="{EDITION}"><a href="{cell(address)}">figures as CSV</a></p>'
+        named = f"figures of {key.rpartition(':')[2]} (CSV)"
+        link = f'<p class="source" data-since="{EDITION}"><a href="{cell(address)}">{cell(named)}</a></p>'
         body = body.replace(part, part + link)
     return body
 

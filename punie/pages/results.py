@@ -72,7 +72,7 @@ def _by_category(results: Results, suite: str) -> str:
         told = f"{published[name]:.1%}" if name in published else ""
         measured = [judged.shown, ""] if judged and judged.drop else [share, share.interval]
         rows.append([name, *measured, *criterion, base.get(name), told])
-    header = ["category", "strictly right", "95% interval", "criterion", "true share, 95% bound", ""]
+    header = ["category", "strictly right", "95% interval", "criterion", "true share, 95% bound", "verdict"]
     return markdown_table([*header, "untrained base", "published (keyword score, other prompts)"], rows)
 
 
@@ -108,7 +108,7 @@ def _training(results: Results) -> str:
         ["validation loss", ", ".join(f"{loss:.3f} (update {update})" for update, loss in valid)],
         ["seconds by stage", ", ".join(f"{name} {results.seconds[name]:.0f}" for name in STAGES)],
     ]
-    return markdown_table(["", ""], rows)
+    return markdown_table(["item", "value"], rows)
 
 # %% ../../nbs/pages/08_results.ipynb #50acfbf1
 def _suite_part(results: Results, suite: str) -> list[str]:

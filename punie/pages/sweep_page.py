@@ -111,7 +111,7 @@ def _runs_table(found: Sequence[Results], suites: Sequence[str]) -> Html:
         seed, verdict = each.registration.inputs.seed, each.verdict
         shares = [each.summary("tuned", suite).overall for suite in suites]
         rows.append([_knobs(each), seed, mark(verdict.verdict), *shares, verdict.sentence])
-    return table(["knobs", "seed", "", *suites, "in words"], rows)
+    return table(["knobs", "seed", "verdict", *suites, "in words"], rows)
 
 # %% ../../nbs/pages/11_sweep_page.ipynb #8e7d1d07
 def _points(found: Sequence[Results], suite: str) -> dict[str, list[dict[str, float]]]:
@@ -148,7 +148,8 @@ def sweep_sentence(found: Sequence[Results]) -> str:
     '0 runs.'
     """
     counts = Counter(each.verdict.verdict for each in found)
-    return f"{', '.join([f'{len(found)} runs', *(f'{count} of them {word}' for word, count in counts.most_common())])}."
+    told = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    return f"{len(found)} runs: {told}." if told else "0 runs."
 
 # %% ../../nbs/pages/11_sweep_page.ipynb #aed9665f
 def sweep_figures(

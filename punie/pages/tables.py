@@ -29,6 +29,7 @@ from ..phases.finished import Results
 from ..phases.spec import FORGETTING, Spec
 from ..phases.spec_changes import flatten
 from ..phases.stage_functions import STAGES
+from ..phases.toml_keys import as_toml
 from ..phases.verdict import Verdict
 
 # %% ../../nbs/pages/03_tables.ipynb #06c15c76
@@ -43,7 +44,9 @@ def config_table(
     given, resolved = (flatten(spec.model_dump(exclude=hidden, exclude_defaults=short)) for short in (True, False))
 
     def tabulate(keys: Mapping[str, Any]) -> Html:
-        return table(["key", "value"], [[key, "none" if value is None else value] for key, value in keys.items()])
+        return table(
+            ["key", "value"], [[key, "none" if value is None else as_toml(value)] for key, value in keys.items()]
+        )
 
     folded = fold(f"all {len(resolved)} keys, defaults included", tabulate(resolved))
     return Html(asked + tabulate(given).data + folded.data)
@@ -52,7 +55,7 @@ def config_table(
 def provenance_table(results: Results) -> Html:
     """Tabulate what the run was made from."""
     r = results.registration
-    knobs = [f"{key} = {value}" for key, value in r.overrides.items()]
+    knobs = [f"{key} = {as_toml(value)}" for key, value in r.overrides.items()]
     rows = [
         ["phase", ", ".join([r.phase, f"seed {r.inputs.seed}", *knobs])],
         ["registered", r.registered],
@@ -66,14 +69,14 @@ def provenance_table(results: Results) -> Html:
         ["machine", r.machine],
         *(["note", each] for each in r.notes),
     ]
-    return table(["", ""], rows)
+    return table(["item", "value"], rows)
 
 
 def stages_table(results: Results) -> Html:
     """Tabulate the seconds that each stage took, and the time of a reply."""
     seconds = {**{name: results.seconds[name] for name in STAGES}, "all": sum(results.seconds.values())}
     notes = {"evaluate": f"{results.reply_ms:.0f} ms a reply, base and tuned model, many at once"}
-    return table(["stage", "seconds", ""], [[name, f"{s:.1f}", notes.get(name, "")] for name, s in seconds.items()])
+    return table(["stage", "seconds", "note"], [[name, f"{s:.1f}", notes.get(name, "")] for name, s in seconds.items()])
 
 # %% ../../nbs/pages/03_tables.ipynb #0782eab1
 OVER = {
@@ -115,7 +118,7 @@ def criteria_table(verdict: Verdict) -> Html:
         "95% interval",
         f"true share, 95% bound over {verdict.rule.over}",
     ]
-    listed = table([*header, "", *([] if verdict.rule.rule == "exact" else ["by its bounds"])], rows)
+    listed = table([*header, "verdict", *([] if verdict.rule.rule == "exact" else ["by its bounds"])], rows)
     return Html(listed.data + note(f"Over {verdict.rule.over}: {OVER[verdict.rule.over]}"))
 
 # %% ../../nbs/pages/03_tables.ipynb #a3fc9316
@@ -142,7 +145,7 @@ def summaries_table(summaries: Sequence[tuple[str, Summary]]) -> Html:  # each w
 def gates_table(gates: Sequence[CheckResult]) -> Html:
     """Tabulate the gates of a run, failures first, folded under their count."""
     rows = [[gate.check_name, mark(gate.word), gate.message] for gate in failures_first(gates)]
-    return fold(f"Gates: {count_checks(gates)}", table(["gate", "", "what was seen"], rows))
+    return fold(f"Gates: {count_checks(gates)}", table(["gate", "result", "what was seen"], rows))
 
 # %% ../../nbs/pages/03_tables.ipynb #ed77df08
 def runs_table(runs: Mapping[str, Results]) -> Html:
@@ -206,7 +209,7 @@ def controls_table(reports: Sequence[ControlReport]) -> Html:
             word = mark("missed" if row.wrong else "passed")
             rows.append([report.suite, row.control, row.samples, outcomes, f"{row.keyword:.1%}", word])
             passed += not row.wrong
-    header = ["suite", "control", "prompts", "outcomes", "keyword score (old figures only)", ""]
+    header = ["suite", "control", "prompts", "outcomes", "keyword score (old figures only)", "result"]
     return fold(f"{passed} of {len(rows)} controls scored as expected", table(header, rows))
 
 
@@ -215,7 +218,16 @@ def _control_share(report: ControlReport, control: str) -> float:
     return row.outcomes.get("correct", 0) / row.samples if row else 0.0
 
 
-BETWEEN = ("suite", "doing nothing", "best constant reply", "the reply", "untrained base", "95% interval", "gold", "")
+BETWEEN = (
+    "suite",
+    "doing nothing",
+    "best constant reply",
+    "the reply",
+    "untrained base",
+    "95% interval",
+    "gold",
+    "note",
+)
 
 
 def between_row(
@@ -223,7 +235,7 @@ def between_row(
     base: Share | None = None,  # of the prompts, where the untrained base was asked
     plain: bool = False,  # the suite is asked to see what is lost
 ) -> list[object]:
-    """Say under `BETWEEN` what a score lies between: doing nothing, one constant reply, the base, and gold."""
+    """Put what a score is compared with under `BETWEEN`: doing nothing, one constant reply, the base, and gold."""
     best = report.floor
     constant = [f"{best.share:.1%}", textwrap.shorten(best.reply, 120)] if best else ["", ""]
     tried = {row.control for row in report.rows}
@@ -236,7 +248,7 @@ def between_row(
 
 
 def headroom_table(results: Results, reports: Sequence[ControlReport]) -> Html:
-    """Tabulate for each suite of a run what a score lies between."""
+    """Tabulate for each suite of a run what a score is compared with."""
     rows = [
         between_row(each, results.summary("base", each.suite).overall, results.judged.suites[each.suite].is_plain)
         for each in reports

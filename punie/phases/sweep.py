@@ -30,7 +30,7 @@ from .registration import code_hash, gather_inputs, read_registration, require_r
 from .run import folder_name
 from .spec import load_spec
 from .stage_functions import STAGES
-from .toml_keys import parse_overrides
+from .toml_keys import as_toml, parse_overrides
 from ..programs import end_with_me
 from ..settings import GateFailed, PunieError, load_settings
 from ..unexpected import one_line
@@ -96,7 +96,9 @@ class Cell:
     @property
     def knobs(self) -> str:
         """The knobs that it changes, in words."""
-        return ", ".join(f"{key} = {value}" for key, value in self.overrides.items()) or "as the phase file says"
+        return (
+            ", ".join(f"{key} = {as_toml(value)}" for key, value in self.overrides.items()) or "as the phase file says"
+        )
 
     @property
     def folder(self) -> Path:

@@ -101,7 +101,12 @@ class Verdict(Decided):
 
     def _repr_markdown_(self) -> str:
         head = f"**{self.verdict}** {self.phase}, seed {self.seed}: {self.sentence}"
-        lines = [head, "", "| suite | category | criterion | measured | true share | |", "|---|---|---|---|---|---|"]
+        lines = [
+            head,
+            "",
+            "| suite | category | criterion | measured | true share | verdict |",
+            "|---|---|---|---|---|---|",
+        ]
         for each in self.criteria:
             figures = f"{each.wanted} | {each.shown} | {each.bound}"
             lines.append(f"| {each.suite} | {each.category} | {figures} | {self.word(each)} |")
