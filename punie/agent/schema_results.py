@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from .made_results import RULES, Maker, make_result
 from .patterns import pattern_texts
 from .registry import Tool
+from .tool_results import GIT_STATUS, GitStatusResult
 from .typed_tools import TOOLS
 from ..annotations import fields, json_schema
 from ..settings import PunieError
@@ -102,6 +103,13 @@ class SchemaMaker(Maker):
         return text[: schema.get("maxLength", len(text))]
 
 # %% ../../nbs/agent/23_schema_results.ipynb #7ec8e488
+def _with_words(made: Any) -> Any:
+    """Name the status of a file as the tool does: sealed prompts are drawn with git's letter."""
+    for each in made.files if isinstance(made, GitStatusResult) else ():
+        each.status = GIT_STATUS.get(each.status, each.status)
+    return made
+
+
 def result_for(
     tool: Tool,
     arguments: Mapping[str, object],  # of the call, bound
@@ -115,7 +123,7 @@ def result_for(
     4
     """
     if TOOLS.get(tool.name) is tool or tool.returns in RULES:  # punie's own results, also of renamed tools
-        return make_result(tool, arguments, seed, items, given)
+        return _with_words(make_result(tool, arguments, seed, items, given))
     if not tool.result.is_model and given is not None:
         return given
     maker = SchemaMaker(f"{seed} {tool.name} {sorted(arguments.items(), key=str)}", arguments, items)

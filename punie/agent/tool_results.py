@@ -10,9 +10,9 @@ __all__ = ['GIT_STATUS', 'Domain', 'ToolResult', 'TypeCheckError', 'TypeCheckRes
            'CstFindResult', 'CstRenameResult', 'CstAddImportResult', 'ValidationIssue', 'DomainValidationResult']
 
 # %% ../../nbs/agent/00_tool_results.ipynb #b12fedb4
-from typing import Annotated, Any, Literal, Self, get_origin
+from typing import Literal, Self, get_origin
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel
 
 # %% ../../nbs/agent/00_tool_results.ipynb #d67fd99a
 class ToolResult(BaseModel):
@@ -186,13 +186,9 @@ GIT_STATUS = {  # in words, by git's letter
 }
 
 
-def _in_words(status: Any) -> Any:
-    return GIT_STATUS.get(status, status) if isinstance(status, str) else status
-
-
 class GitFileStatus(BaseModel):
     file: str
-    status: Annotated[str, BeforeValidator(_in_words)]
+    status: str  # in words
     staged: bool
 
 

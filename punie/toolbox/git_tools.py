@@ -9,6 +9,7 @@ __all__ = ['read_status', 'git_status', 'read_patch', 'read_diff', 'git_diff', '
 import re
 
 from punie.agent.tool_results import (
+    GIT_STATUS,
     DiffFile,
     GitCommit,
     GitDiffResult,
@@ -82,7 +83,7 @@ def read_status(
             continue
         for letter, staged in zip(parts[1], (True, False), strict=True):
             if letter != ".":
-                files.append(GitFileStatus(file=name, status=letter, staged=staged))
+                files.append(GitFileStatus(file=name, status=GIT_STATUS.get(letter, letter), staged=staged))
     return files
 
 
