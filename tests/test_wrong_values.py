@@ -63,7 +63,8 @@ LEAST = {  # shares of wrong values that are refused: 3 points below what was me
     "plain_60.jsonl": 0.90,
     "workspace_40.jsonl": 0.92,
     "train.jsonl": 0.94,
-    "tools.json": 0.42,  # any JSON is a value of an enum, a default or an example, and a description may be absent
+    # any JSON is a value of an enum, a default or an example, a description may be absent, and bounds are only noted
+    "tools.json": 0.38,
     "bfcl.jsonl": 0.78,
 }
 
