@@ -180,8 +180,8 @@ def verify(
             found = _verified(name, rerun, history)
         told.append({"target": name, "verdict": found.verdict, "status": found.status, "checks": found.checks})
         if not as_json:
-            told = f" It says: {found.verdict}" if found.verdict else ""
-            say(_checks_table(name, found), f"{_ANSWERS[found.status]}{told}")
+            verdict = f" It says: {found.verdict}" if found.verdict else ""
+            say(_checks_table(name, found), f"{_ANSWERS[found.status]}{verdict}")
         worst = found.status if worst != 1 and found.status else worst
     note("Invented replies are found only by asking again: --rerun 20 asks 20 prompts where the weights are at hand.")
     if as_json:
