@@ -12,11 +12,11 @@ import datetime
 import os
 import re
 import threading
-import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..fstrings import compile_error
 from ..settings import PunieError
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def syntax_fault(code: str) -> tuple[str, int | None] | None:
     """
     if len(code) > MAX_CODE:
         return f"code of {len(code)} characters, more than {MAX_CODE}", None
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            compile(code, "", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, MemoryError, RecursionError, SystemError) as error:
+    if error := compile_error(code):
         return getattr(error, "msg", None) or type(error).__name__, getattr(error, "lineno", None)
     return None
 
