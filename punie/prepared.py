@@ -88,19 +88,62 @@ def _is_value(node: ast.Attribute, parent: ast.AST | None) -> bool:
     return isinstance(parent, ast.Assign) and parent.value is node and node.attr in _KEPT
 
 # %% ../nbs/20_prepared.ipynb #55e0c704
-_EXITS = ("exit", "quit")
+_GIVEN = {  # what the prelude gives, by its name in Python
+    **dict.fromkeys(("sys.exit", "exit", "quit"), "exit_"),
+    "SystemExit": "leaving_",
+    "sys.stdout.write": "write_",
+    "sys.stdout.flush": "flush_",
+    **dict.fromkeys(("pprint.pprint", "pprint.pp"), "pprint_"),
+    "operator.itemgetter": "itemgetter_",
+    "operator.attrgetter": "attrgetter_",
+    "statistics.mean": "mean_",
+    "statistics.median": "median_",
+}
+_LACKING = ("pprint", "operator", "statistics")  # modules that cannot be imported
 
 
-def _exits(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]:
-    """Call the prelude's functions where a program ends itself."""
-    if isinstance(node, ast.ImportFrom) and node.module == "sys" and {each.name for each in node.names} <= {*_EXITS}:
-        return _instead(node, "pass")
-    if not isinstance(node, ast.Call):
+def _imports(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]:
+    """Write assignments for what the prelude gives; the types of `collections.abc` are in `typing` too."""
+    if isinstance(node, ast.Import):
+        names = [each for each in node.names if each.name not in _LACKING or each.asname]
+        lacks = len(names) < len(node.names)
+        return _instead(node, ast.unparse(ast.Import(names)) if names else "pass") if lacks else []
+    if not isinstance(node, ast.ImportFrom):
         return []
-    written = ast.unparse(node.func) if isinstance(node.func, (ast.Name, ast.Attribute)) else ""
-    if written == "sys.exit" or written in {*_EXITS} - own:
-        return _instead(node.func, "exit_")
-    return _instead(node.func, "leaving_") if written == "SystemExit" else []
+    if node.module == "collections.abc":
+        return _instead(node, ast.unparse(ast.ImportFrom("typing", node.names, 0)))
+    given = {each.asname or each.name: _GIVEN.get(f"{node.module}.{each.name}") for each in node.names}
+    if not all(given.values()):
+        return []
+    return _instead(node, "; ".join(f"{name} = {gives}" for name, gives in given.items()))
+
+
+def _calls(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]:
+    """Call the prelude's functions where a program calls those of the library."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, (ast.Name, ast.Attribute)):
+        return []
+    written = ast.unparse(node.func)
+    if written == "json.dumps" and any(each.arg == "default" for each in node.keywords):
+        return _instead(node.func, "dumps_")
+    # A function of a module is the library's where the module is imported, a builtin where nothing else has its name.
+    if written in _GIVEN and (written.partition(".")[0] in own) == ("." in written):
+        return _instead(node.func, _GIVEN[written])
+    return []
+
+# %% ../nbs/20_prepared.ipynb #5630c40b
+def _deletions(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]:
+    """Take keys and items out by `pop`."""
+    if not isinstance(node, ast.Delete):
+        return []
+    deleted = [part for part in ast.walk(node) if isinstance(getattr(part, "ctx", None), ast.Del)]
+    if any(isinstance(part, ast.Attribute) or isinstance(getattr(part, "slice", None), ast.Slice) for part in deleted):
+        return []
+    line, column = _ends(node)[0]
+    edits = [((line, column), (line, column + len("del")), b"(),")]  # what is taken out stands in a tuple
+    for target in (part for part in deleted if isinstance(part, ast.Subscript)):
+        key = _ends(target.slice)
+        edits += [(_ends(target.value)[1], key[0], b".pop(("), (key[1], _ends(target)[1], b"))")]
+    return edits
 
 # %% ../nbs/20_prepared.ipynb #74caa495
 _HIGHER_ORDER = re.compile(r"\b(?:map|filter)\s*\(|\bkey\s*=")
@@ -130,19 +173,50 @@ def min(*args, key=None, **options):
 def max(*args, key=None, **options):
     return extreme_(max_, args, key, options)
 """
-_MAY_EXIT = re.compile(r"\b(?:exit|quit|SystemExit)\b")
-_LEAVING = """
+_LIBRARY = """
 def leaving_(code=None):
     return SystemExit('' if code is None or isinstance(code, int) else str(code))
 def exit_(code=None):
     raise leaving_(code)
+def write_(text):
+    print(text, end='')
+    return len(text)
+def flush_():
+    pass
+def pprint_(value, **layout):
+    print(repr(value))
+def getter_(read, keys):
+    return lambda item: read(item, keys[0]) if len(keys) == 1 else tuple([read(item, key) for key in keys])
+def itemgetter_(*keys):
+    return getter_(lambda item, key: item[key], keys)
+def attrgetter_(*names):
+    return getter_(getattr, names)
+def mean_(values):
+    values = list(values)
+    total, count = sum(values), len(values)
+    return total // count if isinstance(total, int) and total % count == 0 else total / count
+def median_(values):
+    values = sorted(values)
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+def dumps_(value, default=None, **layout):
+    import json
+    def plain(part):
+        if isinstance(part, dict):
+            return {key: plain(each) for key, each in part.items()}
+        if isinstance(part, (list, tuple)):
+            return [plain(each) for each in part]
+        return part if part is None or isinstance(part, (str, int, float)) else plain(default(part))
+    return json.dumps(plain(value), **layout)
 """
+_OF_LIBRARY = re.compile(rf"\b(?:{'|'.join({'dumps_', *_GIVEN.values()})})\b")
 
 # %% ../nbs/20_prepared.ipynb #2d43278f
 def _own_names(tree: ast.AST) -> set[str]:
-    """List the names that a program defines itself."""
+    """List the names that a program defines or imports."""
     found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     found |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    found |= {node.asname or node.name for node in ast.walk(tree) if isinstance(node, ast.alias)}
     defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return found | {node.name for node in ast.walk(tree) if isinstance(node, defined)}
 
@@ -162,12 +236,14 @@ def _as_in_python(code: str) -> str:
     """Rewrite what the interpreter runs otherwise; every line keeps its number."""
     try:
         tree = ast.parse(code)
-    except (SyntaxError, RecursionError):
+        own, edits = _own_names(tree), []
+        for node, parent in _outside_fstrings(tree):
+            for rewrite in (_iterators, _methods, _imports, _calls, _deletions):
+                edits += rewrite(node, parent, own)
+        ast.parse(rewritten := _edited(code, edits))
+    except (SyntaxError, RecursionError):  # the interpreter says what is wrong
         return code
-    own, edits = _own_names(tree), []
-    for node, parent in _outside_fstrings(tree):
-        edits += [*_iterators(node, parent, own), *_methods(node, parent, own), *_exits(node, parent, own)]
-    return _edited(code, edits) if edits else code
+    return rewritten
 
 
 def prepared(code: str) -> list[str]:
@@ -176,7 +252,8 @@ def prepared(code: str) -> list[str]:
     >>> prepared("print(json.dumps([1]))")
     ['import json', 'print(json.dumps([1]))']
     """
+    program = _as_in_python(code)
     before = ["import json"] if "json" in code else []
     before += [_FUNCTIONS] if _HIGHER_ORDER.search(code) else []
-    before += [_LEAVING] if _MAY_EXIT.search(code) else []
-    return [*before, _as_in_python(code)]
+    before += [_LIBRARY] if _OF_LIBRARY.search(program) else []
+    return [*before, program]
