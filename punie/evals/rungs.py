@@ -300,23 +300,20 @@ def ladder_table(rungs: Sequence[Rung]) -> list[list[object]]:
 
 # %% ../../nbs/evals/48_rungs.ipynb #c9509532
 def plot_ladder(rungs: Sequence[Rung]) -> "Figure":
-    """Draw scores and divergence of a ladder against the size."""
+    """Draw scores and divergence of a ladder from form to form."""
     from matplotlib import pyplot
 
-    figure, (scores, drift) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    figure, (scores, drift) = pyplot.subplots(2, 1, sharex=True, figsize=(6, 5.4), layout="constrained")
     sized = [rung for rung in rungs if rung.size and rung.divergence is not None]
     for suite in dict.fromkeys(suite for rung in sized for suite in rung.scores):
-        points = [(rung.size / 1e9, rung.shares[suite]) for rung in sized if rung.size and suite in rung.scores]
+        points = [(place, rung.shares[suite]) for place, rung in enumerate(sized) if suite in rung.scores]
         count = next(rung.scores[suite][1] for rung in sized if suite in rung.scores)
         scores.plot(*zip(*points), "o-", label=f"{suite} (n = {count})")
-    scores.set(title="Answered strictly right", xlabel="weights in GB", ylabel="share of prompts", ylim=(0, 1.02))
-    if count := len(scores.lines):
-        figure.legend(loc="outside lower center", ncols=count)
-    places = [(rung.size / 1e9, rung.divergence) for rung in sized if rung.size and rung.divergence is not None]
-    drift.plot([size for size, _ in places], [moved for _, moved in places], "o-", color="C3")
-    drift.set(title="Drift from float16", xlabel="weights in GB", ylabel="divergence in nats a position")
-    drift.set_ylim(0, None)
-    for rung, place in zip(sized, places):
-        drift.annotate(rung.name, place, textcoords="offset points", xytext=(4, 4))
+    scores.set(title="Answered strictly right", ylabel="share of prompts", ylim=(0, 1.02))
+    if scores.lines:
+        figure.legend(loc="outside lower center", ncols=2)
+    drift.plot([rung.divergence for rung in sized], "o-", color="C3")
+    drift.set(title="Drift from float16", ylabel="nats a position", ylim=(0, None))
+    drift.set_xticks(range(len(sized)), [rung.name for rung in sized])
     pyplot.close(figure)  # shown once, as the cell's value
     return figure

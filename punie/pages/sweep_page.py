@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from ..evals.scores import category_axes
 from ..files import sha256_text, write_json, write_text
 from .card import Card, note_files
 from .figures import keyed
 from .page import GUIDE, SERIES, Html, cell, mark, render_page, show, table, with_sources
-from .report import all_shares, narrow
+from .report import all_shares
 from .results import OUTCOMES, Table, data_links, outcomes_table, write_tables
 from ..phases.evidence import ARCHIVE, pack
 from ..phases.finished import Results, load_finished
@@ -50,11 +51,8 @@ def strip_plot(
     criteria: Mapping[str, float] = {},
 ) -> Html:
     """Plot every seed as a point, by category, with the mean over seeds and its interval beside the points."""
-    from matplotlib import pyplot
-
-    names = list(next(iter(settings.values()))[0])
-    figure, axes = pyplot.subplots(figsize=(9, 4.2), layout="constrained")
-    width = 0.8 / len(settings)
+    names, width = list(next(iter(settings.values()))[0]), 0.8 / len(settings)
+    figure, axes = category_axes(names, 2 * len(settings), criteria)
     for index, ((label, seeds), colour) in enumerate(zip(settings.items(), SERIES * len(settings))):
         for place, name in enumerate(names):
             values = [seed[name] for seed in seeds]
@@ -62,26 +60,21 @@ def strip_plot(
             mean, low, high = mean_interval(values)
             spread = [middle - width * 0.25 + width * 0.25 * i / max(1, len(values) - 1) for i in range(len(values))]
             named = f"{label}, {len(seeds)} seeds" if place == 0 else None
-            axes.scatter(spread, values, s=26, color=colour, edgecolor="black", linewidth=0.5, zorder=3, label=named)
+            axes.scatter(values, spread, s=26, color=colour, edgecolor="black", linewidth=0.5, zorder=3, label=named)
             if len(values) > 1:
                 named = "mean, 95% t interval over seeds" if not index and not place else None
                 axes.errorbar(
-                    middle + width * 0.2,
                     mean,
-                    [[mean - low], [high - mean]],
-                    fmt="_",
+                    middle + width * 0.2,
+                    xerr=[[mean - low], [high - mean]],
+                    fmt="|",
                     color=GUIDE,
                     capsize=3,
                     markersize=10,
                     zorder=2,
                     label=named,
                 )
-    for number, name in enumerate(name for name in criteria if name in names):
-        left, label = names.index(name) - 0.45, "" if number else "criterion"
-        axes.hlines(criteria[name], left, left + 0.9, color="black", linewidth=2, label=label)
-    axes.set_xticks(range(len(names)), narrow(names), fontsize=9)
-    axes.set(title=title, ylabel="share of prompts", ylim=(-0.03, 1.05))
-    axes.grid(axis="y", alpha=0.3)
+    axes.set_title(title)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     told = []
     for label, seeds in settings.items():
