@@ -29,8 +29,9 @@ def read_cards(reports: Path) -> list[Card]:
     return sorted(cards, key=lambda card: (card.made, card.name), reverse=True)
 
 
-def _measured(share: Share) -> tuple[object, str]:  # what to sort by, what to show
-    return round(share.value, 4), f"{share} within {share.interval}"
+def _measured(share: Share, suite: str) -> tuple[object, object]:  # what to sort by, what to show
+    shown = Markup('{}<br><span class="dim">{}<br>{}</span>').format(share, share.interval, suite)
+    return round(share.value, 4), shown
 
 
 def _judged(card: Card) -> tuple[str, str]:  # what to sort by, what to show
@@ -54,13 +55,12 @@ def _cells(card: Card) -> list[tuple[object, object]]:  # what to sort by, what 
         for value, unit in ((card.rows, "rows"), (card.size_gb, "GB"), (card.minutes, "min"))
     ]
     loss = (card.loss[-1], f"{card.loss[0]:.3f} to {card.loss[-1]:.3f}") if card.loss else ("", "")
-    score = _measured(card.scores[first]["overall"]) if first else ("", "")
+    score = _measured(card.scores[first]["overall"], first) if first else ("", "")
     return [
         (card.title, page),
         _judged(card),
         score,
-        (first or "", first or ""),
-        (card.base or "", card.base or ""),
+        (card.base or "", (card.base or "").rpartition("/")[2]),
         *figures,
         loss,
         (card.made, card.made),
@@ -71,7 +71,6 @@ COLUMNS = (
     "page",
     "verdict",
     "strictly right",
-    "suite",
     "base",
     "data",
     "size",
@@ -80,6 +79,8 @@ COLUMNS = (
     "registered",
 )
 _EXTRA = """
+body { max-width: 70rem }
+td:first-child { min-width: 13rem }
 th button {
   font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
   text-align: left; text-decoration: underline dotted
