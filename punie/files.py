@@ -73,7 +73,7 @@ def write_bytes(
     except OSError as error:
         raise PunieError(
             f"cannot write {path}: {error.strerror or error}; "
-            "free disk space or mend its permissions, then run the same command again"
+            "free disk space or fix its permissions, then run the same command again"
         ) from error
 
 # %% ../nbs/01_files.ipynb #83ca3a2c
@@ -94,7 +94,7 @@ def write_text(
     try:
         write_bytes(path, (part.encode() for part in ([text] if isinstance(text, str) else text)))
     except UnicodeEncodeError as error:
-        raise PunieError(f"cannot write {path}: the text holds half a surrogate pair; mend or remove it") from error
+        raise PunieError(f"cannot write {path}: the text holds half a surrogate pair; fix or remove it") from error
 
 # %% ../nbs/01_files.ipynb #b2bbfa3e
 def remove_partial(folder: Path) -> None:
@@ -148,7 +148,7 @@ def require_regular(path: Path) -> None:
     if path.exists():
         raise PunieError(f"{path} is no regular file; name a file, or replace it by one")
     if path.is_symlink():
-        raise PunieError(f"{path} is a link that leads to nothing; mend or remove it")
+        raise PunieError(f"{path} is a link that leads to nothing; fix or remove it")
 
 
 def require_regular_files(folder: Path) -> None:
@@ -171,11 +171,11 @@ def _readable(path: Path) -> Generator[None]:
     except FileNotFoundError as error:
         raise PunieError(f"{path} does not exist; check the name, or restore the file") from error
     except OSError as error:
-        raise PunieError(f"cannot read {str(path)[:200]}: {error.strerror or error}; mend that, or its name") from error
+        raise PunieError(f"cannot read {str(path)[:200]}: {error.strerror or error}; fix that, or its name") from error
     except UnicodeError:
         raise
     except ValueError as error:  # a null byte in the name
-        raise PunieError(f"cannot read {str(path)[:200]!r}: {error}; mend its name") from error
+        raise PunieError(f"cannot read {str(path)[:200]!r}: {error}; correct its name") from error
 
 
 def read_text(path: Path) -> str:
@@ -371,7 +371,7 @@ def parse_line(
     except UnicodeDecodeError as error:
         raise PunieError(f"{place}: not UTF-8 at byte {error.start} of the line; save the file as UTF-8") from error
     except _MALFORMED as error:
-        raise PunieError(f"{place}: not JSON ({getattr(error, 'msg', error)}); mend or remove the row") from error
+        raise PunieError(f"{place}: not JSON ({getattr(error, 'msg', error)}); fix or remove the row") from error
     if not isinstance(row, dict):
         raise PunieError(f"{place}: a row must be a JSON object, this is a {type(row).__name__}")
     return row

@@ -130,14 +130,14 @@ def require_template(
     >>> require_template("{{ 'a' * 10 ** 10 }}", [])
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: the chat template needs more than 1024 MiB of memory; mend it, or take another base
+    punie.settings.PunieError: the chat template needs more than 1024 MiB of memory; fix it, or take another base
     """
     key = (template, tools is not None)
     if key in _RENDERED:
         return
     tried = try_apart("template", {"template": template, "messages": messages, "tools": tools})
     if not tried.ended:
-        raise PunieError(f"the chat template {tried.said}; mend it, or take another base")
+        raise PunieError(f"the chat template {tried.said}; fix it, or take another base")
     if not tried.said:
         _RENDERED.add(key)
 

@@ -113,7 +113,7 @@ def alone(folder: Path) -> Generator[IO]:
         lock = (folder / ".lock").open("a+")
     except OSError as error:
         raise PunieError(
-            f"cannot write {folder}: {error.strerror or error}; mend that, or name another place in settings.ini"
+            f"cannot write {folder}: {error.strerror or error}; fix that, or name another place in settings.ini"
         ) from error
     start = time.monotonic()
     with lock as file:

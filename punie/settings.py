@@ -66,7 +66,7 @@ def _is_ours(file: Path) -> bool:
     try:
         tables = {*_TABLE.findall(file.read_text(encoding="utf-8", errors="replace"))}
     except OSError as error:
-        raise PunieError(f"cannot read {file}: {error.strerror or error}; mend its permissions") from error
+        raise PunieError(f"cannot read {file}: {error.strerror or error}; fix its permissions") from error
     return "punie" in tables or tables >= {"paths", "machine"}
 
 # %% ../nbs/00_settings.ipynb #0b579d27

@@ -112,11 +112,11 @@ def in_one_line(error: BaseException) -> str:
         return one_line(f"{type(error).__name__}: {error}")
     if isinstance(error, OSError) and error.strerror:
         place = f"{str(error.filename)[:200]!r}: " if error.filename is not None else ""
-        return one_line(f"{place}{error.strerror}; mend that, then run the same command again")
+        return one_line(f"{place}{error.strerror}; fix that, then run the same command again")
     if isinstance(error, ValueError) and str(error) == "embedded null byte":
         return "a name that was given holds a null byte; no file has such a name"
     if str(error).startswith("Symlink loop"):  # pathlib's RuntimeError, before Python 3.13
-        return one_line(f"{error}: a link that leads to itself; mend or remove it")
+        return one_line(f"{error}: a link that leads to itself; fix or remove it")
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     advice = "punie did not expect that; check what it was given, or report it with the trace"
     kept = keep_trace(error)

@@ -89,6 +89,6 @@ def read_yaml(path: Path) -> Any:
         return require_shallow(value)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PunieError(f"{path}:{line}: {error.problem or error.context}; mend that line") from error
+        raise PunieError(f"{path}:{line}: {error.problem or error.context}; fix that line") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PunieError(f"{path}: {' '.join(str(error).split())}") from error

@@ -72,7 +72,7 @@ def _require_bounded(config: Any, place: str) -> None:
     """Check what transformers counts up to while it reads a configuration. Raises `PunieError`."""
     for key, value in config.items() if isinstance(config, dict) else ():
         if isinstance(value, int) and value > MOST_LAYERS and key.endswith(("layers", "num_labels")):
-            raise PunieError(f"{place}: {key} is more than {MOST_LAYERS}; mend it, or fetch the file again")
+            raise PunieError(f"{place}: {key} is more than {MOST_LAYERS}; fix it, or fetch the file again")
         _require_bounded(value, place)
 
 
@@ -104,7 +104,7 @@ def load_tokenizer(
             raise
         reason = one_line(str(error) or type(error).__name__)[:300]
         raise PunieError(
-            f"tokenizer or configuration of {model_path} cannot be read: {reason}; mend it, and drop keys that are null"
+            f"tokenizer or configuration of {model_path} cannot be read: {reason}; fix it, and drop keys that are null"
         ) from error
     return tokenizer
 

@@ -175,7 +175,7 @@ def new_data(
     from punie.synthesis.own_sets import new_wordings
 
     path, fault = new_wordings(name, tools, force)
-    first = [f"Before it can be built, mend this: {fault}"] if fault else []
+    first = [f"Before it can be built, fix this: {fault}"] if fault else []
     said = f"Wrote: {path}", *first, f"Edit it, then run: punie data build {name}"
     show(as_json, {"file": path, "fault": fault or None}, *said)
 

@@ -193,7 +193,7 @@ class PromptReader:
         """Check that two questions do not become the same prompt. Raises `PunieError`."""
         if one == other:
             raise PunieError(
-                f"the chat template of {self.folder} leaves out what the user asks; mend it, or take another base"
+                f"the chat template of {self.folder} leaves out what the user asks; fix it, or take another base"
             )
 
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:

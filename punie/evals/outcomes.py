@@ -100,7 +100,7 @@ def _writing(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise PunieError(
-            f"cannot write {path}: {error.strerror or error}; free disk space or mend its permissions, "
+            f"cannot write {path}: {error.strerror or error}; free disk space or fix its permissions, "
             "then run the same command again, which goes on after the replies that it holds"
         ) from error
 

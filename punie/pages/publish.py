@@ -191,7 +191,7 @@ def execute(
         raise PunieError(f"the page was not made: {error.ename}: {error.evalue}; look into {copy}") from error
     except OSError as error:
         reason = f"{error.strerror or error}: {error.filename or copy}"
-        raise PunieError(f"the page was not made: {reason}; mend that, then run the same command again") from error
+        raise PunieError(f"the page was not made: {reason}; fix that, then run the same command again") from error
     except RuntimeError as error:  # nbclient's way to say that the kernel was killed, or never began
         raise PunieError(f"the page was not made: {one_line(str(error))}; run the same command again") from error
     done.metadata.pop("papermill", None)  # it names paths of this machine

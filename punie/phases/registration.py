@@ -239,7 +239,7 @@ def commit_registration(
         raise PunieError("--commit needs git; install it, or leave the option out") from error
     except subprocess.CalledProcessError as error:
         why = (error.stderr or error.stdout).strip().partition("\n")[0]
-        raise PunieError(f"git did not commit {target}: {why}; mend that, or leave --commit out") from error
+        raise PunieError(f"git did not commit {target}: {why}; fix that, or leave --commit out") from error
     return git_commit(target.parent)
 
 

@@ -273,7 +273,7 @@ def do_stage(run: Run, stage: str, notify: Notify) -> dict:
         outputs = describe_outputs(run.folder, STAGES[stage](run, notify))
     except OSError as error:
         reason = f"{error.filename or run.folder}: {error.strerror or error}"
-        raise PunieError(f"stage {stage}: {reason}; mend that, then run the same command again") from error
+        raise PunieError(f"stage {stage}: {reason}; fix that, then run the same command again") from error
     return {"seconds": round(time.perf_counter() - start, 2), **outputs}
 
 

@@ -112,8 +112,8 @@ def _check_variant(key: str, variant: Variant, own: OwnTool, known: Iterable[str
         _check_stated(f"{key}.{kind}", getattr(variant, kind), own, variant.fixed)
         for place, text in enumerate(getattr(variant, kind)):
             if lacking := sorted(own.lacks(text, variant.fixed)):
-                mend = 'write it outside alternatives, state it under "with", or move the question to missing'
-                raise _Fault(f"{key}.{kind}[{place}]", f"{{{lacking[0]}}} is required: {mend}")
+                fix = 'write it outside alternatives, state it under "with", or move the question to missing'
+                raise _Fault(f"{key}.{kind}[{place}]", f"{{{lacking[0]}}} is required: {fix}")
     if variant.results and own.tool.returns is not str:
         raise _Fault(f"{key}.results", "the tool returns fields, which are made from its schema; leave results out")
     _check_texts(f"{key}.results", variant.results, known)
@@ -206,7 +206,7 @@ def _all_tools(file: WordingsFile, registry: Registry) -> dict[str, OwnTool]:
 
 # %% ../../nbs/synthesis/14_checked_wordings.ipynb #2bb82dc9
 _EXPECTED = {  # by the type of pydantic's error
-    "extra_forbidden": "there is no such key; mend its name, or remove it",
+    "extra_forbidden": "there is no such key; correct its name, or remove it",
     "missing": "it is missing; add it",
     "string_type": "must be a text",
     "tuple_type": "must be a list",

@@ -45,7 +45,7 @@ def _more(name: str, wordings: OwnWordings) -> str:
 
 # %% ../../nbs/synthesis/18_own_advice.ipynb #be6faf4f
 def _place(gate: str, rows: Mapping[str, Sequence[Conversation]], wordings: OwnWordings, wanted: Thresholds) -> str:
-    """Say what to add where, for a gate that failed; nothing for a gate that no wordings can mend."""
+    """Say what to add where, for a gate that failed; nothing for a gate that no wordings can fix."""
     train, valid = rows["train"], rows["valid"]
     questions = [row.turns[0].content for row in train]
     calls = Counter(name for row in train for name in _called(row))

@@ -111,7 +111,7 @@ def new_wordings(
     tools: str,  # a registry's name, or a file of tools
     force: bool = False,  # overwrite a wordings file that was edited
 ) -> tuple[Path, str]:
-    """Write a first wordings file. Return its path, and what has to be mended before it can be built, if anything.
+    """Write a first wordings file. Return its path, and what has to be fixed before it can be built, if anything.
 
     Raises `PunieError` where there is something else of that name, or a wordings file that was edited.
     """

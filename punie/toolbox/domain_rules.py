@@ -24,7 +24,7 @@ Found = tuple[int, str]  # the line, and what the message is about
 class Rule(Generic[Subject]):
     """A rule, and the function that finds where it is broken.
 
-    >>> Rule("x/y", "error", "%s is wrong", "mend it", lambda source: [(1, "this")]).issues(None)[0].message
+    >>> Rule("x/y", "error", "%s is wrong", "fix it", lambda source: [(1, "this")]).issues(None)[0].message
     'this is wrong'
     """
 
@@ -111,10 +111,10 @@ def check_source(source: str, rules: Sequence[Rule[Source]], domain: Domain) -> 
 def rules_table(**validators: Sequence[Rule]) -> str:
     """The rules of some validators as a table in Markdown.
 
-    >>> print(rules_table(check=[Rule("x/y", "error", "%s is wrong", "mend it", lambda source: [])]))
+    >>> print(rules_table(check=[Rule("x/y", "error", "%s is wrong", "fix it", lambda source: [])]))
     | validator | rule | severity | message | suggestion |
     |---|---|---|---|---|
-    | check | x/y | error | … is wrong | mend it |
+    | check | x/y | error | … is wrong | fix it |
     """
     rows = ["| validator | rule | severity | message | suggestion |", "|---|---|---|---|---|"]
     for name, rules in validators.items():

@@ -119,7 +119,7 @@ def _apply(step: _Step, files: Files, pool: Files) -> dict[str, str]:
         changed[path] = pool[path]
     for edit in step.edits:
         if changed.get(edit.file, "").count(edit.old) != 1:
-            raise PunieError(f"{edit.file} does not hold {edit.old!r} exactly once; mend the plan")
+            raise PunieError(f"{edit.file} does not hold {edit.old!r} exactly once; fix the plan")
         changed[edit.file] = changed[edit.file].replace(edit.old, edit.new)
     for path in step.remove:
         del changed[path]
@@ -190,7 +190,7 @@ def _differs(before: Files, after: Files) -> tuple[str, ...]:
 def _line(files: Files, file: str, at: str) -> int:
     text = files.get(file, "")
     if text.count(at) != 1:
-        raise PunieError(f"{file} does not hold {at!r} exactly once; mend the plan")
+        raise PunieError(f"{file} does not hold {at!r} exactly once; fix the plan")
     return text[: text.index(at)].count("\n") + 1
 
 # %% ../../nbs/toolbox/01_repositories.ipynb #b65882bb

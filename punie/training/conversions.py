@@ -60,7 +60,7 @@ def _code(call: ToolCall, tools: Registry) -> str:
 
 
 def _refusal(call: ToolCall, reason: str) -> PunieError:
-    return PunieError(f"{reason}; mend or remove the call {call.raw[:80]!r}")
+    return PunieError(f"{reason}; fix or remove the call {call.raw[:80]!r}")
 
 # %% ../../nbs/training/05_conversions.ipynb #f962fb6a
 def _block(call: ToolCall, tools: Registry) -> str:
@@ -213,7 +213,7 @@ def messages_to_text(
         if _START in message.content or _END in message.content:
             raise PunieError(
                 f"message {number} holds {_START} or {_END}, which opens or ends a turn in ChatML; "
-                "mend or remove the row"
+                "fix or remove the row"
             )
     return "".join(f"{_START}{message.role}\n{message.content}{_END}\n" for message in messages)
 

@@ -25,7 +25,7 @@ from .dataset_validation import validate_example
 from .row_dialects import NoForm, own_conversation, write_row
 
 # %% ../../nbs/training/08_dataset_io.ipynb #c19a1976
-_HALF_PAIR = "half a surrogate pair, which no tokenizer can read; mend or remove the row"
+_HALF_PAIR = "half a surrogate pair, which no tokenizer can read; fix or remove the row"
 
 
 def _stated(keys: dict) -> dict:
@@ -163,7 +163,7 @@ def read_split(
                 f"{path}:{number}: the row {reason}; train it in a phase that names its tools under [tools] registry"
             ) from None
         if faults := validate_example(examples[-1]):
-            raise PunieError(f"{path}:{number}: {faults[0]}; mend or remove the row")
+            raise PunieError(f"{path}:{number}: {faults[0]}; fix or remove the row")
     return tuple(examples)
 
 # %% ../../nbs/training/08_dataset_io.ipynb #c9b69ba0

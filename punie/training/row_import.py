@@ -232,6 +232,6 @@ def import_rows(
                 path.replace(folder / path.name)
     except OSError as error:
         raise PunieError(
-            f"cannot write {folder}: {error.strerror or error}; free disk space or mend its permissions"
+            f"cannot write {folder}: {error.strerror or error}; free disk space or fix its permissions"
         ) from error
     return found

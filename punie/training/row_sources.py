@@ -128,7 +128,7 @@ def _json(path: Path) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise PunieError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
-        raise PunieError(f"{path}: not JSON ({error}); mend the file") from error
+        raise PunieError(f"{path}: not JSON ({error}); fix the file") from error
     if isinstance(rows, dict):
         rows = _wrapped(rows) or [rows]
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
@@ -168,7 +168,7 @@ def _csv(path: Path) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise PunieError(f"{path}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
     except (csv.Error, OSError) as error:
-        raise PunieError(f"{path}: no CSV that can be read ({error}); mend the file") from error
+        raise PunieError(f"{path}: no CSV that can be read ({error}); fix the file") from error
 
 
 def _cell(text: str) -> Any:

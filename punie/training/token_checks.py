@@ -140,7 +140,7 @@ def check_answer_tokens(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Se
     message = f"the tokens of {len(whole)} answers say what the answers say"
     if faults:
         composed = all(text == normalize("NFC", turn.answer) for turn, text in faults)
-        remedy = "write the rows composed (Unicode's NFC)" if composed else "mend the rows, or take another base"
+        remedy = "write the rows composed (Unicode's NFC)" if composed else "fix the rows, or take another base"
         message = f"the tokenizer changes the text of {len(faults)} of {len(whole)} answers; {remedy}"
     return CheckResult("answer tokens", not faults, message, tuple(_other_text(*fault) for fault in faults[:5]))
 

@@ -45,7 +45,7 @@ def save_tensors(
         partial.replace(path)
     except (OSError, RuntimeError) as error:
         raise PunieError(
-            f"cannot write {path}: {error}; free disk space or mend its permissions, then run the same command again"
+            f"cannot write {path}: {error}; free disk space or fix its permissions, then run the same command again"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -178,13 +178,13 @@ class Checkpoints(_Folder):
 
     def load(
         self,
-        mend: bool = True,  # remove what is not whole; only the process that has the folder's lock may
+        repair: bool = True,  # remove what is not whole; only the process that has the folder's lock may
     ) -> Checkpoint | None:
         """Load the newest checkpoint that is whole, with its best one; remove those that are not, and say so.
 
         Raises `GateFailed` where it belongs to another run.
         """
-        for partial in self.folder.glob(".*.safetensors") if mend else ():  # of a process that was killed
+        for partial in self.folder.glob(".*.safetensors") if repair else ():  # of a process that was killed
             partial.unlink(missing_ok=True)
         for update in reversed(self.updates()):
             found = _read(self.path(update))
@@ -193,7 +193,7 @@ class Checkpoints(_Folder):
             best = found.progress.best.update if found and found.progress.best else update
             if found and (best == update or _read(self.path(best))):
                 return found
-            if mend:  # nothing can follow from it
+            if repair:  # nothing can follow from it
                 note(f"{self.path(update)} is removed: it or its best one is damaged, or an older punie wrote it")
                 self.path(update).unlink(missing_ok=True)
         return None

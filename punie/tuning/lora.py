@@ -194,7 +194,7 @@ def _one_line_errors() -> Generator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise PunieError(
-            f"tuning stopped: {str(error).splitlines()[0]}; mend that, then run the same command again"
+            f"tuning stopped: {str(error).splitlines()[0]}; fix that, then run the same command again"
         ) from error
 
 # %% ../../nbs/tuning/10_lora.ipynb #7999abb9
@@ -240,7 +240,7 @@ def _found(
             return checkpoints.load()
     if not ranks_agree(0, group):
         raise PunieError("the first rank could not begin; its own line says why")
-    return checkpoints.load(mend=False)
+    return checkpoints.load(repair=False)
 
 # %% ../../nbs/tuning/10_lora.ipynb #c0f6d834
 def tune(

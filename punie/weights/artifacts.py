@@ -146,7 +146,7 @@ def _one_line_errors(folder: Path) -> Generator[None]:
         raise
     except Exception as error:  # the architecture's own code, which may fail in any way
         reason = one_line(str(error) or repr(error))[:300]
-        raise PunieError(f"cannot load the model in {folder}: {reason}; mend its files") from error
+        raise PunieError(f"cannot load the model in {folder}: {reason}; fix its files") from error
 
 
 def _plain_name(folder: Path) -> Path:

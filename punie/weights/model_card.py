@@ -79,7 +79,7 @@ def licence_of(
         head = ModelCard(read_text(base / "README.md"), ignore_metadata_errors=True).data
     except (ValueError, yaml.YAMLError) as error:
         raise PunieError(
-            f"the card {base / 'README.md'} cannot be read: {str(error).splitlines()[0]}; mend its head, or remove it"
+            f"the card {base / 'README.md'} cannot be read: {str(error).splitlines()[0]}; fix its head, or remove it"
         ) from error
     stated, name, link = (head.get(key) for key in ("license", "license_name", "license_link"))
     ids = stated if isinstance(stated, list) else [stated] if stated else []

@@ -49,7 +49,7 @@ def scratch_beside(
                 shutil.rmtree(left, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=target.parent))
     except OSError as error:
-        raise PunieError(f"cannot write beside {target}: {error}; mend its permissions, or free disk space") from error
+        raise PunieError(f"cannot write beside {target}: {error}; fix its permissions, or free disk space") from error
     try:
         with alone(scratch):
             yield scratch
@@ -84,7 +84,7 @@ def publish(
             target.rename(made.with_name("replaced"))
         made.rename(target)
     except OSError as error:
-        raise PunieError(f"cannot write {target}: {error}; name another folder, or mend its permissions") from error
+        raise PunieError(f"cannot write {target}: {error}; name another folder, or fix its permissions") from error
 
 # %% ../../nbs/weights/02_writing.ipynb #72520e65
 LICENCE_FILES = ("license", "licence", "notice", "use_policy")  # how their names begin, in small letters
