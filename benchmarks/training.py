@@ -219,7 +219,7 @@ def side(who: str, name: str, updates: int) -> None:
     """Run one side once and print what it measured."""
     mx = mlx_core()
     model, rows, knobs = setting(name)
-    mx.reset_peak_memory()  # making random weights is no part of tuning
+    mx.reset_peak_memory()  # making random weights is not part of tuning
     config = LoRAConfig(updates=updates, report_every=REPORT, eval_every=10_000, save_every=10_000, **knobs)
     rate, memory = {"ours": ours, "theirs": theirs}[who](model, rows, config)
     print(json.dumps({"rate": rate, "memory_gb": memory}))

@@ -141,12 +141,12 @@ def require_regular(path: Path) -> None:
     >>> require_regular(Path("/dev/zero"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: /dev/zero is no regular file; name a file, or replace it by one
+    punie.settings.PunieError: /dev/zero is not a regular file; name a file, or replace it by one
     """
     if path.is_file():
         return
     if path.exists():
-        raise PunieError(f"{path} is no regular file; name a file, or replace it by one")
+        raise PunieError(f"{path} is not a regular file; name a file, or replace it by one")
     if path.is_symlink():
         raise PunieError(f"{path} is a link that leads to nothing; fix or remove it")
 
@@ -317,7 +317,7 @@ def read_lines(
                 number, left = number + 1, left - len(line)
                 if len(line) > MAX_LINE:
                     raise PunieError(
-                        f"{path}:{number}: longer than {MAX_LINE >> 20} MiB, which is no row; split or remove it"
+                        f"{path}:{number}: longer than {MAX_LINE >> 20} MiB, which is not a row; split or remove it"
                     )
                 if not line.isspace():
                     yield number, line

@@ -216,7 +216,7 @@ def require_pattern(pattern: str) -> None:
     try:
         suspect = is_suspect(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{pattern[:40]!r} is no regular expression: {error}") from error
+        raise ValueError(f"{pattern[:40]!r} is not a regular expression: {error}") from error
     if suspect and not (tried := try_apart("pattern", {"pattern": pattern})).ended:
         raise ValueError(f"{pattern[:40]!r} {tried.said} for a short text; make its repeats unambiguous")
 

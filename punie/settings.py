@@ -182,7 +182,7 @@ def _settings(text: str, root: Path, environment: Mapping[str, str]) -> Settings
             place = (root / environment.get(f"PUNIE_{name.upper()}", paths[name])).resolve()
             if is_there(place) and not place.is_dir():
                 raise ValueError(
-                    f"{name} is {place}, which is no folder; name another place in settings.ini, "
+                    f"{name} is {place}, which is not a folder; name another place in settings.ini, "
                     f"or in PUNIE_{name.upper()}"
                 )
             return place

@@ -334,7 +334,7 @@ def test_hidden_files_are_no_weights_phases_or_tokenizers(lab: Path, tmp_path: P
         (model / name).write_bytes(b"\0\5\26\7")
     (lab / "data" / "phases" / "._tiny.toml").write_bytes(b"\0\5\26\7")
     assert (artifact_id(model), phase_names()) == known
-    assert load_model(model)[0] is not None  # the folder's name is no pattern
+    assert load_model(model)[0] is not None  # the folder's name is not a pattern
     (lab / "data" / "phases" / "._tiny.toml").unlink()
 
 

@@ -34,7 +34,7 @@ def _worded(text: str) -> dict[str, Any]:
 
 
 def _typed(node: ast.expr) -> dict[str, Any]:
-    """Write a type as a schema. Raises `ValueError` for a choice of what is no value."""
+    """Write a type as a schema. Raises `ValueError` for a choice of what is not a value."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _one_of([node.left, node.right])
     held = node.slice.elts if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) else ()
@@ -147,7 +147,7 @@ def openai_form(
     stated = next((function[key] for key in ARGUMENT_KEYS if function.get(key) is not None), {"type": "object"})
     stated = arguments_schema(stated)
     if not isinstance(stated, Mapping):
-        raise PunieError(f"{name}: its parameters are {stated!r:.80}, which is no JSON Schema")
+        raise PunieError(f"{name}: its parameters are {stated!r:.80}, which is not JSON Schema")
     made = {"name": name, "description": str(description or function.get("title") or ""), "parameters": stated}
     if function.get("outputSchema") is not None:
         made["outputSchema"] = function["outputSchema"]

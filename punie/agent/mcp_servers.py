@@ -114,7 +114,7 @@ class _Connection:
     ) -> None:
         self.where, self.timeout = where, timeout
         self.functions: list[dict[str, Any]] = []  # as the server lists them
-        self._said: list[str] = []  # what it printed that is no message
+        self._said: list[str] = []  # what it printed that is not a message
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -159,7 +159,7 @@ class _Connection:
             raise TimeoutError
 
     async def _hear(self, message: object) -> None:
-        """Note what is no message."""
+        """Note what is not a message."""
         if isinstance(message, Exception):
             is_text = isinstance(message, ValidationError)
             self._said.append(str(message.errors(include_url=False)[0]["input"] if is_text else message))

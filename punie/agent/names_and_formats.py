@@ -287,6 +287,6 @@ def both_schemas(
             else:
                 left.append(key)
                 made[key] = value
-        except (TypeError, AttributeError):  # what is no list, mapping or number; its reader says so
+        except (TypeError, AttributeError):  # what is not a list, mapping or number; its reader says so
             made[key] = value
     return made

@@ -37,7 +37,7 @@ def _type(written: object, name: str) -> object:
     if isinstance(written, str) and (found := TYPES.get(written.removesuffix("?"))):
         return found | None if written.endswith("?") else found
     raise ValueError(
-        f"{written!r} is no type; types are {', '.join(TYPES)}, "
+        f"{written!r} is not a type; types are {', '.join(TYPES)}, "
         "each with ? where it may be None, and [{...}] for a list of records"
     )
 
@@ -55,7 +55,7 @@ def _model(fields: dict[str, object], name: str) -> type[BaseModel]:
 
 def _require_identifier(name: str) -> None:
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-        raise ValueError(f"{name!r} is no name that Python code can use")
+        raise ValueError(f"{name!r} is not a name that Python code can use")
 
 # %% ../../nbs/agent/04_own_tools.ipynb #97d4d6f7
 def _parameter(name: str, written: object) -> inspect.Parameter:

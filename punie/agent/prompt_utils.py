@@ -127,7 +127,7 @@ def render(
         require_template(str(tokenizer.chat_template or ""), turns, tools)
         text = tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=generate)
         assert isinstance(text, str)
-        text.encode()  # half of a surrogate pair is no text for a tokenizer
+        text.encode()  # half of a surrogate pair is not text for a tokenizer
     except PunieError as error:
         raise PunieError(f"{tokenizer.name_or_path}: {error}") from error
     except Exception as error:  # a template is a program, and fails as programs do

@@ -45,7 +45,9 @@ def _value(node: ast.expr, classes: Classes) -> Any:
         value = ast.literal_eval(node)
         return json.loads(json.dumps(sorted(value) if isinstance(value, set) else value, allow_nan=False))
     except (ValueError, TypeError, MemoryError, RecursionError):
-        raise ValueError(f"{ast.unparse(node)} is no value of JSON that can be read without running the file") from None
+        raise ValueError(
+            f"{ast.unparse(node)} is not a value of JSON that can be read without running the file"
+        ) from None
 
 # %% ../../nbs/agent/13_python_tools.ipynb #204f0456
 def _assigned(owner: ast.ClassDef) -> dict[str, ast.expr]:

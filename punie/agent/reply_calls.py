@@ -129,7 +129,7 @@ def read_json_calls(value: object, form: str) -> list[ToolCall]:
     if isinstance(value, list) and value:
         return [call for item in value for call in read_json_calls(item, form)]
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return [ToolCall(None, malformed="JSON that is no object with a name", form=form)]
+        return [ToolCall(None, malformed="JSON that is not an object with a name", form=form)]
     arguments = value.get("arguments", {})
     if isinstance(arguments, str):  # as OpenAI's API writes them
         try:
@@ -137,5 +137,5 @@ def read_json_calls(value: object, form: str) -> list[ToolCall]:
         except (ValueError, RecursionError):
             pass
     if not isinstance(arguments, dict):
-        return [ToolCall(value["name"], malformed="arguments that are no JSON object", form=form)]
+        return [ToolCall(value["name"], malformed="arguments that are not a JSON object", form=form)]
     return [ToolCall(value["name"], arguments, form=form)]

@@ -80,7 +80,7 @@ def _whole(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Put what a schema refers to, and all of `allOf`, into one. The references that were followed come with it."""
     if not isinstance(schema, Mapping):
-        raise ValueError(f"{place or 'it'}: a part of it is {schema!r}, which is no schema")
+        raise ValueError(f"{place or 'it'}: a part of it is {schema!r}, which is not a schema")
     more = list(schema.get("allOf", ()))
     if ref := str(schema.get("$ref") or ""):
         if ref in passed:
@@ -288,7 +288,7 @@ class _Reading:
         if schema is True or schema == {}:
             return Any
         if not isinstance(schema, Mapping):
-            raise ValueError(f"{place or 'it'} is {schema!r}, which is no schema")
+            raise ValueError(f"{place or 'it'} is {schema!r}, which is not a schema")
         if "$ref" in schema:
             name = class_name(str(schema["$ref"]).rpartition("/")[2])
         schema, inside = _whole(schema, self.root, place, inside, self.notes)
@@ -388,7 +388,7 @@ class SchemaReader:
         return _Reading(root, self._classes, self.notes, results).kind(schema, name, place)
 
     def arguments(self, schema: Schema) -> Schema:
-        """Put into one what the schema of all arguments refers to. Raises `ValueError` where they are no object."""
+        """Put into one what the schema of all arguments refers to. Raises `ValueError` where they are not an object."""
         whole, inside = _whole(schema, schema, "the arguments", (), self.notes)
         if JSON_TYPES.get(str(whole.get("type", "object")).lower()) is not dict:
             raise ValueError(f"its arguments are of type {whole['type']!r}, and are an object")

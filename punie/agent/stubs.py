@@ -19,7 +19,7 @@ from ..parameters import written_parameter
 def _class(kind: Any) -> Iterator[str]:
     """Declare a model or a `TypedDict`."""
     held = fields(kind)
-    if is_typeddict(kind) and not declared(kind)[0].startswith("class "):  # keys that are no names
+    if is_typeddict(kind) and not declared(kind)[0].startswith("class "):  # keys that are not names
         yield from declared(kind)
         return
     yield f"class {kind.__name__}{'(TypedDict)' if is_typeddict(kind) else ''}:"

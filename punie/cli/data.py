@@ -334,7 +334,7 @@ def import_data(
     from punie.training.row_import import import_rows
 
     if Path(name).name != name or name.startswith("."):
-        raise PunieError(f"{name!r} is no name of a data set; it becomes a folder under data/")
+        raise PunieError(f"{name!r} is not a name of a data set; it becomes a folder under data/")
     if name in RECIPES:
         raise PunieError(f"{name} is the name of a recipe, see `punie data list`; take another name")
     registry = load_registry(tools) if tools else None

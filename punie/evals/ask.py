@@ -234,9 +234,9 @@ def _over(said: Reply, turn: Turn, own: OwnForm) -> tuple[End, str] | None:
 
 # %% ../../nbs/evals/30_ask.ipynb #c05ed667
 def keep(asked: Asked, path: Path) -> None:
-    """Append a dialogue to a file of rows. Raises `PunieError` where it is no sound row, or cannot be written."""
+    """Append a dialogue to a file of rows. Raises `PunieError` where it is not a sound row, or cannot be written."""
     if faults := validate_example(asked.row):
-        raise PunieError(f"the transcript is not kept, because it is no row of a data set: {faults[0]}")
+        raise PunieError(f"the transcript is not kept, because it is not a row of a data set: {faults[0]}")
     line = json.dumps(asked.row.to_dict(), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

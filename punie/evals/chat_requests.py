@@ -36,7 +36,7 @@ class Function(BaseModel):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The arguments; empty where they are no JSON object."""
+        """The arguments; empty where they are not a JSON object."""
         try:
             read = json.loads(self.arguments or "{}")
         except ValueError:

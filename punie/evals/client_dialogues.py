@@ -126,7 +126,9 @@ def _answered(calls: Sequence[Call], answers: Sequence[Message], known: bool) ->
     if missing := [name for name in names if name not in given]:
         raise BadRequest(f"the call {missing[0]!r:.80} has no answer; send a message of role tool for each call")
     if spare := [name for name in given if name not in names]:
-        raise BadRequest(f"a message of role tool answers {spare[0]!r:.80}, which is no call of the message before it")
+        raise BadRequest(
+            f"a message of role tool answers {spare[0]!r:.80}, which is not a call of the message before it"
+        )
     return {_parts(name)[1] if known else place: given[name] for place, name in enumerate(names)}
 
 # %% ../../nbs/evals/44_client_dialogues.ipynb #4afb0b85
@@ -136,7 +138,7 @@ def read_messages(
     prompt: str,  # the system prompt; empty for none
     programs: Programs,
 ) -> tuple[list[dict[str, str]], Open | None]:  # the turns so far, and the reply that goes on, if one does
-    """Translate a client's messages into the model's turns. Raises `BadRequest` where they are no dialogue."""
+    """Translate a client's messages into the model's turns. Raises `BadRequest` where they are not a dialogue."""
     turns = [{"role": "system", "content": prompt}] if prompt else []
     rest = [each for each in messages if each.role not in SYSTEM]
     going: Open | None = None

@@ -105,7 +105,7 @@ MAY_DIFFER = tuple(name for name in Conditions.model_fields if name != "suite")
 def read_across(
     text: str,  # names of conditions, with commas
 ) -> tuple[str, ...]:
-    """Read what may differ. Raises `PunieError` for a name that is no condition.
+    """Read what may differ. Raises `PunieError` for a name that is not a condition.
 
     >>> read_across("engine, temperature"), read_across("")
     (('engine', 'temperature'), ())

@@ -48,7 +48,7 @@ def _sound(sample: Sample, turn: Turn) -> list[ToolCall]:
     return [block for block in turn.blocks if own.fault(block) is None]
 
 # %% ../../nbs/evals/03_dialogue.ipynb #adbd8493
-MAX_OUTPUT = 20_000  # bytes of a program; more is no answer, and fills a model's context
+MAX_OUTPUT = 20_000  # bytes of a program; more is not an answer, and fills a model's context
 
 
 def play(

@@ -108,9 +108,9 @@ class _Answers(BaseHTTPRequestHandler):
             _let_send(self.connection)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no HTTP request of ours as JSON too."""
+        """Answer what is not an HTTP request of ours as JSON too."""
         self.close_connection, self.opened = True, False
-        self.refuse(code, message or "this is no request that can be read")
+        self.refuse(code, message or "this is not a request that can be read")
 
     def answer(self, work: Callable[[], None]) -> None:
         """Do some work, and say in one line what went wrong."""

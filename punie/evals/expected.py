@@ -60,7 +60,7 @@ def result_part(source: str, tools: Registry) -> ResultPart:
     except (SyntaxError, RecursionError):
         found = None
     if not found:
-        raise ValueError(f"{source!r} is no part of a tool's result")
+        raise ValueError(f"{source!r} is not part of a tool's result")
     return found
 
 # %% ../../nbs/evals/00_expected.ipynb #97b735e0

@@ -53,7 +53,7 @@ class Floor(BaseModel):
     by_category: dict[str, float]
 
 # %% ../../nbs/evals/20_floor.ipynb #c129039c
-def _prose_scores(samples: Iterable[Sample], reply: str) -> Iterator[Score | None]:  # None where it is no prose
+def _prose_scores(samples: Iterable[Sample], reply: str) -> Iterator[Score | None]:  # None where it is not prose
     read = cache(partial(read_answer, [reply]))  # by tools
     return (calls_where_needed(sample, read(sample.tools)) for sample in samples)
 

@@ -170,7 +170,7 @@ def undecidable_drop(
     True
     """
     if not 0 < most < 1:
-        return f"{most:g} is no drop between 0 and 1"
+        return f"{most:g} is not a drop between 0 and 1"
     if (least := drop_bound(0, 0, n)) > most:
         said = f"without any change the bound is {100 * least:.1f}"
         return f"{n} questions cannot show a drop of at most {100 * most:g} points: {said}"

@@ -226,7 +226,7 @@ class Forms(_Models):
         """
         artifact = self.artifact
         if form in (UNFUSED, FUSED) and not artifact.adapter:
-            raise PunieError("it is no run, so its adapter is not known")
+            raise PunieError("it is not a run, so its adapter is not known")
         if form == UNFUSED and artifact.adapter:
             files = (*weight_files(artifact.base), artifact.adapter / "adapters.safetensors")
             yield Form(UnfusedEngine(artifact.base, artifact.adapter), files)

@@ -33,7 +33,7 @@ def score_again(records: Sequence[Record], suites: Mapping[str, Suite]) -> list[
     for record in records:
         place, suite = f"{record.sample} on {record.suite}", suites.get(record.suite)
         if suite is None or (number := numbers[record.suite].get(record.sample)) is None:
-            raise GateFailed(f"{place} is no prompt that was registered; evaluate again")
+            raise GateFailed(f"{place} is not a prompt that was registered; evaluate again")
         sample = suite.samples[number]
         new = judge_again(record, sample, suite)
         asked = {"question": sample.question, "system": suite.system}

@@ -140,7 +140,7 @@ def read_ladder(
     path: Path,  # ladder.json
     key: str | None = None,  # hash of what it must be measured on
 ) -> list[Rung]:
-    """Read the rungs that are measured. Raises `PunieError` where the file is no ladder.
+    """Read the rungs that are measured. Raises `PunieError` where the file is not a ladder.
 
     >>> read_ladder(Path("no-such-folder/ladder.json"))
     []
@@ -151,7 +151,7 @@ def read_ladder(
     try:
         return [Rung.model_validate(rung) for rung in kept["rungs"]] if key in (None, kept["key"]) else []
     except (KeyError, TypeError, ValueError) as error:
-        raise PunieError(f"{path} is no ladder; remove it, and its rungs are measured again") from error
+        raise PunieError(f"{path} is not a ladder; remove it, and its rungs are measured again") from error
 
 # %% ../../nbs/evals/48_rungs.ipynb #1652811d
 def _counted(rung: Rung, suite: str, records: Mapping[str, Sequence[Record]]) -> Rung:
@@ -187,7 +187,7 @@ def judged_rungs(
     """Read a ladder, and count its scores and steps from its replies, by the present scorer.
 
     Raises `GateFailed` where replies are gone, were changed or are not those of a rung to a whole suite, and
-    `PunieError` where the file is no ladder.
+    `PunieError` where the file is not a ladder.
 
     >>> judged_rungs(Path("no-such-folder/ladder.json"), {})
     []

@@ -167,7 +167,7 @@ class Line:
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
             said = squeezed(response.text[:120])
             raise NoAnswer(
-                f"{self.url} answers with status {response.status_code} and {kind}, which is no completion: {said!r}; "
+                f"{self.url} answers with status {response.status_code} and {kind}, which is not a completion: {said!r}; "
                 "give the base URL of an OpenAI-compatible server"
             ) from None
 

@@ -60,7 +60,7 @@ def write_suite(
 ) -> Suite:
     """Load a new suite, and write it only if it is sound. Raises `PunieError` and writes nothing otherwise."""
     if not NAME.fullmatch(name):
-        raise PunieError(f"{name!r} is no name of a suite; use letters, digits, _ and - alone")
+        raise PunieError(f"{name!r} is not a name of a suite; use letters, digits, _ and - alone")
     if not new.samples:
         reason = f"; the first reason is: {new.left_out[0][0]}: {new.left_out[0][1]}" if new.left_out else ""
         raise PunieError(f"no question could be taken, {len(new.left_out)} were left out{reason}")
@@ -175,7 +175,7 @@ class _PlainCall(Strict):
     def expected(self, tools: Registry) -> dict[str, Any]:
         stated = json.loads(self.arguments) if isinstance(self.arguments, str) else self.arguments
         if not isinstance(stated, dict):
-            raise ValueError(f"the arguments of {self.name} are no JSON object")
+            raise ValueError(f"the arguments of {self.name} are not a JSON object")
         return expected_call(find_tool(tools, self.name), stated)
 
 

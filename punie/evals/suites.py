@@ -367,7 +367,7 @@ def _at_line(path: Path, number: int) -> Generator[None]:
 
 
 def _header_line(path: Path) -> tuple[int, dict] | None:
-    """Read the first line of a suite, where it is no sample; return its number and what it says."""
+    """Read the first line of a suite, where it is not a sample; return its number and what it says."""
     for number, line in read_lines(path):
         row = parse_line(line, f"{path}:{number}")
         return None if "id" in row or not row.keys() & Header.model_fields.keys() else (number, row)

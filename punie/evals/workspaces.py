@@ -84,7 +84,7 @@ class Found(Strict):
         return self
 
     def values(self, toolbox: Toolbox) -> list[str]:
-        """Ask the tool. Raises `PunieError` where it finds nothing, because nothing is no key."""
+        """Ask the tool. Raises `PunieError` where it finds nothing, because nothing is not a key."""
         result = toolbox.call(self.tool, self.arguments)
         values = values_at(self.part, result)
         if self.find is not None:
@@ -231,7 +231,7 @@ def load_workspaces(name: str) -> WorkspaceSuite:
         names = {each: known_names(repository_facts(each, header.seed)) for each in header.repositories}
         for number, row in rows:
             place = number
-            if row.get("repository") not in [*names]:  # what it says may be no text
+            if row.get("repository") not in [*names]:  # what it says may not be text
                 raise ValueError(f"the repository {row.get('repository')!r} is not in the first line")
             samples.append(WorkspaceSample.model_validate(_filled(row, names[row["repository"]])))
             if samples[-1].category not in header.categories or samples[-1].id in {each.id for each in samples[:-1]}:

@@ -143,7 +143,7 @@ _SOME, _NONE = World(seed=1, items=4), World(seed=2, items=0)
 def informed(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score | None:
     """Find programs that print nothing, or the same whatever the tools return; `played` is in each world.
 
-    A JSON call is no program, and prints nothing of its own.
+    A JSON call is not a program, and prints nothing of its own.
     """
     if sample.dialect.is_json:
         return None

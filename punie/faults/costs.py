@@ -166,7 +166,7 @@ def _unpack(archive: Path, place: Path) -> None:
                 raise PunieError(f"{archive} unpacks to more than {LARGEST:,} bytes; no evidence is that large")
             file.extractall(place)
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise PunieError(f"{archive} is no archive of evidence ({error}); publish the page again") from error
+        raise PunieError(f"{archive} is not an archive of evidence ({error}); publish the page again") from error
 
 # %% ../../nbs/faults/13_costs.ipynb #8747623a
 def read_evidence(

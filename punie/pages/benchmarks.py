@@ -81,7 +81,7 @@ def keep_benchmark(
 
 # %% ../../nbs/pages/21_benchmarks.ipynb #4ffc9e4b
 def benchmarks_document(folder: Path) -> str:
-    """Write what is published about benchmarks in Markdown. Raises `PunieError` where a file is no benchmark."""
+    """Write what is published about benchmarks in Markdown. Raises `PunieError` where a file is not a benchmark."""
     found = {
         path.stem: read_form(Benchmark, path, "benchmark", "measure it again") for path in sorted(folder.glob("*.json"))
     }

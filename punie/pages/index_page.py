@@ -157,7 +157,7 @@ def write_index(reports: Path) -> Path:
     """
     if not reports.is_dir():
         raise PunieError(
-            f"{reports} is no folder of pages; `punie run tiny` makes the first, or correct reports in settings.ini"
+            f"{reports} is not a folder of pages; `punie run tiny` makes the first, or correct reports in settings.ini"
         )
     carded = {path.parent.name for path in reports.glob("*/card.json")}
     bare = sorted(path.parent.name for path in reports.glob("*/index.html") if path.parent.name not in carded)

@@ -356,7 +356,7 @@ def read_notebook(path: Path) -> "NotebookNode":
     >>> read_notebook(Path("settings.ini"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: settings.ini is no notebook: Notebook does not appear to be JSON...
+    punie.settings.PunieError: settings.ini is not a notebook: Notebook does not appear to be JSON...
     """
     import nbformat
 
@@ -366,7 +366,9 @@ def read_notebook(path: Path) -> "NotebookNode":
         nbformat.validate(notebook)
     except Exception as error:  # nbformat raises what its parsers and jsonschema do
         reason = one_line(str(error) or type(error).__name__)[:200]
-        raise PunieError(f"{path} is no notebook: {reason}; restore it, or take that of a new `punie init`") from error
+        raise PunieError(
+            f"{path} is not a notebook: {reason}; restore it, or take that of a new `punie init`"
+        ) from error
     return notebook
 
 # %% ../../nbs/pages/00_page.ipynb #344c1923

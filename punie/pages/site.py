@@ -140,7 +140,7 @@ def build_site(
     if folder.resolve().is_relative_to(reports.resolve()):
         raise PunieError(f"{folder} lies in {reports}, which is copied into the site; name a folder outside")
     if folder.exists() and not ours.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PunieError(f"{folder} holds something that is no site of punie; name an empty folder")
+        raise PunieError(f"{folder} holds something that is not a site of punie; name an empty folder")
     write_text(ours, "written by `punie pages --site`\n")
     order = reading_order() if order is None else order
     for number in range(len(order)):

@@ -315,7 +315,7 @@ def remake(folder: Path) -> Path:
 
     archive, card = folder / ARCHIVE, read_card(folder / "card.json")
     if not archive.exists() or card.kind not in ("phase", "sweep"):
-        raise PunieError(f"{folder} is no page of a run or a sweep with its {ARCHIVE}; publish it from its runs")
+        raise PunieError(f"{folder} is not a page of a run or a sweep with its {ARCHIVE}; publish it from its runs")
     with unpacked(archive) as runs:
         found = [load_results(run) for run in runs]
         if card.kind == "phase":

@@ -48,7 +48,7 @@ def pack_files(
 def unpacked_files(archive: Path) -> Generator[Path]:
     """Unpack an archive for a while, and give the folder.
 
-    Raises `PunieError` where it is no archive of evidence, or unpacks to more than a gigabyte.
+    Raises `PunieError` where it is not an archive of evidence, or unpacks to more than a gigabyte.
     """
     with TemporaryDirectory() as place:
         try:
@@ -58,7 +58,7 @@ def unpacked_files(archive: Path) -> Generator[Path]:
                     raise PunieError(f"{archive} unpacks to more than {LARGEST:,} bytes; no evidence is that large")
                 file.extractall(place)  # keeps every file inside
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise PunieError(f"{archive} is no archive of evidence ({error}); publish the page again") from error
+            raise PunieError(f"{archive} is not an archive of evidence ({error}); publish the page again") from error
         yield Path(place)
 
 # %% ../../nbs/phases/19_evidence.ipynb #9179f5e3
@@ -101,7 +101,9 @@ def _open(folder: Path, registration: Registration) -> Run:
         try:
             spec = Spec.model_validate({**override(read_toml(beside), registration.overrides), "name": name})
         except ValidationError as error:
-            raise GateFailed(f"phases/{name}.toml is no phase: {explain(error)[1]}; publish the page again") from error
+            raise GateFailed(
+                f"phases/{name}.toml is not a phase: {explain(error)[1]}; publish the page again"
+            ) from error
         if spec != registration.spec:
             raise GateFailed(f"phases/{name}.toml is not the phase that was registered; publish the page again")
     return Run(registration.spec, registration.inputs, folder, registration.overrides)

@@ -123,7 +123,7 @@ def is_run(folder: Path) -> bool:
     if (folder / "registration.json").exists():
         return True
     registered = False
-    with contextlib.suppress(PunieError):  # of another program, where the folder is no run's
+    with contextlib.suppress(PunieError):  # of another program, where the folder is not a run's
         registered = "register" in read_manifest(folder)
     if registered:
         raise PunieError(

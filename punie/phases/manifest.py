@@ -55,7 +55,7 @@ def read_manifest(folder: Path) -> Entries:
     if not isinstance(entries, dict) or not all(
         isinstance(entry, dict) and {"key", "seconds", "outputs", "link"} <= set(entry) for entry in entries.values()
     ):
-        raise PunieError(f"{path} is no manifest of a run; {remedy}")
+        raise PunieError(f"{path} is not a manifest of a run; {remedy}")
     for name, link in chain(entries).items():
         if entries[name]["link"] != link:
             raise GateFailed(f"{path} was edited: the entry of {name} does not fit its link; {remedy}")

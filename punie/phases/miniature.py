@@ -64,7 +64,7 @@ def few_rows(rows: tuple[TrainingExample, ...], count: int) -> tuple[TrainingExa
     return tuple(sorted(calling, key=lambda row: sum(len(message.content) for message in row.messages))[:count])
 
 # %% ../../nbs/phases/10_miniature.ipynb #396734e4
-SHORT_SUITES = {SEALED: "unsealed"}  # a miniature is no judgement, so its prompts are drawn beforehand
+SHORT_SUITES = {SEALED: "unsealed"}  # a miniature is not judgement, so its prompts are drawn beforehand
 
 
 def _write_few_prompts(suite: str, place: str, folder: Path) -> None:

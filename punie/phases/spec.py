@@ -268,7 +268,7 @@ def _require_known(table: str, shares: Mapping[str, Mapping[str, float]], asked:
                 message = f"the suite {suite} has no category {category!r}; it has {', '.join(known)}"
                 raise Fault(message, table, suite, category)
             if not 0 <= value <= 1:
-                raise Fault(f"{value} is no share between 0 and 1", table, suite, category)
+                raise Fault(f"{value} is not a share between 0 and 1", table, suite, category)
 
 # %% ../../nbs/phases/02_spec.ipynb #0c8df9a0
 def _require_mask(remedy: Remedy, lora: LoRAConfig) -> None:

@@ -134,7 +134,7 @@ def new_phase(
     """
     path = load_settings().phases / f"{name}.toml"
     if not NAME.fullmatch(name):
-        raise PunieError(f"{name!r} is no name for a phase; use letters, digits, - and _")
+        raise PunieError(f"{name!r} is not a name for a phase; use letters, digits, - and _")
     if path.exists():
         raise PunieError(f"{path} exists already; choose another name, or edit that file")
     raw = read_toml(phase_path(source))

@@ -51,7 +51,7 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         if not (found := re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)):
-            raise PunieError(f"--seeds {text}: {part!r} is no seed and no range; write 0-4 or 0,3,7")
+            raise PunieError(f"--seeds {text}: {part!r} is neither a seed nor a range; write 0-4 or 0,3,7")
         first, last = int(found[1][:20]), int((found[2] or found[1])[:20])
         if max(last - first + len(seeds), 0) >= MOST_SEEDS or last >= 2**32:
             raise PunieError(f"--seeds {text[:80]}: at most {MOST_SEEDS} seeds, each below 2**32")

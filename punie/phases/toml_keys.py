@@ -94,7 +94,7 @@ def override(raw: dict, overrides: Mapping[str, object]) -> dict:
         for part in tables:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise PunieError(f"--set {key}={value}: {part} is no table")
+                raise PunieError(f"--set {key}={value}: {part} is not a table")
         table[name] = value
         if key in INSTEAD_OF and f"lora.{INSTEAD_OF[key]}" not in overrides:
             table.pop(INSTEAD_OF[key], None)

@@ -274,11 +274,11 @@ def decide(
 
 # %% ../../nbs/phases/12_verdict.ipynb #b594918e
 def read_verdict(path: Path) -> Verdict:
-    """Read a verdict back. Raises `PunieError` where the file is no verdict.
+    """Read a verdict back. Raises `PunieError` where the file is not a verdict.
 
     >>> read_verdict(Path("data/models/tiny/config.json"))
     Traceback (most recent call last):
         ...
-    punie.settings.PunieError: ...config.json is no verdict (verdict: Field required); `punie run` decides again
+    punie.settings.PunieError: ...config.json is not a verdict (verdict: Field required); `punie run` decides again
     """
     return read_form(Verdict, path, "verdict", "`punie run` decides again")

@@ -123,7 +123,7 @@ def new_wordings(
     text = starter(registry, Path(shown).as_posix(), name)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         if not is_wordings(path):
-            raise PunieError(f"{path} is there and is no wordings file of a registry; choose another name")
+            raise PunieError(f"{path} is there and is not a wordings file of a registry; choose another name")
         if not force:
             raise PunieError(f"{path} is there and was edited, or is of other tools; overwrite it with --force")
     write_text(path, text)

@@ -147,7 +147,7 @@ def read_values(
     written: Written,
     shared: Mapping[str, Written],  # lists that are called by name
 ) -> tuple[Value, ...]:
-    """Read a list of values. Raises `ValueError` for one that is empty, or a text that is no range and no name.
+    """Read a list of values. Raises `ValueError` for one that is empty, or a text that is neither a range nor a name.
 
     >>> read_values("0.5..1.5/0.5", {})
     (('0.5', 0.5), ('1', 1), ('1.5', 1.5))
@@ -156,12 +156,14 @@ def read_values(
         kind = float if "." in "".join(filter(None, found.groups())) else int
         first, last, step = (kind(each) for each in found.groups(default="1"))
         if step <= 0 or last < first or (last - first) / step > MOST:
-            raise ValueError(f"{written!r} is no range of 1 to {MOST:,} numbers")
+            raise ValueError(f"{written!r} is not a range of 1 to {MOST:,} numbers")
         numbers = (round(first + step * place, 9) for place in range(int((last - first) / step + 1e-9) + 1))
         return tuple((said(each), int(each) if each == int(each) else each) for each in numbers)
     if isinstance(written, str):
         if not isinstance(listed := shared.get(written), (Sequence, Mapping)) or listed == written:
-            raise ValueError(f'{written!r} is no range such as "5..100", and no list of that name stands under [lists]')
+            raise ValueError(
+                f'{written!r} is not a range such as "5..100", and no list of that name stands under [lists]'
+            )
         return read_values(listed, {})
     values = tuple(written.items() if isinstance(written, Mapping) else ((said(each), each) for each in written))
     if not values:

@@ -108,8 +108,8 @@ class Nodes:
 class SourceError(PunieError):
     """Report source text that cannot be read as Python, with its line.
 
-    >>> str(SourceError("line 2: this is no Python"))
-    'line 2: this is no Python'
+    >>> str(SourceError("line 2: this is not Python"))
+    'line 2: this is not Python'
     """
 
 
@@ -150,7 +150,7 @@ class Source(Nodes):
         self,
         edits: Sequence[tuple[int, int, str]],  # begin, end, and what is written there instead
     ) -> str:
-        """The whole text with some parts replaced. Raises `SourceError` where the result is no Python."""
+        """The whole text with some parts replaced. Raises `SourceError` where the result is not Python."""
         text = self.text
         for begin, end, new in sorted(edits, reverse=True):
             text = text[:begin] + new + text[end:]

@@ -108,7 +108,7 @@ def cst_rename(
     try:
         for name in (old_name, new_name):
             if not name.isidentifier() or keyword.iskeyword(name):
-                raise SourceError(f"{name!r} is no identifier")
+                raise SourceError(f"{name!r} is not an identifier")
         if old_name == new_name:
             raise SourceError(f"the old and the new name are both {old_name!r}")
         parsed = parse_source(source)

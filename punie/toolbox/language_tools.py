@@ -161,7 +161,7 @@ def _ask_about(
 def _source(server: LanguageServer, file_path: str) -> tuple[Path, str]:
     path, text = server.workspace.locate(file_path), server.workspace.read_text(file_path)
     if path.suffix not in SOURCES:
-        raise ToolFault(ValueError, f"{file_path} is no Python file")
+        raise ToolFault(ValueError, f"{file_path} is not a Python file")
     return path, text
 
 # %% ../../nbs/toolbox/05_language_tools.ipynb #ed94100d

@@ -32,7 +32,7 @@ class Route:
 
     line: int
     verb: str  # the name of the decorator
-    pattern: str | None  # None where it is no plain string
+    pattern: str | None  # None where it is not a plain string
     handler: cst.FunctionDef | None
 
     @property
@@ -78,7 +78,7 @@ def _no_route(source: Source) -> Iterator[Found]:
     ROUTE_RULES,
     "tdom-svcs/computed-pattern",
     "warning",
-    "the pattern is no plain string and cannot be checked",
+    "the pattern is not a plain string and cannot be checked",
     "write it as one string",
 )
 def _computed(source: Source) -> Iterator[Found]:
@@ -112,7 +112,9 @@ def _characters(source: Source) -> Iterator[Found]:
             yield each.line, repr(each.pattern)
 
 # %% ../../nbs/toolbox/17_route_rules.ipynb #ecd1d3c3
-@rule(ROUTE_RULES, "tdom-svcs/parameter-name", "error", "parameter {%s} is no identifier", "name it as in the handler")
+@rule(
+    ROUTE_RULES, "tdom-svcs/parameter-name", "error", "parameter {%s} is not an identifier", "name it as in the handler"
+)
 def _parameter_name(source: Source) -> Iterator[Found]:
     yield from ((each.line, name) for each in routes(source) for name in each.names if not name.isidentifier())
 

@@ -45,7 +45,7 @@ def component_functions(source: Source) -> dict[str, cst.FunctionDef]:
 
 
 def _functions(source: Source) -> Iterator[tuple[str, cst.FunctionDef]]:
-    """The component functions that are no methods."""
+    """The component functions that are not methods."""
     found = component_functions(source).items()
     yield from ((name, node) for name, node in found if node.name.value != "__call__")
 

@@ -112,7 +112,7 @@ def _props(source: Source, tag: Tag) -> tuple[dict[str, bool], bool] | None:
     return None
 
 
-@rule(TREE_RULES, "tdom/unknown-attribute", "error", "%s is no parameter of the component", "correct its name")
+@rule(TREE_RULES, "tdom/unknown-attribute", "error", "%s is not a parameter of the component", "correct its name")
 def _unknown_attribute(source: Source) -> Iterator[Found]:
     for tag in _used(source):
         if (props := _props(source, tag)) and not props[1]:

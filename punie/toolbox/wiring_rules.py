@@ -95,7 +95,7 @@ def _duplicate_priority(source: Source) -> Iterator[Found]:
     MIDDLEWARE_RULES,
     "tdom-svcs/priority-type",
     "error",
-    "the priority of %s is no whole number",
+    "the priority of %s is not a whole number",
     "give it a number; lower ones come first",
 )
 def _priority_type(source: Source) -> Iterator[Found]:

@@ -113,7 +113,7 @@ def _resolved(root: Path, path: str) -> Path:
 # %% ../../nbs/toolbox/00_workspace.ipynb #dee9948e
 @dataclass(frozen=True)
 class Folder:
-    """Confine paths to a folder. Raises `PunieError` where it is no folder.
+    """Confine paths to a folder. Raises `PunieError` where it is not a folder.
 
     >>> Folder(Path("data")).name(Path("data/phases"))
     'phases'
@@ -124,7 +124,7 @@ class Folder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", self.root.expanduser().resolve())
         if not self.root.is_dir():
-            raise PunieError(f"{self.root} is no folder; name the folder that the tools may work in")
+            raise PunieError(f"{self.root} is not a folder; name the folder that the tools may work in")
 
     def name(self, path: Path) -> str:
         """Name a path as tools do: relative to the workspace, with slashes; one outside keeps its full name."""
@@ -135,7 +135,7 @@ class Folder:
         self,
         path: str,  # relative to the workspace, or absolute inside it
     ) -> Path:  # absolute, links followed; it need not exist
-        """Find a path of the workspace. Raises `ToolFault` where it leads outside or is no file or folder.
+        """Find a path of the workspace. Raises `ToolFault` where it leads outside or is not a file or folder.
 
         >>> Folder(Path("data")).locate("../README.md")
         Traceback (most recent call last):
@@ -169,7 +169,7 @@ class TextFolder(Folder):
     """
 
     def read_text(self, path: str) -> str:
-        """Read a UTF-8 file, line ends as they are. Raises `ToolFault` where it is no text of at most `MAX_TEXT`."""
+        """Read a UTF-8 file, line ends as they are. Raises `ToolFault` where it is not text of at most `MAX_TEXT`."""
         found = self.locate(path)
         try:
             descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -276,7 +276,7 @@ class Workspace(Installed):
         """
         folder = self.locate(cwd)
         if not folder.is_dir():
-            raise ToolFault(NotADirectoryError, f"{_short(cwd)} is no folder of the workspace")
+            raise ToolFault(NotADirectoryError, f"{_short(cwd)} is not a folder of the workspace")
         found = self.program(program, folder)
         try:
             environment = {**self.environment, **(variables or {})}

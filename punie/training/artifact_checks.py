@@ -146,7 +146,7 @@ def _call_fault(call: ToolCall) -> str | None:
     if call.code is None:
         return FORMAT_A.fault(call)
     if fault := syntax_fault(call.code):
-        return f"code that is no Python ({fault[0]})"
+        return f"code that is not Python ({fault[0]})"
     return None if call.code.strip() else "a call without code"
 
 

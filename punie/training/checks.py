@@ -112,7 +112,7 @@ def run_pre_training_checks(
     dialect: Dialect = PUNIE,  # in which the rows are trained
     suites: Sequence[Path] = (),  # that lie elsewhere than in the data folder
 ) -> list[CheckResult]:
-    """Read a data set once and run every check on it. Raises `PunieError` where a line is no row."""
+    """Read a data set once and run every check on it. Raises `PunieError` where a line is not a row."""
     return check_audit(
         audit_folder(data_directory, expected_patterns, look=suite_traces(suites), dialect=dialect),
         thresholds,

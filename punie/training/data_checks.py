@@ -35,7 +35,7 @@ from .supervision import Mask
 FINE = {
     "structure": "every row is a sound conversation",
     "code": "all code runs, prints something, and reads only fields that exist",
-    "invented": "every argument that is no choice from an enum was stated by the user",
+    "invented": "every argument that is not a choice from an enum was stated by the user",
     "promises": "no answer promises a call that it does not make",
 }
 NOTHING = {

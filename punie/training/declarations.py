@@ -49,9 +49,9 @@ def _declaration(value: Any) -> dict[str, Any]:
     value = decoded(value)
     function = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise PunieError(f"declares a tool that is no function with a name: {str(value)[:60]!r}")
+        raise PunieError(f"declares a tool that is not a function with a name: {str(value)[:60]!r}")
     if not isinstance(function.get("parameters") or {}, dict):
-        raise PunieError(f"declares {function['name']:.60} with parameters that are no JSON Schema")
+        raise PunieError(f"declares {function['name']:.60} with parameters that are not JSON Schema")
     bare, key = function is value, next((key for key in ARGUMENT_KEYS if key in function), "")
     schema = arguments_schema(function.get(key))
     if key != "parameters" and key or schema is not function.get(key):
@@ -68,7 +68,7 @@ def _declaration(value: Any) -> dict[str, Any]:
 def read_declarations(
     value: object,  # a list, or a text that holds one
 ) -> tuple[dict[str, Any], ...]:
-    """Read the declarations of tools in a column. Raises `PunieError` for what is no list of functions.
+    """Read the declarations of tools in a column. Raises `PunieError` for what is not a list of functions.
 
     >>> read_declarations('[{"name": "hover", "parameters": {}}]')
     ({'type': 'function', 'function': {'name': 'hover', 'parameters': {}}},)
@@ -117,13 +117,13 @@ def _declarations_in_json(text: str) -> tuple[dict[str, Any], ...]:
         return ()
     value = decoded(text)
     if isinstance(value, str):
-        raise PunieError(f"declares tools in a text that is no JSON: {text[:60]!r}")
+        raise PunieError(f"declares tools in a text that is not JSON: {text[:60]!r}")
     value = value.get("tools", [value]) if isinstance(value, dict) else value
     return tuple([_declaration(each) for each in (_unwrapped(value) if isinstance(value, list) else value)])
 
 # %% ../../nbs/training/26_declarations.ipynb #6997e30e
 def properties(schema: object) -> dict[str, Any]:
-    """List the parameters that a schema declares, none where it is no schema of an object.
+    """List the parameters that a schema declares, none where it is not a schema of an object.
 
     >>> properties({"properties": {"path": {"type": "string"}}}), properties(None)
     ({'path': {'type': 'string'}}, {})

@@ -27,7 +27,7 @@ from .tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #a1f025ce
 def read_arguments(value: object) -> dict[str, Any]:
-    """Read the arguments of a call. Raises `PunieError` where they are no JSON object.
+    """Read the arguments of a call. Raises `PunieError` where they are not a JSON object.
 
     >>> read_arguments('{"room": "kitchen"}')
     {'room': 'kitchen'}
@@ -41,10 +41,10 @@ def read_arguments(value: object) -> dict[str, Any]:
             read = DECODER.decode(value)
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", None) or str(error)
-            raise PunieError(f"has arguments that are no JSON ({reason}): {value[:60]!r}") from error
+            raise PunieError(f"has arguments that are not JSON ({reason}): {value[:60]!r}") from error
         if isinstance(read, dict):
             return read
-    raise PunieError(f"has arguments that are no JSON object: {str(value)[:60]!r}")
+    raise PunieError(f"has arguments that are not a JSON object: {str(value)[:60]!r}")
 
 # %% ../../nbs/training/27_foreign_calls.ipynb #1ef77660
 # as the arguments are called, one of them
@@ -66,7 +66,7 @@ def read_calls(
     value: object,  # an object, or a list of them
     ignored: list[str],  # gets the names of keys that are not kept
 ) -> tuple[Call, ...]:
-    """Read calls given as data. Raises `PunieError` for what is no call.
+    """Read calls given as data. Raises `PunieError` for what is not a call.
 
     >>> read_calls([{"name": "set_light", "arguments": '{"room": "hall"}', "id": "call_0"}], [])
     (Call(name='set_light', arguments={'room': 'hall'}, id='call_0'),)
@@ -74,7 +74,7 @@ def read_calls(
     if isinstance(value, list):
         return tuple([call for each in value for call in read_calls(each, ignored)])
     if not isinstance(value, dict):
-        raise PunieError(f"has a call that is no object: {str(value)[:60]!r}")
+        raise PunieError(f"has a call that is not an object: {str(value)[:60]!r}")
     if value.keys() == {"tool_calls"} and isinstance(value["tool_calls"], list):
         return read_calls(value["tool_calls"], ignored)
     function = value.get("function")
@@ -158,7 +158,7 @@ def _decode(text: str, place: int, form: str) -> tuple[Any, int]:
         if (literal := _literal(text, place, _CLOSINGS[form])) is not None:
             return literal
         reason = getattr(error, "msg", None) or str(error)
-        raise PunieError(f"has a call that is no JSON ({reason}): {text[place : place + 60]!r}") from error
+        raise PunieError(f"has a call that is not JSON ({reason}): {text[place : place + 60]!r}") from error
 
 
 def _literal(text: str, place: int, closing: re.Pattern[str]) -> tuple[Any, int] | None:

@@ -49,7 +49,7 @@ def read_line(
 def read_events(
     path: Path,  # a file of JSON lines
 ) -> Iterator[dict]:  # each with a kind and an update
-    """Read the events of a run, and skip every line that is no event.
+    """Read the events of a run, and skip every line that is not an event.
 
     Raises `PunieError` where the file cannot be read.
 

@@ -64,7 +64,7 @@ def _part(part: str | dict[str, Any]) -> str:
 def _role(turn: Any) -> tuple[str, Speaker]:
     """Read the name of a turn's role, and the role. Raises `PunieError` where the turn is none."""
     if not isinstance(turn, dict):
-        raise PunieError(f"is no object: {str(turn)[:60]!r}")
+        raise PunieError(f"is not an object: {str(turn)[:60]!r}")
     name = turn.get("role") or turn.get("from")
     role = _ROLES.get(name.lower()) if isinstance(name, str) else None
     if not isinstance(name, str) or role is None:
@@ -167,7 +167,7 @@ class _AssistantTurns:
             self.ignored.append("messages.name")
         code, form = turn.get("code"), ""
         if code is not None and not isinstance(code, str):
-            raise PunieError("has code that is no text")
+            raise PunieError("has code that is not text")
         given = [key for key in _CALL_KEYS if turn.get(key)]
         if len(given) > 1 and _named(turn[given[0]]) != _named(turn[given[1]]):
             raise PunieError(f"has different calls in {given[0]} and in {given[1]}; keep one of them")
@@ -269,7 +269,7 @@ def _check_calls(turns: tuple[Turn, ...], registry: Registry) -> None:
             tool = registry.outside(call.name)
             if tool is None:
                 raise PunieError(
-                    f"message {number} calls {call.name:.60}, which is no tool of {registry.name or 'them'}"
+                    f"message {number} calls {call.name:.60}, which is not a tool of {registry.name or 'them'}"
                 )
             try:
                 tool.from_json(call.arguments)

@@ -249,6 +249,6 @@ class Thresholds(PhaseTable):
         if unknown := self.faulty.keys() - set(GATES):
             raise ValueError(f"no gate {min(unknown)!r}; gates are {', '.join(GATES)}")
         if wrong := [share for share in self.faulty.values() if not 0 <= share <= 1]:
-            raise ValueError(f"{wrong[0]} is no share between 0 and 1")
+            raise ValueError(f"{wrong[0]} is not a share between 0 and 1")
         object.__setattr__(self, "faulty", dict.fromkeys(GATES, 0.0) | self.faulty)
         return self

@@ -26,7 +26,7 @@ def exchanges(
 ) -> tuple[tuple[ChatMessage, ...], list[tuple[ChatMessage, ...]]]:  # the system prompt, and the exchanges
     """Divide a conversation into exchanges, each of which begins with a question of the user.
 
-    A tool response is no question. What comes before the first question belongs to its exchange.
+    A tool response is not a question. What comes before the first question belongs to its exchange.
 
     >>> from punie.training.dataset import conversation
     >>> [len(exchange) for exchange in exchanges(conversation("Hi", "Hello.", "And you?", "Fine."))[1]]

@@ -217,6 +217,6 @@ def own_conversation(example: TrainingExample) -> Conversation:
         content, blocks = parse_tool_calls(text, example.dialect.tools) if message.role == "assistant" else (text, [])
         codes = [block.code for block in blocks if block.code is not None]
         if len(codes) < len(blocks):
-            raise NoForm("makes a call that is no Format A")
+            raise NoForm("makes a call that is not Format A")
         turns.append(Turn(message.role, content, code="\n".join(codes) if codes else None))
     return Conversation(tuple(turns), ignored=example.ignored)

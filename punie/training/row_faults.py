@@ -102,7 +102,7 @@ Fault = tuple[str, str]  # its gate, and what is wrong
 
 
 def _json_fault(block: ToolCall, tools: Registry) -> str | None:
-    """Say why a sound JSON call is no call of a tool; None where it is."""
+    """Say why a sound JSON call is not a call of a tool; None where it is."""
     if block.malformed or block.form != "json":
         return None
     tool = tools.outside(block.name or "")

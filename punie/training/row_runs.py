@@ -161,7 +161,7 @@ class _StandIns(ast.NodeTransformer):
 
 # %% ../../nbs/training/09_row_runs.ipynb #39755859
 def stand_in(code: str, tools: Registry) -> str:
-    """Write the program that is run for this one and for all that cannot differ from it; itself if it is no Python.
+    """Write the program that is run for this one and for all that cannot differ from it; itself if it is not Python.
 
     >>> from punie.agent.typed_tools import TOOLS
 

@@ -44,7 +44,7 @@ def source_files(source: Path) -> list[SourceFile]:
     if source.is_file():
         if not _FILE.fullmatch(source.name):
             raise PunieError(
-                f"{source} is no file of rows; they end in .jsonl, .ndjson or .json, each also with .gz, "
+                f"{source} is not a file of rows; they end in .jsonl, .ndjson or .json, each also with .gz, "
                 ".csv or .parquet"
             )
         return [SourceFile(source)]
@@ -95,7 +95,7 @@ _WRAPPERS = ("data", "rows", "train", "examples")  # keys that hold all rows of 
 
 
 def _wrapped(value: dict[str, Any]) -> list[Any] | None:
-    """Find the rows in an object that is no row, but holds them; None where it is a row."""
+    """Find the rows in an object that is not a row, but holds them; None where it is a row."""
     lists = [key for key in _WRAPPERS if isinstance(value.get(key), list)]
     rows = value[lists[0]] if len(lists) == 1 else []
     if not rows or not all(isinstance(row, dict) and _ROLE.isdisjoint(row) for row in rows):

@@ -134,7 +134,7 @@ def _is_call(line: str, tools: Registry) -> bool:
     return bool(made) and plain and any(called) and names <= {*tools, *_OWNERS, "execute_code", "print"}
 
 
-# what may stand before a call on its line: a prompt or a tag that is no mark-up of text
+# what may stand before a call on its line: a prompt or a tag that is not mark-up of text
 _LED = re.compile(
     r"\A\s*(?:[@$>]+\s*|CALL\s+|<(?!(?:code|b|i|p|li|pre|kbd)\b)[\w:-]+>\s*)"
     r"|(?:\s*</[\w:-]+>)+\s*\Z"

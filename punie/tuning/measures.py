@@ -107,7 +107,7 @@ def run_probe(
         mlx_core().random.seed(state)
     if not 0 <= share <= 1:
         raise PunieError(
-            f"the probe says {share}, which is no share between 0 and 1; "
+            f"the probe says {share}, which is not a share between 0 and 1; "
             "return how many answers were right over how many there are"
         )
     return share

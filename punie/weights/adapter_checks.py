@@ -175,7 +175,7 @@ def _losses(events: Path) -> tuple[float, float] | None:  # of the base, and of 
             try:
                 readings.append(form.model_validate(event))
             except ValidationError as error:
-                problem = f"{events}:{number} is no measurement of a training"
+                problem = f"{events}:{number} is not a measurement of a training"
                 raise PunieError(f"{problem}: {first_error(error)}") from error
     ends = [each for each in readings if isinstance(each, _End)]
     if not ends and len(readings) < 2:

@@ -150,7 +150,7 @@ def _one_line_errors(folder: Path) -> Generator[None]:
 
 
 def _plain_name(folder: Path) -> Path:
-    """Give a folder under a name that is no pattern, as mlx-lm looks for weights by a pattern."""
+    """Give a folder under a name that is not a pattern, as mlx-lm looks for weights by a pattern."""
     if glob.escape(str(folder)) == str(folder):
         return folder
     link = Path(tempfile.mkdtemp(prefix="punie-model-")) / "model"

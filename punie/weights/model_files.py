@@ -164,7 +164,7 @@ def stop_ids(
 
 # %% ../../nbs/weights/00_model_files.ipynb #0d6c3ccd
 def weight_files(
-    folder: Path,  # its name is no pattern
+    folder: Path,  # its name is not a pattern
     pattern: str = "*.safetensors",
 ) -> list[Path]:
     """List files with weights, in order.
