@@ -146,8 +146,8 @@ def _sample(row: Mapping[str, Any], category: str, answers: Sequence[Any] | None
     turns = row["question"]
     if len(turns) != 1 or [message["role"] for message in turns[0]] != ["user"]:
         raise ValueError("it is more than one question of a user")
-    if answers == []:
-        raise ValueError("its possible answer names no call, so any reply would be right")
+    if not (answers is None or isinstance(answers, list) and answers):
+        raise ValueError("its possible answer lists no call, so any reply would be right")
     functions, notes = row["function"], []
     if answers is not None:
         functions, notes = widen_functions(functions, answers)
@@ -176,7 +176,7 @@ def read_bfcl(
         answers = {str(row.get("id")): row for _, row in listed}
         for number, row in read_jsonl(path):
             try:
-                right = answers[str(row["id"])]["ground_truth"] if answered else None
+                right = (answers[str(row["id"])]["ground_truth"] or []) if answered else None
                 sample, changed = _sample(row, category, right)
             except KeyError as error:
                 left_out.append((f"{path.name}:{number}", f"there is no {error} in it, or no possible answer"))

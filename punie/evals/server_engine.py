@@ -167,8 +167,8 @@ class Line:
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
             said = squeezed(response.text[:120])
             raise NoAnswer(
-                f"{self.url} answers with status {response.status_code} and {kind}, which is not a completion: {said!r}; "
-                "give the base URL of an OpenAI-compatible server"
+                f"{self.url} answers with status {response.status_code} and {kind}, which is not a completion: "
+                f"{said!r}; give the base URL of an OpenAI-compatible server"
             ) from None
 
 # %% ../../nbs/evals/13_server_engine.ipynb #c3cec0c5
