@@ -198,7 +198,7 @@ def pages(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the index of all published pages and the page of benchmarks; check all pages; build the site.
+    """Write the index of all published pages, and the documents over them that are there; check pages; build the site.
 
     Exit with status 1 if a page is wrong.
 
@@ -207,13 +207,18 @@ def pages(
     from punie.pages.benchmarks import write_benchmarks
     from punie.pages.browser import check_pages
     from punie.pages.index_page import write_index
+    from punie.pages.results import write_document
     from punie.pages.site import build_site
+    from punie.pages.tracker import all_documents
 
     reports = load_settings().reports
     if site:
         make_folder(site)
     if (reports / "benchmarks").is_dir():
         write_benchmarks()
+    for name, text in all_documents().items():
+        if (path := reports / f"{name}.md").exists():
+            write_document(text, path)
     written, built, wrong = write_index(reports), None, {}
     lines = [f"Index: {written}"]
     if site:

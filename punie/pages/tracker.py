@@ -119,7 +119,7 @@ def tracker_document(
     """
     rows = [*map(_published_row, published.values()), *(row for card in reversed(cards) for row in _own_rows(card))]
     reasons = "\n".join(f"- {plain(entry.name)}: {plain(entry.void)}." for entry in published.values() if entry.void)
-    header = ["phase", "", "base", "rows", "validation loss", "model", "score", "what was counted", "verdict"]
+    header = ["phase", "figures", "base", "rows", "validation loss", "model", "score", "what was counted", "verdict"]
     header += ["source (published: in the original's repository)"]
     void = f"\n\n## Void scores\n\n{reasons}" if reasons else ""
     return (
