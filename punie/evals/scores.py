@@ -55,7 +55,12 @@ def category_axes(
     criteria: Mapping[str, float] = {},  # by category; `weakest` is not a category and has no line
     counts: Mapping[str, int] = {},  # of prompts, by category
 ) -> "tuple[Figure, Axes]":
-    """Make a chart of shares by category, with a line where a criterion asks for a share."""
+    """Make a chart of shares by category, with a line where a criterion asks for a share.
+
+    >>> figure, axes = category_axes(["git", "overall"], 1, counts={"overall": 27})
+    >>> [label.get_text() for label in axes.get_yticklabels()]
+    ['git', 'overall, n = 27']
+    """
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 1.6 + len(names) * max(0.32, 0.16 * series)), layout="constrained")
@@ -73,7 +78,10 @@ def category_axes(
 def draw_scores(
     scored: Sequence[Scored],  # of one suite
 ) -> "Figure":
-    """Draw the strict share of each category and of all: a bar with its 95% interval for each model and temperature."""
+    """Draw the strict share of each category and of all: a bar with its 95% interval for each model and temperature.
+
+    The figure is the caller's to save and close.
+    """
     from matplotlib import pyplot
 
     shares = [{**each.summary.by_category, "overall": each.summary.overall} for each in scored]
