@@ -278,7 +278,7 @@ def read_form(
     try:
         return TypeAdapter(form).validate_python(read_json(path))
     except ValidationError as error:
-        raise PunieError(f"{path} is no {what} ({first_error(error)}); {advice}") from error
+        raise PunieError(f"{path} is not a {what} ({first_error(error)}); {advice}") from error
 
 # %% ../nbs/01_files.ipynb #af48b6a5
 MAX_LINE = 16 * 2**20  # bytes; a longer line cannot be a row

@@ -120,7 +120,7 @@ def _code_faults(reading: Reading) -> Iterator[Fault]:
     for turn in reading.turns:
         for block in turn.blocks:
             if fault := own.fault(block):
-                yield "format", f"a call that is no {own.name}: {fault}"
+                yield "format", f"a call that is not {own.name}: {fault}"
         if reading.example.dialect.is_json:
             yield from (("format", fault) for block in turn.blocks if (fault := _json_fault(block, tools)))
         for code in turn.programs:
