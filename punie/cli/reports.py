@@ -209,16 +209,15 @@ def pages(
     from punie.pages.index_page import write_index
     from punie.pages.results import write_document
     from punie.pages.site import build_site
-    from punie.pages.tracker import all_documents
+    from punie.pages.tracker import DOCUMENTS, all_documents
 
     reports = load_settings().reports
     if site:
         make_folder(site)
     if (reports / "benchmarks").is_dir():
         write_benchmarks()
-    for name, text in all_documents().items():
-        if (path := reports / f"{name}.md").exists():
-            write_document(text, path)
+    for name, text in all_documents(each for each in DOCUMENTS if (reports / f"{each}.md").exists()).items():
+        write_document(text, reports / f"{name}.md")
     written, built, wrong = write_index(reports), None, {}
     lines = [f"Index: {written}"]
     if site:
