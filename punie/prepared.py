@@ -118,16 +118,16 @@ def _imports(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]
     return _instead(node, "; ".join(f"{name} = {gives}" for name, gives in given.items()))
 
 
-def _calls(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]:
-    """Call the prelude's functions where a program calls those of the library."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, (ast.Name, ast.Attribute)):
+def _library(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]:
+    """Write the prelude's functions where a program names those of the library."""
+    if not isinstance(node, (ast.Name, ast.Attribute)) or not isinstance(node.ctx, ast.Load):
         return []
-    written = ast.unparse(node.func)
-    if written == "json.dumps" and any(each.arg == "default" for each in node.keywords):
-        return _instead(node.func, "dumps_")
-    # A function of a module is the library's where the module is imported, a builtin where nothing else has its name.
-    if written in _GIVEN and (written.partition(".")[0] in own) == ("." in written):
-        return _instead(node.func, _GIVEN[written])
+    written, call = ast.unparse(node), parent if isinstance(parent, ast.Call) and parent.func is node else None
+    if written == "json.dumps" and call and any(each.arg == "default" for each in call.keywords):
+        return _instead(node, "dumps_")
+    is_dotted = "." in written  # then its module is imported; a builtin is called, and nothing else has its name
+    if written in _GIVEN and (is_dotted or call) and (written.partition(".")[0] in own) == is_dotted:
+        return _instead(node, _GIVEN[written])
     return []
 
 # %% ../nbs/20_prepared.ipynb #5630c40b
@@ -173,6 +173,8 @@ def min(*args, key=None, **options):
 def max(*args, key=None, **options):
     return extreme_(max_, args, key, options)
 """
+
+# %% ../nbs/20_prepared.ipynb #3ed323f9
 _LIBRARY = """
 def leaving_(code=None):
     return SystemExit('' if code is None or isinstance(code, int) else str(code))
@@ -238,12 +240,14 @@ def _as_in_python(code: str) -> str:
         tree = ast.parse(code)
         own, edits = _own_names(tree), []
         for node, parent in _outside_fstrings(tree):
-            for rewrite in (_iterators, _methods, _imports, _calls, _deletions):
+            for rewrite in (_iterators, _methods, _imports, _library, _deletions):
                 edits += rewrite(node, parent, own)
-        ast.parse(rewritten := _edited(code, edits))
+        after = ast.parse(rewritten := _edited(code, edits))
     except (SyntaxError, RecursionError):  # the interpreter says what is wrong
         return code
-    return rewritten
+    lost = (own - _own_names(after)).intersection(_LACKING)  # imports that were taken out
+    used = {node.id for node in ast.walk(after) if isinstance(node, ast.Name)}
+    return code if lost & used else rewritten  # where it needs more of a module, the interpreter says so
 
 
 def prepared(code: str) -> list[str]:

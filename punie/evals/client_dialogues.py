@@ -126,9 +126,7 @@ def _answered(calls: Sequence[Call], answers: Sequence[Message], known: bool) ->
     if missing := [name for name in names if name not in given]:
         raise BadRequest(f"the call {missing[0]!r:.80} has no answer; send a message of role tool for each call")
     if spare := [name for name in given if name not in names]:
-        raise BadRequest(
-            f"a message of role tool answers {spare[0]!r:.80}, which is not a call of the message before it"
-        )
+        raise BadRequest(f"a message of role tool answers {spare[0]!r:.80}, which is not a call before it")
     return {_parts(name)[1] if known else place: given[name] for place, name in enumerate(names)}
 
 # %% ../../nbs/evals/44_client_dialogues.ipynb #4afb0b85

@@ -98,6 +98,8 @@ th[aria-sort=descending] button::after { content: " \\2193" }
   tbody td[data-sort=""] { display: none }
   td .mark { justify-self: start }
 }"""
+
+# %% ../../nbs/pages/09_index_page.ipynb #640a3ef5
 _SORT = """
 document.querySelectorAll('th button').forEach((button, column) => button.addEventListener('click', () => {
   const head = button.parentElement, body = document.querySelector('tbody'), up = head.ariaSort !== 'ascending';
