@@ -12,7 +12,8 @@ from statistics import fmean
 from .ablations import ABLATIONS
 from .costs import Cost
 from ..pages.figures import keyed
-from ..pages.page import BASE, GUIDE, TUNED, Html, cell, mark, show, table
+from ..pages.parts import Html, cell, mark, show, table
+from ..pages.style import BASE, GUIDE, TUNED
 
 # %% ../../nbs/faults/14_cost_page.ipynb #c0575044
 def _points(share: float) -> str:

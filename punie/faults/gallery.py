@@ -37,7 +37,7 @@ from ..files import read_text, sha256_files, sha256_text
 from ..pages.card import Card, read_card
 from ..pages.compared_pages import compare_pages
 from ..pages.index_page import write_index
-from ..pages.page import Html, cell, mark, table
+from ..pages.parts import Html, cell, mark, table
 from ..pages.publish import execute, publish
 from ..pages.verify import Verified
 from ..phases.registration import code_hash, utc_now
