@@ -20,8 +20,8 @@ from ..settings import PunieError, any_settings, given_path
 if TYPE_CHECKING:
     from punie.agent.dialects import Dialect
     from punie.check_results import CheckResult
+    from punie.phases.phase_tables import Export
     from punie.phases.run import Run
-    from punie.phases.spec import Export
     from punie.weights.adapter_checks import Allowed
 
 # %% ../../nbs/cli/05_export.ipynb #d01a92c0
@@ -51,7 +51,7 @@ def _packing(bits: int, group_size: int) -> "Export | None":
     from pydantic import ValidationError
 
     from punie.files import first_error
-    from punie.phases.spec import Export
+    from punie.phases.phase_tables import Export
 
     try:
         return Export.model_validate({"bits": bits, "group_size": group_size}) if bits != 16 else None

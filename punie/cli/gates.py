@@ -223,7 +223,8 @@ def preflight(
     """
     from punie.phases.gates import run_preflight
     from punie.phases.phase_suites import plan_suite
-    from punie.phases.spec import Base, load_spec
+    from punie.phases.phase_tables import Base
+    from punie.phases.spec import load_spec
     from punie.training.dataset_io import read_dataset
     from punie.training.remedies import remedied
     from punie.weights.artifacts import find_model
