@@ -13,9 +13,10 @@ import pytest
 from punie.agent.prompt_utils import code_mode
 from punie.evals.answers import json_call
 from punie.evals.bfcl import read_bfcl
+from punie.evals.samples import Sample
 from punie.evals.scoring import score_calls, score_many, score_reply
 from punie.evals.suite_import import write_suite
-from punie.evals.suites import Sample, Suite
+from punie.evals.suites import Suite
 
 REAL = Path(os.environ.get("PUNIE_REAL", "-")) / "bfcl"
 pytestmark = pytest.mark.skipif(not REAL.exists(), reason="PUNIE_REAL names no folder with bfcl")

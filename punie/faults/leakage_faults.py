@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ..agent.prompt_utils import code_mode, tool_response
 from ..evals.dialogue import gold_replies
-from ..evals.suites import Sample, load_suite
+from ..evals.samples import Sample
+from ..evals.suites import load_suite
 from .data_faults import Row, add_rows, edit_rows, judge_rows, write_rows
 from .fault import Bench
 from ..files import read_jsonl

@@ -17,8 +17,9 @@ from ..evals.controls import require_controls
 from ..evals.dialogue import gold_code, gold_replies
 from ..evals.engines import Reply
 from ..evals.records import judge
+from ..evals.samples import Sample
 from ..evals.scoring import Rules
-from ..evals.suites import Sample, load_suite
+from ..evals.suites import load_suite
 from ..evals.world_rules import all_made, ends_well, informed, nothing_else, shown, sound
 from .fault import Bench
 from ..files import read_json, write_json

@@ -17,7 +17,7 @@ from ..evals.answers import read_answer
 from ..evals.controls import ControlReport, read_controls
 from ..evals.dialogue import play
 from ..evals.records import Record
-from ..evals.suites import Sample
+from ..evals.samples import Sample
 from . import data_page, lessons, report, tables
 from .parts import Html, cell, mark
 from .style import EDITION

@@ -47,7 +47,7 @@ def wing_of(notebook: Path) -> str:
     """Name the wing that a notebook belongs to, as a key of `WINGS`.
 
     >>> home = load_settings().root / "nbs"
-    >>> [wing_of(home / name) for name in ("01_files.ipynb", "evals/01_suites.ipynb", "phase.ipynb")]
+    >>> [wing_of(home / name) for name in ("01_files.ipynb", "evals/02_suites.ipynb", "phase.ipynb")]
     ['', 'evals', 'use']
     """
     if notebook.parent.name != "nbs":
