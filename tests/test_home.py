@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from punie.agent.tool_files import load_registry
-from punie.files import read_jsonl
+from punie.jsonl import read_jsonl
 from punie.settings import find_root
 from punie.synthesis.checked_wordings import load_own_wordings
 from punie.training.conversation import Conversation, read_conversations

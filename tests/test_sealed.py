@@ -10,7 +10,8 @@ from punie.evals.dialogue import gold_replies
 from punie.evals.records import template_of
 from punie.evals.scoring import score_many
 from punie.evals.suites import Suite, load_suite
-from punie.files import read_jsonl, write_jsonl
+from punie.files import write_jsonl
+from punie.jsonl import read_jsonl
 from punie.settings import GateFailed
 from punie.synthesis.sealed import write_sealed
 from punie.synthesis.sealed_wordings import load_sealed

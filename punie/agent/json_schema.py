@@ -20,7 +20,7 @@ from .names_and_formats import JSON_TYPES, Schema, class_name, python_names
 from .registry import Registry, Tool
 from .schema_types import SchemaReader, object_parts
 from ..annotations import misfit, noted, parts, without_name
-from ..files import DECODER
+from ..jsonl import DECODER
 from ..settings import PunieError
 
 # %% ../../nbs/agent/12_json_schema.ipynb #ed181a43

@@ -12,8 +12,8 @@ from typing import Any
 
 from .call_markers import FORMS
 from .dialects import Calls
-from ..files import DECODER
 from ..fstrings import read_fstrings
+from ..jsonl import DECODER
 
 # %% ../../nbs/agent/24_reply_calls.ipynb #9708452f
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from .own_tools import load_tools
 from .python_tools import python_functions
 from .registry import Registry
 from .typed_tools import TOOLS
-from ..files import DECODER, read_json, read_jsonl, read_text, write_text
+from ..files import read_json, read_text, write_text
+from ..jsonl import DECODER, read_jsonl
 from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 from ..yaml_files import read_yaml
 

@@ -18,7 +18,7 @@ from typing import Any
 from ..agent.json_schema import registry_of
 from ..agent.registry import Misfit, Registry, Tool
 from .suite_import import NewSuite, find_tool
-from ..files import read_jsonl
+from ..jsonl import read_jsonl
 from ..settings import PunieError
 
 # %% ../../nbs/evals/40_bfcl.ipynb #2a25f78c

@@ -15,7 +15,7 @@ from typing import Any
 from ..agent.registry import Misfit, Registry
 from .answers import without_thinking
 from .suite_import import GivenTools, NewSuite, categories_of, expected_call, find_tool, sample_of
-from ..files import parse_line, read_lines
+from ..jsonl import parse_line, read_lines
 from ..passages import Passages
 from ..settings import PunieError, data_path, given_path
 from ..training.conversation import Conversation, Turn

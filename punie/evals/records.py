@@ -26,7 +26,8 @@ from .reply_rules import Outcome
 from .samples import Sample
 from .scoring import keyword_score, reads_fields, score_replies
 from .suites import Suite
-from ..files import first_error, parse_line, read_lines, read_text, sha256_text, write_jsonl
+from ..files import first_error, read_text, sha256_text, write_jsonl
+from ..jsonl import parse_line, read_lines
 from ..markdown import fenced
 from ..settings import GateFailed, PunieError
 from ..training.tool_call_parser import parse_tool_calls

@@ -22,7 +22,7 @@ from ..agent.renamed_tools import Renamed, renamed_registry
 from .samples import Sample
 from .suite_import import NewSuite
 from .suites import Header, load_suite, suite_path
-from ..files import read_jsonl
+from ..jsonl import read_jsonl
 from ..settings import any_settings, load_settings, shipped
 
 # %% ../../nbs/evals/41_renamed.ipynb #71a68e6e

@@ -22,7 +22,8 @@ from ..agent.registry import Misfit, Registry, Tool
 from ..agent.tool_files import load_registry, registry_file
 from .expected import Strict
 from .suites import Suite, load_suite
-from ..files import first_error, read_jsonl, write_bytes, write_jsonl
+from ..files import first_error, write_bytes, write_jsonl
+from ..jsonl import read_jsonl
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/evals/38_suite_import.ipynb #0c810f79

@@ -24,7 +24,8 @@ from ..agent.renamed_tools import other_names, renamed_registry
 from ..agent.tool_files import load_registry, tools_file
 from .expected import Strict
 from .samples import Sample
-from ..files import first_error, parse_line, read_lines, sha256_files, sha256_text
+from ..files import first_error, sha256_files, sha256_text
+from ..jsonl import parse_line, read_lines
 from ..lazy_rows import LazyRows, map_rows
 from punie.settings import (
     PunieError,

@@ -21,7 +21,8 @@ from ..agent.typed_tools import TOOLS
 from .expected import ExpectedCall, Strict, values_at
 from .samples import Sample
 from .suites import Suite, suite_path
-from ..files import first_error, parse_line, read_jsonl, read_lines, sha256_files
+from ..files import first_error, sha256_files
+from ..jsonl import parse_line, read_jsonl, read_lines
 from ..settings import PunieError, data_path, load_settings
 from ..toolbox.repositories import AUTHOR, Facts, repository_facts
 from ..toolbox.toolbox import Toolbox

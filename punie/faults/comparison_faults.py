@@ -18,7 +18,8 @@ from ..evals.records import Record, read_records, write_records
 from .fault import Bench
 from .run_faults import write_phase_with_suite
 from .training_faults import PHASE, SUITE
-from ..files import read_json, read_jsonl, write_json, write_jsonl
+from ..files import read_json, write_json, write_jsonl
+from ..jsonl import read_jsonl
 from ..phases.example import write_example
 from ..phases.miniature import inside
 

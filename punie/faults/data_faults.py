@@ -14,7 +14,8 @@ from pathlib import Path
 from ..agent.prompt_utils import tool_response
 from ..check_results import CheckResult
 from .fault import Bench
-from ..files import read_jsonl, write_jsonl
+from ..files import write_jsonl
+from ..jsonl import read_jsonl
 from ..settings import data_path
 from ..training.checks import run_pre_training_checks
 from ..training.dataset import conversation

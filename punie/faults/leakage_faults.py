@@ -14,7 +14,7 @@ from ..evals.samples import Sample
 from ..evals.suites import load_suite
 from .data_faults import Row, add_rows, edit_rows, judge_rows, write_rows
 from .fault import Bench
-from ..files import read_jsonl
+from ..jsonl import read_jsonl
 
 LEAKAGE = Bench("leakage", write_rows, judge_rows)
 

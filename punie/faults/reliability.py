@@ -19,7 +19,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from .damage import Tried
-from ..files import make_folder, read_form, read_jsonl, write_json
+from ..files import make_folder, read_form, write_json
+from ..jsonl import read_jsonl
 from ..pages.results import markdown_table
 from ..phases.registration import code_hash
 

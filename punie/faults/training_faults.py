@@ -22,7 +22,8 @@ from ..evals.engines import Reply
 from ..evals.records import judge, read_records, write_records
 from .data_faults import Row
 from .fault import Bench
-from ..files import read_json, read_jsonl, write_json, write_jsonl, write_text
+from ..files import read_json, write_json, write_jsonl, write_text
+from ..jsonl import read_jsonl
 from ..pages.verify import verify_run
 from ..phases.finished import open_finished
 from ..phases.judgement import judge_run

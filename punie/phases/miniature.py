@@ -16,7 +16,8 @@ import tomlkit
 
 from ..agent.tool_files import registry_file
 from ..evals.suites import load_suite, suite_path
-from ..files import read_lines, write_bytes, write_text
+from ..files import write_bytes, write_text
+from ..jsonl import read_lines
 from .phase_suites import SEALED, write_draw
 from .spec import Spec
 from ..settings import data_path, load_settings

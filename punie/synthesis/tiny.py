@@ -25,7 +25,8 @@ import typer
 from ..agent.prompt_utils import load_tokenizer, system_prompt
 from ..agent.typed_tools import TOOLS
 from ..blas import load_blas, mlx_core
-from ..files import read_jsonl, write_json, write_jsonl
+from ..files import write_json, write_jsonl
+from ..jsonl import read_jsonl
 from ..programs import end_with_me
 from ..settings import PunieError
 from .conversations import ask, ask_by_name, ask_several, call_row, direct_row

@@ -20,8 +20,8 @@ from itertools import chain
 from pathlib import Path
 
 from ..agent.dialects import PUNIE, Dialect
-from ..files import FilePart, cut_lines, read_lines
 from ..hashes import Hashes
+from ..jsonl import FilePart, cut_lines, read_lines
 from ..masked_names import mask_names, text_hash
 from ..programs import end_with_me
 from ..settings import PunieError

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..files import parse_line, read_lines, write_bytes
+from ..files import write_bytes
+from ..jsonl import parse_line, read_lines
 from ..settings import PunieError
 
 # %% ../../nbs/training/06_conversation.ipynb #aa6fd3b6

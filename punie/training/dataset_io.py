@@ -16,7 +16,8 @@ from pathlib import Path
 from pydantic_core import from_json
 
 from ..agent.dialects import PUNIE, Dialect
-from ..files import parse_line, read_lines, sha256_files, write_jsonl
+from ..files import sha256_files, write_jsonl
+from ..jsonl import parse_line, read_lines
 from ..settings import PunieError
 from .conversation import Conversation, read_conversation
 from .conversions import text_to_messages

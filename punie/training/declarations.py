@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..agent.json_schema import ARGUMENT_KEYS, arguments_schema
-from ..files import DECODER
+from ..jsonl import DECODER
 from ..settings import PunieError
 
 # %% ../../nbs/training/26_declarations.ipynb #4886bf44

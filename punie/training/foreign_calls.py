@@ -19,7 +19,7 @@ from ..agent.call_markers import FORMS
 from ..agent.marker_search import unquoted
 from ..agent.registry import Registry
 from ..agent.reply_calls import ToolCall
-from ..files import DECODER
+from ..jsonl import DECODER
 from ..settings import PunieError
 from .conversation import Call
 from .declarations import properties

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..files import parse_line, read_lines, read_text
+from ..files import read_text
+from ..jsonl import parse_line, read_lines
 from ..settings import PunieError
 
 if TYPE_CHECKING:

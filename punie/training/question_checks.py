@@ -19,8 +19,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..agent.typed_tools import TOOLS
 from ..check_results import CheckResult, allowing, at_most
-from ..files import first_error, read_jsonl
+from ..files import first_error
 from ..hashes import different, first_rows, parts, repeats
+from ..jsonl import read_jsonl
 from ..masked_names import mask_names, text_hash
 from ..passages import Found, Passages
 from ..settings import PunieError, data_paths, load_settings

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files import DECODER, MAX_LINE, parse_line, read_lines, require_regular
+from ..files import require_regular
+from ..jsonl import DECODER, MAX_LINE, parse_line, read_lines
 from ..settings import PunieError
 
 # %% ../../nbs/training/32_row_sources.ipynb #722b67fc

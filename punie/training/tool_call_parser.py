@@ -15,7 +15,7 @@ from ..agent.interpreter import MAX_CODE
 from ..agent.marker_search import Marked, find_marker, may_call, quotations, unquoted
 from ..agent.registry import Registry
 from ..agent.reply_calls import CUT_OFF, XML_FUNCTION, ToolCall, read_json_calls, xml_calls
-from ..files import DECODER
+from ..jsonl import DECODER
 from .code_calls import called_tool, parse_python, stored_names
 
 # %% ../../nbs/training/04_tool_call_parser.ipynb #2f653d61

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from ..blas import mlx_core
 from ..check_results import CheckResult, allowing
-from ..files import first_error, read_jsonl
+from ..files import first_error
+from ..jsonl import read_jsonl
 from ..settings import PunieError
 from .artifacts import artifact_id
 from .model_files import DTYPES, AdapterConfig, open_weights, read_as, read_config, read_weights
