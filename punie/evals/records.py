@@ -47,6 +47,8 @@ SCORER = (
     "punie.agent.renamed_tools",
     "punie.agent.reply_calls",
     "punie.agent.sandbox",
+    "punie.agent.schema_classes",
+    "punie.agent.schema_references",
     "punie.agent.schema_results",
     "punie.agent.schema_types",
     "punie.agent.tool_results",

@@ -23,14 +23,7 @@ from .ask import Asked, ask
 from .engines import Engine, Reply, Sampling
 from .expected import shows_value
 from .records import Record, judge
-from punie.evals.reply_rules import (
-    REPLY_RULES,
-    Reason,
-    Score,
-    own_form,
-    readable,
-    says_something,
-)
+from .reply_rules import REPLY_RULES, Reason, Score, own_form, readable, says_something
 from .workspaces import WorkspaceSample, WorkspaceSuite
 from ..toolbox.repositories import make_repository
 from ..toolbox.toolbox import Toolbox

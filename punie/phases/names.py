@@ -12,15 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from punie.settings import (
-    GateFailed,
-    PunieError,
-    any_settings,
-    data_paths,
-    given_path,
-    is_there,
-    load_settings,
-)
+from ..settings import GateFailed, PunieError, any_settings, data_paths, given_path, is_there, load_settings
 
 if TYPE_CHECKING:
     from punie.phases.run import Run

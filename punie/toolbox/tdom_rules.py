@@ -12,17 +12,7 @@ import libcst as cst
 
 from ..agent.tool_results import DomainValidationResult
 from .cst_source import Source, dotted, is_called, last_name
-from punie.toolbox.domain_rules import (
-    Found,
-    Rule,
-    argument,
-    check_source,
-    literal,
-    method,
-    parameters,
-    returned,
-    rule,
-)
+from .domain_rules import Found, Rule, argument, check_source, literal, method, parameters, returned, rule
 from .templates import gives_template, html_calls, templates
 
 # %% ../../nbs/toolbox/11_tdom_rules.ipynb #714dcf3d

@@ -13,14 +13,7 @@ from xml.etree import ElementTree
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from punie.agent.tool_results import (
-    RuffResult,
-    RuffViolation,
-    TestCase,
-    TestResult,
-    TypeCheckError,
-    TypeCheckResult,
-)
+from ..agent.tool_results import RuffResult, RuffViolation, TestCase, TestResult, TypeCheckError, TypeCheckResult
 from ..files import first_error
 from .workspace import MAX_OUTPUT, ToolFault, Workspace, reported
 
