@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,16 @@ def find_browser() -> str | None:
     return next((found for name in _NAMES if (found := shutil.which(name))), None)
 
 # %% ../../nbs/pages/03_browser.ipynb #7215a1ef
+_AREA = """(names => {
+  const found = names.map(name => document.querySelector(name)).filter(each => each);
+  const boxes = found.map(each => each.getBoundingClientRect());
+  const least = (side, from) => Math.min(...boxes.map(box => box[side])) + from - 16;
+  const most = (side, from) => Math.max(...boxes.map(box => box[side])) + from + 16;
+  return found.length < names.length ? null
+    : [least('left', scrollX), least('top', scrollY), most('right', scrollX), most('bottom', scrollY)];
+})"""  # of some elements, with a margin, in pixels of the page
+
+
 class Tab:
     """Speak to one tab of a browser over the DevTools protocol.
 
@@ -96,10 +106,17 @@ class Tab:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path) -> None:
-        """Save the whole page as a picture."""
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 16_000), "scale": 1}
+    def screenshot(
+        self,
+        path: Path,
+        elements: Sequence[str] = ("html",),  # CSS selectors: the picture shows what holds them all
+    ) -> None:
+        """Save the page as a picture, or a part of it. Raises `PunieError` where the page lacks an element."""
+        if not (area := self.evaluate(f"{_AREA}({json.dumps([*elements])})")):
+            raise PunieError(f"the page lacks one of {', '.join(elements)}; name elements that it has")
+        left, top, right, bottom = area
+        left, top = max(left, 0), max(top, 0)
+        clip = {"x": left, "y": top, "width": right - left, "height": min(bottom - top, 16_000), "scale": 1}
         taken = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(taken["data"]))
 
