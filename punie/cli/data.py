@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from ..markdown import counted
 from ..output import Grid, Json, notes, show
 from ..phases.names import completing
 from ..settings import PunieError, any_settings, data_path, given_path, hint, load_settings, shipped
@@ -115,9 +116,9 @@ def _made_lines(
     made: "OwnSet",
     advice: "Sequence[str]",  # for rows that a phase would refuse
 ) -> list[str]:
-    lines = [f"{split}: {len(rows):,} rows" for split, rows in made.splits.items()]
+    lines = [f"{split}: {counted(len(rows), 'row')}" for split, rows in made.splits.items()]
     for kind, (wanted, found) in made.short.items():
-        lines.append(f"{kind}: {found:,} of {wanted:,} rows; the wordings give no more different questions")
+        lines.append(f"{kind}: {found:,} of {counted(wanted, 'row')}; the wordings give no more different questions")
     return [*lines, *(f"A phase would refuse these rows. {line}" for line in advice)]
 
 # %% ../../nbs/cli/00_data.ipynb #30efd09d
@@ -244,8 +245,8 @@ def show_data(
     stats = DatasetStats.of(dataset)
     sizes = ", ".join(f"{count:,} {name}" for name, count in stats.rows.items())
     parts: list[str | Text] = [
-        f"{dataset.name}: {sizes} rows; {stats.messages:,} messages, {stats.characters:,} characters; "
-        f"{stats.several_answers:,} rows with several answers"
+        f"{dataset.name}: {sizes} rows; {counted(stats.messages, 'message')}, "
+        f"{counted(stats.characters, 'character')}; {counted(stats.several_answers, 'row')} with several answers"
     ]
     told = []
     for number, row in _coloured_rows(dataset.splits[split], rows, seed, chosen):
@@ -275,13 +276,13 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
     """
     shown = _shown(folder)
     splits = ", ".join(f"{count:,} {split}" for split, count in found.to_dict()["rows"].items())
-    lines = [f"found: {layout}, {rows:,} rows" for layout, rows in found.layouts.most_common()]
-    lines.append(f"converted: {found.converted:,} rows; {splits}")
+    lines = [f"found: {layout}, {counted(rows, 'row')}" for layout, rows in found.layouts.most_common()]
+    lines.append(f"converted: {counted(found.converted, 'row')}; {splits}")
     if found.skipped:
         more = f" and {len(found.skipped) - SHOWN:,} more" if len(found.skipped) > SHOWN else ""
         lines.append(f"files that are skipped, for their names tell no split: {', '.join(found.skipped[:SHOWN])}{more}")
     if found.refused:
-        lines.append(f"not converted: {len(found.refused):,} rows; all are listed in {shown / 'import.json'}")
+        lines.append(f"not converted: {counted(len(found.refused), 'row')}; all are listed in {shown / 'import.json'}")
         lines += [f"  {row}: {reason}" for row, reason in found.refused[:SHOWN]]
     if found.keys:
         lines.append(f"keys that are not kept, with their rows: {_some(dict(found.keys.most_common()))}")
@@ -347,7 +348,7 @@ def import_data(
         def tell(done: int) -> None:
             if monotonic() - begun > 2:
                 status.start()
-                status.update(f"{done:,} rows")
+                status.update(counted(done, "row"))
 
         found = import_rows(source, folder, RowReader(programs, registry), valid, seed, force, tell)
     show(as_json, found.to_dict(), *import_lines(found, folder))

@@ -17,6 +17,7 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress
 from rich.text import Text
 
+from ..markdown import counted
 from ..output import Grid, Json, note, progress, show
 from ..phases.names import completing, find_artifact
 from ..settings import PunieError, load_settings
@@ -280,7 +281,7 @@ def _tell(as_json: bool, kept: Path, suite: str, own: "list[Scored]", before: "l
     for warning in filter(None, (cut_warning(each.summary) for each in own)):
         note(f"Warning: {warning} (--max-tokens)", style="yellow")
     if lost := sum(each.summary.outcomes["error"] for each in own):
-        raise PunieError(f"{lost} prompts got no reply; the same command asks them again")
+        raise PunieError(f"{counted(lost, 'prompt')} got no reply; the same command asks them again")
 
 # %% ../../nbs/cli/03_eval.ipynb #ded87809
 def eval_model(

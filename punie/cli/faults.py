@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from ..markdown import counted
 from ..output import Grid, Json, note, say, show, working
 from ..settings import GateFailed, PunieError
 
@@ -84,8 +85,9 @@ def run_faults(
         tried = {"faults": [*map(_as_dict, results)], "clean": len(clean), "quiet": quiet, "missed": missed}
         show(as_json, tried, said)
     if missed:
-        what = "1 fault" if missed == 1 else f"{missed} faults"
-        raise GateFailed(f"{what} got through; no verdict should be trusted before a gate stops them")
+        raise GateFailed(
+            f"{counted(missed, 'fault')} got through; no verdict should be trusted before a gate stops them"
+        )
 
 # %% ../../nbs/cli/10_faults.ipynb #c0575011
 def _show_costs(costs: "Sequence[Cost]", as_json: bool) -> None:

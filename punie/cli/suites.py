@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from ..markdown import counted
 from ..output import Grid, Json, show, working
 from ..settings import PunieError, data_paths
 
@@ -49,7 +50,7 @@ def suite_rows() -> list[dict]:
                 "name": suite.name,
                 "samples": len(suite.samples),
                 "categories": {name: suite.counts[name] for name in suite.categories or suite.counts},
-                "tools": "each its own" if own else f"{len(suite.tools)} tools",
+                "tools": "each its own" if own else counted(len(suite.tools), "tool"),
                 "sha256": suite.sha256,
             }
         )
@@ -88,7 +89,7 @@ def _write(new: "NewSuite", name: str, force: bool, as_json: bool) -> None:
     if rest := sum(count for _, count in reasons.most_common()[10:]):
         lines.append(f"left out: {rest} for other reasons; --json names all")
     named = ", ".join(f"{category} {suite.counts[category]}" for category in suite.categories)
-    written = f"Written: {suite_path(name)}: {len(suite.samples)} questions ({named})"
+    written = f"Written: {suite_path(name)}: {counted(len(suite.samples), 'question')} ({named})"
     show(as_json, {**stated, "left_out": left_out, "notes": new.notes}, *new.notes, *lines, written)
 
 # %% ../../nbs/cli/11_suites.ipynb #a22b3c1f

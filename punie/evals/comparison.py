@@ -16,6 +16,7 @@ from .conditions import Differing, allowed_text
 from .measured import Measured, PromptCounts, require_comparable, require_other
 from .power import ALPHA, SeenSpread
 from .statistics import Clusters, Share, difference_interval, holm, paired_test, share
+from ..markdown import counted
 from ..settings import PunieError
 
 if TYPE_CHECKING:
@@ -113,20 +114,19 @@ def _sentence(name: str, overall: Difference, answer: Decision, lost: int, misse
     if lost:
         missing = "1 reply is missing" if lost == 1 else f"{lost} replies are missing"
         return f"{missing}, which says nothing about a model; evaluate again."
-    counted = f"{overall.gained} won, {overall.lost} lost"
+    score = f"{overall.gained} won, {overall.lost} lost"
     tested = f"p = {overall.p:.2g}, {overall.test}"
     if answer == "CANNOT TELL":
-        return f"{counted} ({tested}). {_limits(overall, missed, settle)}"
+        return f"{score} ({tested}). {_limits(overall, missed, settle)}"
     better, points = "better" if answer == "PASS" else "worse", 100 * abs(overall.value)
-    return f"{name} is {better} by {points:.1f} points ({counted}, {tested})."
+    return f"{name} is {better} by {points:.1f} points ({score}, {tested})."
 
 
 def _limits(overall: Difference, missed: float, settle: int | None) -> str:
     """Say what these prompts could have shown, and how many would be enough."""
     limit = overall.detectable
     seen = f"no difference under {100 * limit:.0f} points" if limit else "no difference at all"
-    plural = "" if overall.templates == 1 else "s"
-    shared = "" if overall.templates == overall.prompts else f" of {overall.templates} template{plural}"
+    shared = "" if overall.templates == overall.prompts else f" of {counted(overall.templates, 'template')}"
     enough = f"about {settle:,} prompts" if settle else "more prompts than anybody can write"
     return (
         f"These {overall.prompts} prompts{shared} could show {seen}; "

@@ -14,6 +14,7 @@ from typing import Literal
 
 from .power import ALPHA
 from .statistics import lower_bound, p_below, upper_bound
+from ..markdown import counted
 
 State = Literal["secured", "refuted", "open"]
 MOST = 1_000_000  # units; no suite is larger
@@ -125,7 +126,7 @@ def undecidable(
         return f"no number of {unit}s shows 100%; ask for less"
     if least <= 0:
         return f"no result can refute {least:.0%}; ask for more"
-    some = f"{n} {unit}{'' if n == 1 else 's'}"
+    some = counted(n, unit)
     if not Evidence(n, n).secures(least):
         enough = _first(lambda units: Evidence(units, units).secures(least))
         return f"{some} cannot show {least:.0%}; {enough} could, all of them right"

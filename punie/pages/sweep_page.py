@@ -14,6 +14,7 @@ from statistics import fmean
 
 from ..evals.scores import category_axes
 from ..files import sha256_text, write_json, write_text
+from ..markdown import counted
 from .card import Card, note_files
 from .figures import keyed
 from .page import render_page, with_sources
@@ -47,10 +48,6 @@ def mean_interval(
     return mean, max(limits[0], mean - half), min(limits[1], mean + half)
 
 # %% ../../nbs/pages/13_sweep_page.ipynb #c7d0ba52
-def _counted(many: Sequence, word: str) -> str:
-    return f"{len(many)} {word}{'s' * (len(many) != 1)}"
-
-
 def strip_plot(
     settings: Mapping[str, Sequence[Mapping[str, float]]],  # by knobs: for each seed, a share by category
     title: str,
@@ -65,7 +62,7 @@ def strip_plot(
             middle = place - 0.4 + width * (index + 0.5)
             mean, low, high = mean_interval(values)
             spread = [middle - width * 0.25 + width * 0.25 * i / max(1, len(values) - 1) for i in range(len(values))]
-            named = f"{label}, {_counted(seeds, 'seed')}" if place == 0 else None
+            named = f"{label}, {counted(len(seeds), 'seed')}" if place == 0 else None
             axes.scatter(values, spread, s=26, color=colour, edgecolor="black", linewidth=0.5, zorder=3, label=named)
             if len(values) > 1:
                 named = "mean, 95% t interval over seeds" if not index and not place else None
@@ -85,7 +82,7 @@ def strip_plot(
     told = []
     for label, seeds in settings.items():
         means = {name: fmean(seed[name] for seed in seeds) for name in names}
-        shares = [f"{name} mean {mean:.0%} of {_counted(seeds, 'seed')}" for name, mean in means.items()]
+        shares = [f"{name} mean {mean:.0%} of {counted(len(seeds), 'seed')}" for name, mean in means.items()]
         told.append(f"{label}: {', '.join(shares)}")
     return show(figure, f"{title}. {'; '.join(told)}.")
 
@@ -129,7 +126,7 @@ def _mean_words(values: Sequence[float]) -> str:
 
 def _suite_part(points: Mapping[str, Sequence[Mapping[str, float]]], suite: str, criteria: Mapping) -> Html:
     names = list(next(iter(points.values()))[0])
-    head = ["category", *(f"{knobs}, {_counted(seeds, 'seed')}" for knobs, seeds in points.items())]
+    head = ["category", *(f"{knobs}, {counted(len(seeds), 'seed')}" for knobs, seeds in points.items())]
     means = [[name, *(_mean_words([seed[name] for seed in seeds]) for seeds in points.values())] for name in names]
     plot = strip_plot(points, f"Strictly right by category, {suite}", criteria)
     return Html(f"<h2>{cell(suite)}</h2>{plot.data}{table(head, means).data}")
@@ -146,7 +143,7 @@ def sweep_sentence(found: Sequence[Results]) -> str:
     """
     counts = Counter(each.verdict.verdict for each in found)
     told = ", ".join(f"{count} {word}" for word, count in counts.most_common())
-    return f"{_counted(found, 'run')}: {told}." if told else "0 runs."
+    return f"{counted(len(found), 'run')}: {told}." if told else "0 runs."
 
 # %% ../../nbs/pages/13_sweep_page.ipynb #aed9665f
 def sweep_figures(
