@@ -34,6 +34,7 @@ from .token_faults import TOKENS
 from .tool_faults import TOOLS
 from .training_faults import BEFORE, RERUN, TRAINING
 from ..files import read_text, sha256_files, sha256_text
+from ..markdown import counted
 from ..pages.card import Card, read_card
 from ..pages.compared_pages import compare_pages
 from ..pages.index_page import write_index
@@ -107,7 +108,7 @@ def count_found(results: Sequence[Found]) -> str:
     """
     counts = Counter(found.state for found in results)
     states = [f"{counts[state]} {state}" for state in STATES if counts[state]]
-    return ", ".join([f"{len(results)} faults", *states])
+    return ", ".join([counted(len(results), "fault"), *states])
 
 # %% ../../nbs/faults/15_gallery.ipynb #02b16294
 def faults_table(results: Sequence[Found]) -> Html:

@@ -260,7 +260,7 @@ def _a_registration_of_another_seed(folder: Path) -> None:
     edit_registration(folder, seed=7)
 
 
-@RUN.fault("One file of results was overwritten by every phase.", "open_registered", "no registered run")
+@RUN.fault("One file of results was overwritten by every phase.", "is_run", "lost its registration.json")
 def _results_without_a_registration(folder: Path) -> None:
     """Remove the registration, and keep the results."""
     (run_folder_in(folder) / "registration.json").unlink()
