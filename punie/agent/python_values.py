@@ -100,7 +100,7 @@ def enum_members(owner: ast.ClassDef, classes: Classes) -> dict[str, Any]:
         raise ValueError(f"the members of {owner.name} cannot be counted: {error}") from None
     return {name: each.value for name, each in made.__members__.items()}
 
-
+# %% ../../nbs/agent/15_python_values.ipynb #b5027255
 def read_default(node: ast.expr | None, classes: Classes) -> Any:
     """Read the default that an expression states: `MISSING` for none, None where only a run can tell.
 

@@ -39,7 +39,7 @@ def _referred(ref: str, root: Schema, place: str) -> Any:
         raise ValueError(f"{place or 'it'}: $ref {ref!r} points to nothing in the schema; put the definition into it")
     return found
 
-
+# %% ../../nbs/agent/11_schema_references.ipynb #13010b6d
 def whole_schema(
     schema: Any,
     root: Schema,  # where `$ref` points into

@@ -62,7 +62,7 @@ _AREA = """(names => {
     : [least('left', scrollX), least('top', scrollY), most('right', scrollX), most('bottom', scrollY)];
 })"""  # of some elements, with a margin, in pixels of the page
 
-
+# %% ../../nbs/pages/03_browser.ipynb #a0f84d85
 class Tab:
     """Speak to one tab of a browser over the DevTools protocol.
 
