@@ -24,7 +24,7 @@ def _interval(ends: tuple[float, float] | None, none: str) -> str:
     return " to ".join(map(_points, ends)) if ends else none
 
 
-COST_COLUMNS = tuple("changed|suite|clean|with it|points|by seed|95% over seeds|95% over prompts|p|".split("|"))
+COST_COLUMNS = tuple("changed|suite|clean|with it|points|by seed|95% over seeds|95% over prompts|p|effect".split("|"))
 
 
 def cost_row(cost: Cost) -> list[str]:

@@ -118,7 +118,7 @@ def faults_table(results: Sequence[Found]) -> Html:
         [found.fault.name, found.fault.bench, mark(found.state), found.fault.gate or "none", found.fault.history]
         for found in order
     ]
-    return table(["fault", "put into", "", "gate", "what it did"], rows)
+    return table(["fault", "put into", "state", "gate", "what it did"], rows)
 
 
 def clean_table(runs: Sequence[CleanRun]) -> Html:
@@ -126,7 +126,7 @@ def clean_table(runs: Sequence[CleanRun]) -> Html:
     rows = [
         [run.bench, len(run.results), mark("fired" if run.fired else "quiet"), "; ".join(run.fired)] for run in runs
     ]
-    return table(["clean input", "results", "", "what fired"], rows)
+    return table(["clean input", "results", "state", "what fired"], rows)
 
 
 def fault_section(found: Found) -> Html:
