@@ -26,8 +26,11 @@ MAX_LINE = 16 * 2**20  # bytes; a longer line cannot be a row
 class FilePart(NamedTuple):
     """Say where some consecutive lines of a plain file are.
 
-    >>> FilePart(first=1, start=0, size=12).first
-    1
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "notes.txt"
+    ...     written = path.write_text("one\\ntwo\\n")
+    ...     list(read_lines(path, FilePart(first=2, start=4, size=4)))
+    [(2, b'two\\n')]
     """
 
     first: int  # number of its first line, from 1

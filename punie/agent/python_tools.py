@@ -12,10 +12,10 @@ import tokenize
 from collections.abc import Iterator
 from typing import Any
 
-from .python_types import PLAIN, Types, aliases_of
+from .python_types import PLAIN_TYPES, Types, aliases_of
 from .python_values import MISSING, last_name, read_default, read_notes
 from ..docstrings import read_docstring
-from ..markdown import squeezed
+from ..sentences import squeezed
 from ..settings import PunieError
 
 # %% ../../nbs/agent/17_python_tools.ipynb #03c5e121
@@ -79,8 +79,8 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, commen
     parameters = types.complete({"type": "object", "properties": properties, "required": required})
     name, described = _marked_as(node, "name") or node.name, _marked_as(node, "description")
     function = {"name": name, "description": squeezed(described or summary), "parameters": parameters}
-    returns = types.complete(types.schema(node.returns)) if node.returns is not None else PLAIN["str"]
-    return function if returns in (PLAIN["str"], PLAIN["None"]) else {**function, "outputSchema": returns}
+    returns = types.complete(types.schema(node.returns)) if node.returns is not None else PLAIN_TYPES["str"]
+    return function if returns in (PLAIN_TYPES["str"], PLAIN_TYPES["None"]) else {**function, "outputSchema": returns}
 
 # %% ../../nbs/agent/17_python_tools.ipynb #fe759e24
 def _put_constants(tree: ast.Module) -> None:

@@ -15,8 +15,8 @@ from typing import Any, Literal, SupportsIndex
 from pydantic import TypeAdapter
 
 from ..annotations import declared, named_types, notes, outside_name, without_name, written
-from ..markdown import squeezed
 from ..parameters import ResultPart, is_default, parameter_schema, value_fault, written_arguments, written_parameter
+from ..sentences import squeezed
 
 # %% ../../nbs/agent/01_registry.ipynb #9bc67995
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ def _model(name: str, kinds: dict[str, Any], required: list[str], is_open: bool)
 
 # %% ../../nbs/agent/12_schema_classes.ipynb #b63f7b6f
 class Classes:
-    """Make one class for objects that are the same, and give each another name.
+    """Make one class for equal objects, and give no two classes one name.
 
-    >>> Classes(reserved=()).made("Item", {"id": int}, ["id"], is_open=False).__annotations__
+    >>> Classes(reserved=()).make("Item", {"id": int}, ["id"], is_open=False).__annotations__
     {'id': <class 'int'>}
     """
 
@@ -60,7 +60,7 @@ class Classes:
         self._made: dict[str, Any] = {}  # by what they are made of
         self._names: set[str] = set()
 
-    def made(
+    def make(
         self,
         name: str,
         kinds: dict[str, Any],  # of its properties

@@ -116,7 +116,7 @@ def _fitting(stated: list[Any], checks: TypeAdapter, place: str, notes: list[str
     return [each for each in stated if not misfit(each, Any, checks)]
 
 # %% ../../nbs/agent/13_schema_types.ipynb #6ef7ff36
-def _readable(stated: list[Any], read: Callable[[Any], Any]) -> list[Any]:
+def _read_alternatives(stated: list[Any], read: Callable[[Any], Any]) -> list[Any]:
     """Read alternatives, without those that no value fits. Raises `NoValue` where none is left."""
     kinds, none = [], None
     for each in stated:
@@ -167,7 +167,7 @@ class _Reading:
             stated = [schema["const"]] if "const" in schema else schema["enum"]
             return self._chosen(_choice(stated, place, self.notes), stated, schema, place, inside)
         if alternatives := _alternatives(schema, place):
-            kinds = _readable(alternatives, lambda each: self.kind(each, name, place, inside))
+            kinds = _read_alternatives(alternatives, lambda each: self.kind(each, name, place, inside))
             self.notes.extend(_shared("anyOf" in schema, kinds, place))
             return _union(kinds)
         if isinstance(stated := _stated_type(schema), list):
@@ -201,7 +201,7 @@ class _Reading:
         is_open = more is not False and (more is not None or not self.results)
         if isinstance(more, Mapping) and more:
             self.notes.append(f"{place or 'it'}: values of further properties are not checked")
-        return self.classes.made(name, kinds, schema.get("required") or [], is_open, self.results)
+        return self.classes.make(name, kinds, schema.get("required") or [], is_open, self.results)
 
 # %% ../../nbs/agent/13_schema_types.ipynb #12d1c116
 def _with_alternatives(whole: Schema, root: Schema, inside: tuple[str, ...], notes: list[str]) -> Schema:

@@ -21,6 +21,7 @@ from rich.text import Text
 from .eval import open_engine
 from ..output import Json, note, screen, show, working
 from ..phases.names import completing, find_artifact
+from ..sentences import counted
 from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def plain(text: str, lines: int = SHOWN) -> str:
     """
     safe = "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
     first, more = safe.split("\n")[:lines], safe.count("\n") + 1 - lines
-    return "\n".join([*first, f"[{more} more line{'s' * (more > 1)}]"] if more > 0 else first)
+    return "\n".join([*first, f"[{counted(more, 'more line')}]"] if more > 0 else first)
 
 # %% ../../nbs/cli/09_ask.ipynb #600c75b1
 def call_line(call: "TracedCall", tools: "Registry") -> str:

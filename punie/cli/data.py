@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ..markdown import counted
 from ..output import Grid, Json, notes, show
 from ..phases.names import completing
+from ..sentences import counted
 from ..settings import PunieError, any_settings, data_path, given_path, hint, load_settings, shipped
 
 if TYPE_CHECKING:

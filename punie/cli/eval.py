@@ -17,9 +17,9 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress
 from rich.text import Text
 
-from ..markdown import counted
 from ..output import Grid, Json, note, progress, show
 from ..phases.names import completing, find_artifact
+from ..sentences import counted
 from ..settings import PunieError, load_settings
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ..markdown import counted
 from ..output import Grid, Json, note, say, show, working
+from ..sentences import counted
 from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def list_faults(context: typer.Context, as_json: Json = False) -> None:
     for bench, fault in all_faults():
         rows.append(dict(zip(keys, (fault.name, bench.name, fault.history, fault.how, fault.told))))
         grid.add_row(*rows[-1].values())
-    show(as_json, rows, grid, f"{len(rows)} faults; `punie faults run --all` tries them")
+    show(as_json, rows, grid, f"{counted(len(rows), 'fault')}; `punie faults run --all` tries them")
 
 # %% ../../nbs/cli/10_faults.ipynb #0f03744d
 def _show(found: "Found") -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 from ..files import make_folder
 from ..output import Grid, Json, Settings, note, progress, say, show, working
 from ..phases.names import completing, find_evaluation, find_page, find_run
+from ..sentences import counted
 from ..settings import GateFailed, PunieError, load_settings
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def pages(
     faults = {str(path): faults for path, faults in wrong.items()}
     show(as_json, {"index": written, "site": built, "checked": check, "faults": faults}, *lines)
     if wrong:
-        raise GateFailed(f"{len(wrong)} pages have faults")
+        raise GateFailed(f"faults on {counted(len(wrong), 'page')}; they stand above")
 
 # %% ../../nbs/cli/07_reports.ipynb #24e151d4
 def _cells_table(cells: list[dict[str, str]]) -> Grid:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ..markdown import counted
 from ..output import Grid, Json, show, working
+from ..sentences import counted
 from ..settings import PunieError, data_paths
 
 if TYPE_CHECKING:

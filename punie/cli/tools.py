@@ -18,12 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output import Grid, Json, say, show
+from ..sentences import counted
 from ..settings import PunieError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from punie.agent.registry import Registry, Tool
+    from punie.agent.registry import Tool
     from punie.agent.tool_results import ToolResult
     from punie.toolbox.workspace import Workspace
 
@@ -103,17 +104,13 @@ def import_tools(
     path = keep_tools(found, words[-1], force)
     renamed = {tool.json_name: tool.name for tool in found.registry.values() if tool.json_name != tool.name}
     said = {"tools": list(found.registry), "renamed": renamed, "not kept": found.notes, "file": path}
-    lines: list[str | Text] = [f"{_count(found.registry)}: {_some(list(found.registry))}"]
+    lines: list[str | Text] = [f"{counted(len(found.registry), 'tool')}: {_some(list(found.registry))}"]
     if renamed:
         lines.append(f"In code: {_some([f'{outside} is {name}' for outside, name in renamed.items()])}")
     for note, count in Counter(note.partition(": ")[2] for note in found.notes).items():
         whole = next(each for each in found.notes if each.endswith(note))
         lines.append(Text(f"{count} x {note}" if count > 1 else whole, "yellow"))
     show(as_json, said, *lines, f"Kept: {path}; `punie tools show {words[-1]}` shows what a model is told")
-
-
-def _count(tools: "Registry") -> str:
-    return f"{len(tools)} tool{'s' * (len(tools) != 1)}"
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:
@@ -153,7 +150,7 @@ def show_tools(
     said = {"tools": rows, "stubs": stubs(tools), "system_prompt": prompt, "tokens": tokens, "tokenizer": base}
     parts: list[str | Text] = []
     for title, text in (
-        (_count(tools), "\n".join(each.declaration for each in tools.values())),
+        (counted(len(tools), "tool"), "\n".join(each.declaration for each in tools.values())),
         ("Stubs", stubs(tools)),
         (f"System prompt: {tokens} tokens of {Path(base).name}, {len(prompt)} characters", prompt),
     ):

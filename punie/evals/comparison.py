@@ -16,7 +16,7 @@ from .conditions import Differing, allowed_text
 from .measured import Measured, PromptCounts, require_comparable, require_other
 from .power import ALPHA, SeenSpread
 from .statistics import Clusters, Share, difference_interval, holm, paired_test, share
-from ..markdown import counted
+from ..sentences import counted
 from ..settings import PunieError
 
 if TYPE_CHECKING:

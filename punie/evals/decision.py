@@ -14,7 +14,7 @@ from typing import Literal
 
 from .power import ALPHA
 from .statistics import lower_bound, p_below, upper_bound
-from ..markdown import counted
+from ..sentences import counted
 
 State = Literal["secured", "refuted", "open"]
 MOST = 1_000_000  # units; no suite is larger

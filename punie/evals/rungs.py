@@ -21,7 +21,7 @@ from .rescoring import score_again
 from .runner import summarize
 from .suites import Suite
 from ..files import read_json
-from ..markdown import listed
+from ..sentences import listed
 from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ..agent.prompt_utils import load_tokenizer, render
 from .canary import STEPS, Canary, canary_messages
 from .engines import Conversation, Engine, Reply, Sampling, derived_seed, stop_tokens, with_system_prompt
-from ..markdown import squeezed
+from ..sentences import squeezed
 from ..settings import GateFailed, PunieError
 
 if TYPE_CHECKING:

@@ -34,7 +34,6 @@ from .token_faults import TOKENS
 from .tool_faults import TOOLS
 from .training_faults import BEFORE, RERUN, TRAINING
 from ..files import read_text, sha256_files, sha256_text
-from ..markdown import counted
 from ..pages.card import Card, read_card
 from ..pages.compared_pages import compare_pages
 from ..pages.index_page import write_index
@@ -42,6 +41,7 @@ from ..pages.parts import Html, cell, mark, table
 from ..pages.publish import execute, publish
 from ..pages.verify import Verified
 from ..phases.registration import code_hash, utc_now
+from ..sentences import counted
 from ..settings import PunieError, load_settings, root_path
 
 # %% ../../nbs/faults/15_gallery.ipynb #342eb3e7
@@ -172,7 +172,7 @@ def verify_faults(
     other = sorted(every.keys() ^ shown.keys())
     listed = f"{len(shown)} faults are on the page, {len(every)} are in the gallery"
     counts = Counter(shown.values())
-    said = ", ".join([f"{len(shown)} faults", *(f"{counts[state]} {state}" for state in STATES if counts[state])])
+    said = ", ".join([counted(len(shown), "fault"), *(f"{counts[state]} {state}" for state in STATES if counts[state])])
     checks = [
         CheckResult("faults", not other, listed, tuple(other)),
         CheckResult("card", card.sentence.startswith(f"{said};"), f"the page shows {said}"),

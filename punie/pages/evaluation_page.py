@@ -44,6 +44,7 @@ from ..settings import GateFailed, PunieError, load_settings
 
 WITHOUT = "No criteria were registered before it, so it has no verdict."
 BASE = "untrained base"
+from ..sentences import counted
 
 # %% ../../nbs/pages/22_evaluation_page.ipynb #63984b62
 def shown_records(evaluation: Evaluation) -> dict[str, list[Record]]:  # by label
@@ -66,7 +67,7 @@ def _asked_table(evaluation: Evaluation) -> Html:
     drawn = [f"T = {t:g}" + (f", {count} tries" if count > 1 else "") for t, count in tries.items()]
     rows = [
         ["model", f"{asked.model} {asked.artifact[:12]}"],
-        ["suite", f"{asked.suite} {asked.sha256[:12]}, {prompts} prompts"],
+        ["suite", f"{asked.suite} {asked.sha256[:12]}, {counted(prompts, 'prompt')}"],
         ["engine", asked.engine],
         ["calls", asked.way],
         ["tools that it was told of", asked.tools or "none"],

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from ..evals.records import Record
 from ..evals.runner import cut_warning
-from ..markdown import listed
 from ..phases.finished import Results
 from ..phases.verdict import Verdict
+from ..sentences import listed
 
 FEW = 10  # prompts: with fewer, an interval is about half as wide as the scale
 TURN = 1.05  # a last validation loss this many times the lowest has risen again

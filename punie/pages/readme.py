@@ -49,7 +49,9 @@ def render_readme(
     return text.strip() + "\n"
 
 # %% ../../nbs/pages/20_readme.ipynb #cd751e92
-def take_picture(folder: Path) -> None:  # of a published page
+def take_picture(
+    folder: Path,  # of a published page
+) -> None:
     """Save the criteria of a page and the bars of its first suite as `page.png` beside it.
 
     Raises `PunieError` where there is no browser, or the page shows no criteria.

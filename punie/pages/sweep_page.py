@@ -14,7 +14,6 @@ from statistics import fmean
 
 from ..evals.scores import category_axes
 from ..files import sha256_text, write_json, write_text
-from ..markdown import counted
 from .card import Card, note_files
 from .figures import keyed
 from .page import render_page, with_sources
@@ -25,6 +24,7 @@ from .style import GUIDE, SERIES
 from ..phases.evidence import ARCHIVE, pack
 from ..phases.finished import Results, load_finished
 from ..phases.sweep import Cell
+from ..sentences import counted
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/pages/13_sweep_page.ipynb #080f4bec
@@ -198,7 +198,7 @@ def sweep_card(found: Sequence[Results], name: str) -> Card:
     return Card(
         kind="sweep",
         name=name,
-        title=f"{spec.title}: a sweep of {len(found)} runs",
+        title=f"{spec.title}: a sweep of {counted(len(found), 'run')}",
         made=max(each.registration.registered[:10] for each in found),
         source=sha256_text(" ".join(each.verdict.artifact for each in found)),
         phase=spec.name,

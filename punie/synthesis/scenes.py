@@ -43,6 +43,7 @@ from punie.agent.tool_results import (
     WorkspaceSymbolsResult,
 )
 from ..agent.typed_tools import TOOLS, call_text
+from ..sentences import counted
 from .names import Names
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #b34be06d
@@ -56,19 +57,13 @@ def _some(names: Names, make: Callable[[], object], most: int = 3) -> list:
     return [make() for _ in range(names.rng.randint(0, most))]
 
 
-def _count(number: int, noun: str) -> str:
-    if number == 1:
-        return f"{number} {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
-
-
 def _text(tool: str, arguments: dict, names: Names) -> tuple[str, list[View]]:
     if tool == "write_file":
         path, size = arguments["path"], len(arguments["content"])
         return f"wrote {size} characters to {path}", [(PLAIN, f"Done: the text is in {path}.")]
     lines = [names.content() for _ in range(names.rng.randint(1, 2))]
     subject = arguments.get("path", "The command's output")
-    return "\n".join(lines), [(PLAIN, f"{subject} has {_count(len(lines), 'line')} and begins with: {lines[0]}")]
+    return "\n".join(lines), [(PLAIN, f"{subject} has {counted(len(lines), 'line')} and begins with: {lines[0]}")]
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #86aafb37
 def _typecheck(arguments: dict, names: Names) -> tuple[TypeCheckResult, list[View]]:
@@ -84,7 +79,7 @@ def _typecheck(arguments: dict, names: Names) -> tuple[TypeCheckResult, list[Vie
         ),
     )
     result = TypeCheckResult(success=not errors, error_count=len(errors), warning_count=0, errors=errors)
-    found = _count(len(errors), "type error") if errors else "no type errors"
+    found = counted(len(errors), "type error") if errors else "no type errors"
     answer = f"{arguments['path']} has {found}."
     return result, [
         ("result = {call}\nprint(result.error_count)", answer),
@@ -107,7 +102,7 @@ def _ruff(arguments: dict, names: Names) -> tuple[RuffResult, list[View]]:
     result = RuffResult(
         success=not violations, violation_count=len(violations), fixable_count=len(violations), violations=violations
     )
-    answer = f"Ruff reports {_count(len(violations), 'violation')} in {arguments['path']}."
+    answer = f"Ruff reports {counted(len(violations), 'violation')} in {arguments['path']}."
     return result, [
         ("result = {call}\nprint(result.violation_count)", answer),
         (LOOP % ("violations", "item.file, item.line, item.code"), answer),
@@ -124,7 +119,7 @@ def _pytest(arguments: dict, names: Names) -> tuple[TestResult, list[View]]:
     result = TestResult(
         success=not failed, passed=len(cases) - failed, failed=failed, errors=0, skipped=0, duration=0.2, tests=cases
     )
-    answer = f"{_count(len(cases) - failed, 'test')} passed and {failed} failed in {arguments['path']}."
+    answer = f"{counted(len(cases) - failed, 'test')} passed and {failed} failed in {arguments['path']}."
     return result, [("result = {call}\nprint(result.passed, result.failed)", answer)]
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #5d73c4b4
@@ -141,7 +136,7 @@ def _definition(arguments: dict, names: Names) -> tuple[GotoDefinitionResult, li
 def _references(arguments: dict, names: Names) -> tuple[FindReferencesResult, list[View]]:
     uses = _some(names, lambda: ReferenceLocation(file=names.file(), line=names.line(), column=names.column()))
     result = FindReferencesResult(success=True, symbol=arguments["symbol"], reference_count=len(uses), references=uses)
-    answer = f"{arguments['symbol']} is used in {_count(len(uses), 'place')}."
+    answer = f"{arguments['symbol']} is used in {counted(len(uses), 'place')}."
     return result, [
         (LOOP % ("references", "item.file, item.line"), answer),
         ("result = {call}\nprint(result.reference_count)", answer),
@@ -160,14 +155,14 @@ def _outline(arguments: dict, names: Names) -> tuple[DocumentSymbolsResult, list
     result = DocumentSymbolsResult(
         success=True, file_path=arguments["file_path"], symbols=symbols, symbol_count=len(symbols)
     )
-    answer = f"{arguments['file_path']} defines {_count(len(symbols), 'symbol')}."
+    answer = f"{arguments['file_path']} defines {counted(len(symbols), 'symbol')}."
     return result, [(LOOP % ("symbols", "item.name, item.line"), answer)]
 
 
 def _search(arguments: dict, names: Names) -> tuple[WorkspaceSymbolsResult, list[View]]:
     found = _some(names, lambda: WorkspaceSymbol(name=names.symbol(), kind=5, file=names.file(), line=names.line()))
     result = WorkspaceSymbolsResult(success=True, query=arguments["query"], symbols=found, symbol_count=len(found))
-    answer = f"{_count(len(found), 'symbol')} match {arguments['query']}."
+    answer = f"{counted(len(found), 'symbol')} match {arguments['query']}."
     return result, [(LOOP % ("symbols", "item.name, item.file"), answer)]
 
 # %% ../../nbs/synthesis/02_scenes.ipynb #ba2584a6
@@ -181,7 +176,7 @@ def _status(arguments: dict, names: Names) -> tuple[GitStatusResult, list[View]]
         ),
     )
     result = GitStatusResult(success=True, clean=not files, file_count=len(files), files=files)
-    answer = f"{_count(len(files), 'file')} changed." if files else "The working tree is clean."
+    answer = f"{counted(len(files), 'file')} changed." if files else "The working tree is clean."
     return result, [(LOOP % ("files", "item.status, item.file"), answer)]
 
 
@@ -197,7 +192,7 @@ def _diff(arguments: dict, names: Names) -> tuple[GitDiffResult, list[View]]:
         deletions=sum(f.deletions for f in files),
         files=files,
     )
-    answer = f"{_count(len(files), 'file')} changed, {result.additions} lines added and {result.deletions} removed."
+    answer = f"{counted(len(files), 'file')} changed, {result.additions} lines added and {result.deletions} removed."
     return result, [("result = {call}\nprint(result.file_count, result.additions, result.deletions)", answer)]
 
 
@@ -215,13 +210,13 @@ def _find(arguments: dict, names: Names) -> tuple[CstFindResult, list[View]]:
     kind = arguments["pattern"].split(":")[0]
     matches = _some(names, lambda: CstMatch(line=names.line(), column=0, code_snippet=names.snake(), node_type=kind))
     result = CstFindResult(match_count=len(matches), matches=matches, success=True)
-    answer = f"{arguments['pattern']} matches {_count(len(matches), 'node')} in {arguments['file_path']}."
+    answer = f"{arguments['pattern']} matches {counted(len(matches), 'node')} in {arguments['file_path']}."
     return result, [(LOOP % ("matches", "item.line, item.code_snippet"), answer)]
 
 
 def _rename(arguments: dict, names: Names) -> tuple[CstRenameResult, list[View]]:
     result = CstRenameResult(success=True, rename_count=names.rng.randint(1, 9))
-    answer = f"Renamed {arguments['old_name']} to {arguments['new_name']} in {_count(result.rename_count, 'place')}."
+    answer = f"Renamed {arguments['old_name']} to {arguments['new_name']} in {counted(result.rename_count, 'place')}."
     return result, [("result = {call}\nprint(result.rename_count)", answer)]
 
 
@@ -239,7 +234,7 @@ def _domain(tool: str, arguments: dict, names: Names) -> tuple[DomainValidationR
         most=2,
     )
     result = DomainValidationResult(valid=not issues, domain=_domain_of(tool), issues=issues)
-    verdict = f"has {_count(len(issues), 'issue')}; the first breaks {issues[0].rule}" if issues else "is valid"
+    verdict = f"has {counted(len(issues), 'issue')}; the first breaks {issues[0].rule}" if issues else "is valid"
     code = "result = {call}\nprint(result.valid)\nfor item in result.issues:\n    print(item.rule, item.message)"
     return result, [(code, f"{arguments['file_path']} {verdict}.")]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..agent.patterns import pattern_texts
 from ..agent.registry import Tool
-from ..markdown import listed
+from ..sentences import listed
 
 # %% ../../nbs/synthesis/12_slots.ipynb #118194f8
 Schema = Mapping[str, Any]

@@ -15,7 +15,7 @@ from tomlkit.items import AoT, Array, InlineTable, Table
 
 from ..agent.registry import Registry, Tool
 from ..annotations import fields, plain
-from ..markdown import squeezed
+from ..sentences import squeezed
 from .slots import Slot, in_words, schema_values, together, tool_slots
 from .wordings import COURTESIES
 

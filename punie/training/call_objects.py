@@ -34,7 +34,7 @@ def read_arguments(value: object) -> dict[str, Any]:
     raise PunieError(f"has arguments that are not a JSON object: {str(value)[:60]!r}")
 
 # %% ../../nbs/training/27_call_objects.ipynb #1ef77660
-# as the arguments are called, one of them
+# keys that may hold the arguments; a call has one of them
 _ARGUMENTS = ("arguments", "parameters", "args", "input", "action_input", "tool_input")
 _NAMES = ("name", "tool_name", "function_name", "tool", "action")  # as the name is called, the first that is a text
 _KEPT = {"id", "type", "function", "name", *_ARGUMENTS}

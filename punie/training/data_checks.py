@@ -19,6 +19,7 @@ import tomlkit
 from ..agent.reply_calls import OWN_FORMS
 from ..check_results import CheckResult, allowing, at_least, at_most
 from ..passages import plain_words
+from ..sentences import counted
 from .audit import Audit, Faults, Tally
 from .lora_config import Thresholds
 from .near_duplicates import Questions
@@ -233,8 +234,8 @@ def check_system_prompt_consistency(audit: Audit, expected: str) -> CheckResult:
         served = "it is the served one"
     else:
         served = "one is the served one" if expected in prompts else "none is the served one"
-    rows = ", ".join(f"{count} rows" for _, count in prompts.most_common(5))
-    message = f"{len(prompts)} system prompt{'s' if len(prompts) > 1 else ''} ({rows}), {served}"
+    rows = ", ".join(counted(count, "row") for _, count in prompts.most_common(5))
+    message = f"{counted(len(prompts), 'system prompt')} ({rows}), {served}"
     diff = []
     if others:
         lines = difflib.unified_diff(expected.splitlines(), others[0].splitlines(), n=0, lineterm="")

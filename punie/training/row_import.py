@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from xxhash import xxh3_64_intdigest
 
 from ..files import write_json
-from ..markdown import squeezed
+from ..sentences import squeezed
 from ..settings import PunieError
 from .conversation import Conversation, conversation_line
 from .dataset_io import SPLITS

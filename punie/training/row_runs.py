@@ -20,7 +20,7 @@ from ..agent.registry import Registry
 from ..agent.sandbox import Limits, Trace, run_code
 from ..agent.schema_results import result_for
 from ..annotations import parts
-from ..markdown import squeezed
+from ..sentences import squeezed
 from .code_calls import called_tool, parse_python, stored_names
 from .code_shape import has_mark, mark_values, set_aside
 

@@ -15,7 +15,7 @@ from ..agent.prompt_utils import load_tokenizer, render
 from ..blas import mlx_core
 from ..check_results import CheckResult, require_checks
 from ..files import read_json
-from ..markdown import squeezed
+from ..sentences import squeezed
 from ..settings import GateFailed, PunieError, any_settings
 from .adapter_checks import Allowed, check_adapter
 from .artifacts import artifact_id, expands, first_infinite, load_weights
