@@ -9,9 +9,10 @@ __all__ = ['Place', 'Edit', 'prepared']
 import ast
 import builtins
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from types import MethodDescriptorType
+
+from .fstrings import as_formats
 
 # %% ../nbs/22_prepared.ipynb #c19dfdda
 Place = tuple[int, int]  # line from 1, and column in bytes
@@ -55,6 +56,66 @@ def _iterators(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edi
     is_lazy = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {*_LAZY} - own
     return _around(node, "iter(", ")") if is_lazy else []
 
+# %% ../nbs/22_prepared.ipynb #e97ab352
+def _text(code: str, node: ast.AST) -> str:
+    return f"({ast.get_source_segment(code, node)})"
+
+
+def _parts(code: str, items: ast.AST, own: set[str]) -> tuple[str, str, str, str] | None:
+    """Take an iterator apart: its items, whether each has several values, which it takes, and what it gives."""
+    if isinstance(items, ast.GeneratorExp) and len(items.generators) == 1:
+        each = items.generators[0]
+        targets = each.target.elts if isinstance(each.target, ast.Tuple) else [each.target]
+        names = ", ".join(target.id for target in targets if isinstance(target, ast.Name))
+        odd = any(isinstance(part, (ast.NamedExpr, ast.Await)) for part in ast.walk(items))
+        if odd or each.is_async or not all(isinstance(target, ast.Name) for target in targets):
+            return None
+        wanted = " and ".join(_text(code, part) for part in each.ifs) or "True"
+        several = str(isinstance(each.target, ast.Tuple))
+        return _text(code, each.iter), several, f"lambda {names}: {wanted}", f"lambda {names}: {_text(code, items.elt)}"
+    if not isinstance(items, ast.Call) or not isinstance(items.func, ast.Name) or len(items.args) != 2:
+        return None
+    function = _text(code, items.args[0])
+    if items.func.id == "map" and "map" not in own:
+        return _text(code, items.args[1]), "False", "lambda item_py: True", function
+    if items.func.id == "filter" and "filter" not in own:
+        return (
+            _text(code, items.args[1]),
+            "False",
+            "bool" if function == "(None)" else function,
+            "lambda item_py: item_py",
+        )
+    return None
+
+
+def _otherwise(code: str, node: ast.AST, own: set[str]) -> str | None:
+    """Say what is written for a search, and for an iterator that nothing goes through."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"any", "all", "next"} - own:
+        if node.args and not node.keywords and (parts := _parts(code, node.args[0], own)):
+            default = [_text(code, each) for each in node.args[1:]]
+            return f"search_py({', '.join([repr(node.func.id), *parts, *default])})"
+    if isinstance(node, ast.Expr) and (parts := _parts(code, node.value, own)):
+        first = _text(code, node.value.args[0]) + ", " if isinstance(node.value, ast.Call) else ""
+        return f"({first}{parts[0]})"
+    return None
+
+
+def _stopping(code: str, own: set[str]) -> str:
+    """Write a search as a loop that ends where Python's does, and leave out what Python never gets to."""
+    for _ in range(code.count("(")):  # a search may stand in another
+        found = ((each, _otherwise(code, each, own)) for each in ast.walk(ast.parse(code)))
+        node, text = next(((each, text) for each, text in found if text), (None, None))
+        if node is None or text is None:
+            break
+        lines = code.encode().splitlines(keepends=True)
+        (line, start), (last, end) = _ends(node)
+        replaced = b"".join(lines[line - 1 : last])
+        rest = lines[last - 1][end:]
+        missing = "\n" * (last - line - text.count("\n"))
+        lines[line - 1 : last] = [replaced[:start] + f"{text[:-1]}{missing})".encode() + rest]
+        code = b"".join(lines).decode()
+    return code
+
 # %% ../nbs/22_prepared.ipynb #45cb3200
 _KEPT = ("add", "append", "extend", "get", "join")  # methods that programs give a name; no field is called so
 _METHODS = {name for kind in (dict, list, set, str) for name in vars(kind)}
@@ -71,11 +132,11 @@ def _methods(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]
         and isinstance(kind := getattr(builtins, owner.id, None), type)
     ):
         if isinstance(getattr(kind, node.attr, None), MethodDescriptorType):
-            return _instead(node, f"(lambda self_, *args_, **named_: self_.{node.attr}(*args_, **named_))")
+            return _instead(node, f"(lambda self_py, *args_py, **named_py: self_py.{node.attr}(*args_py, **named_py))")
         return []
     is_simple = all(isinstance(each, (ast.Name, ast.Attribute, ast.expr_context)) for each in ast.walk(owner))
     if is_simple and _is_value(node, parent):
-        return _around(node, "(lambda *args_, **named_: ", "(*args_, **named_))")
+        return _around(node, "(lambda *args_py, **named_py: ", "(*args_py, **named_py))")
     return []
 
 
@@ -89,15 +150,15 @@ def _is_value(node: ast.Attribute, parent: ast.AST | None) -> bool:
 
 # %% ../nbs/22_prepared.ipynb #55e0c704
 _GIVEN = {  # what the prelude gives, by its name in Python
-    **dict.fromkeys(("sys.exit", "exit", "quit"), "exit_"),
-    "SystemExit": "leaving_",
-    "sys.stdout.write": "write_",
-    "sys.stdout.flush": "flush_",
-    **dict.fromkeys(("pprint.pprint", "pprint.pp"), "pprint_"),
-    "operator.itemgetter": "itemgetter_",
-    "operator.attrgetter": "attrgetter_",
-    "statistics.mean": "mean_",
-    "statistics.median": "median_",
+    **dict.fromkeys(("sys.exit", "exit", "quit"), "exit_py"),
+    "SystemExit": "leaving_py",
+    "sys.stdout.write": "write_py",
+    "sys.stdout.flush": "flush_py",
+    **dict.fromkeys(("pprint.pprint", "pprint.pp"), "pprint_py"),
+    "operator.itemgetter": "itemgetter_py",
+    "operator.attrgetter": "attrgetter_py",
+    "statistics.mean": "mean_py",
+    "statistics.median": "median_py",
 }
 _LACKING = ("pprint", "operator", "statistics")  # modules that cannot be imported
 
@@ -124,7 +185,7 @@ def _library(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edit]
         return []
     written, call = ast.unparse(node), parent if isinstance(parent, ast.Call) and parent.func is node else None
     if written == "json.dumps" and call and any(each.arg == "default" for each in call.keywords):
-        return _instead(node, "dumps_")
+        return _instead(node, "dumps_py")
     is_dotted = "." in written  # then its module is imported; a builtin is called, and nothing else has its name
     if written in _GIVEN and (is_dotted or call) and (written.partition(".")[0] in own) == is_dotted:
         return _instead(node, _GIVEN[written])
@@ -146,62 +207,79 @@ def _deletions(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edi
     return edits
 
 # %% ../nbs/22_prepared.ipynb #74caa495
-_HIGHER_ORDER = re.compile(r"\b(?:map|filter)\s*\(|\bkey\s*=")
+_HIGHER_ORDER = re.compile(r"\b(?:map|filter|round|any|all|next)\s*\(|\bkey\s*=")
 _FUNCTIONS = """
-sorted_, min_, max_ = sorted, min, max
+sorted_py, min_py, max_py, round_py = sorted, min, max, round
 def map(function, *iterables):
     return (function(*items) for items in zip(*iterables))
 def filter(function, items):
     return (item for item in items if (function(item) if function else item))
-def by_key_(items, key):
+def by_key_py(items, key):
     items = list(items)
     return items, [key(item) for item in items]
 def sorted(items, key=None, reverse=False):
     if key is None:
-        return sorted_(items, reverse=reverse)
-    items, keys = by_key_(items, key)
-    return [items[place] for place in sorted_(range(len(items)), key=lambda place: keys[place], reverse=reverse)]
-def extreme_(plain, args, key, options):
+        return sorted_py(items, reverse=reverse)
+    items, keys = by_key_py(items, key)
+    return [items[place] for place in sorted_py(range(len(items)), key=lambda place: keys[place], reverse=reverse)]
+def extreme_py(plain, args, key, options):
     if key is None:
         return plain(*args, **options)
-    items, keys = by_key_(args[0] if len(args) == 1 else args, key)
+    items, keys = by_key_py(args[0] if len(args) == 1 else args, key)
     if not items:
         return plain(items, **options)
     return items[plain(range(len(items)), key=lambda place: keys[place])]
 def min(*args, key=None, **options):
-    return extreme_(min_, args, key, options)
+    return extreme_py(min_py, args, key, options)
 def max(*args, key=None, **options):
-    return extreme_(max_, args, key, options)
+    return extreme_py(max_py, args, key, options)
+def round(number, ndigits=None):
+    return float(f'{number:.{ndigits}f}') if isinstance(number, float) and ndigits and ndigits > 0 else (
+        round_py(number) if ndigits is None else round_py(number, ndigits))
+def search_py(how, items, spread, wanted, made, *default):
+    for item in items:
+        values = item if spread else (item,)
+        if wanted(*values):
+            found = made(*values)
+            if how == 'next':
+                return found
+            if bool(found) == (how == 'any'):
+                return how == 'any'
+    if how != 'next':
+        return how == 'all'
+    if default:
+        return default[0]
+    raise StopIteration
 """
 
 # %% ../nbs/22_prepared.ipynb #3ed323f9
 _LIBRARY = """
-def leaving_(code=None):
+def leaving_py(code=None):
     return SystemExit('' if code is None or isinstance(code, int) else str(code))
-def exit_(code=None):
-    raise leaving_(code)
-def write_(text):
+def exit_py(code=None):
+    raise leaving_py(code)
+def write_py(text):
     print(text, end='')
     return len(text)
-def flush_():
+def flush_py():
     pass
-def pprint_(value, **layout):
+def pprint_py(value, **layout):
     print(repr(value))
-def getter_(read, keys):
+def getter_py(read, keys):
     return lambda item: read(item, keys[0]) if len(keys) == 1 else tuple([read(item, key) for key in keys])
-def itemgetter_(*keys):
-    return getter_(lambda item, key: item[key], keys)
-def attrgetter_(*names):
-    return getter_(getattr, names)
-def mean_(values):
+def itemgetter_py(*keys):
+    return getter_py(lambda item, key: item[key], keys)
+def attrgetter_py(*names):
+    return getter_py(getattr, names)
+def mean_py(values):
     values = list(values)
     total, count = sum(values), len(values)
     return total // count if isinstance(total, int) and total % count == 0 else total / count
-def median_(values):
+def median_py(values):
     values = sorted(values)
     middle = len(values) // 2
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-def dumps_(value, default=None, **layout):
+def dumps_py(value, default=None, **layout):
     import json
     def plain(part):
         if isinstance(part, dict):
@@ -211,7 +289,7 @@ def dumps_(value, default=None, **layout):
         return part if part is None or isinstance(part, (str, int, float)) else plain(default(part))
     return json.dumps(plain(value), **layout)
 """
-_OF_LIBRARY = re.compile(rf"\b(?:{'|'.join({'dumps_', *_GIVEN.values()})})\b")
+_OF_LIBRARY = re.compile(rf"\b(?:{'|'.join({'dumps_py', *_GIVEN.values()})})\b")
 
 # %% ../nbs/22_prepared.ipynb #2d43278f
 def _own_names(tree: ast.AST) -> set[str]:
@@ -223,26 +301,30 @@ def _own_names(tree: ast.AST) -> set[str]:
     return found | {node.name for node in ast.walk(tree) if isinstance(node, defined)}
 
 
-def _outside_fstrings(node: ast.AST, parent: ast.AST | None = None) -> Iterator[tuple[ast.AST, ast.AST | None]]:
-    """Give the nodes of a program, each with the one that holds it."""
-    waiting: list[tuple[ast.AST, ast.AST | None]] = [(node, parent)]
+_REWRITINGS = (_iterators, _methods, _imports, _library, _deletions)
+
+
+def _edits(tree: ast.AST, own: set[str], in_fstrings: bool = False) -> list[Edit]:
+    """List what has to be written otherwise, outside of f-strings or in them."""
+    edits: list[Edit] = []
+    waiting: list[tuple[ast.AST, ast.AST | None, bool]] = [(tree, None, False)]
     while waiting:
-        node, parent = waiting.pop()
-        if not isinstance(node, ast.JoinedStr):
-            yield node, parent
-            waiting += [(child, node) for child in ast.iter_child_nodes(node)]
+        node, parent, inside = waiting.pop()
+        inside = inside or isinstance(node, ast.JoinedStr)
+        if inside == in_fstrings:
+            edits += [edit for rewrite in _REWRITINGS for edit in rewrite(node, parent, own)]
+        waiting += [(child, node, inside) for child in ast.iter_child_nodes(node)]
+    return edits
 
 
 @lru_cache(maxsize=1024)  # a program is run in several worlds
 def _as_in_python(code: str) -> str:
     """Rewrite what the interpreter runs otherwise; every line keeps its number."""
     try:
-        tree = ast.parse(code)
-        own, edits = _own_names(tree), []
-        for node, parent in _outside_fstrings(tree):
-            for rewrite in (_iterators, _methods, _imports, _library, _deletions):
-                edits += rewrite(node, parent, own)
-        after = ast.parse(rewritten := _edited(code, edits))
+        own = _own_names(tree := ast.parse(code))
+        plain = as_formats(code) if _edits(tree, own, in_fstrings=True) else code
+        plain = _stopping(plain, own)
+        after = ast.parse(rewritten := _edited(plain, _edits(ast.parse(plain), own)))
     except (SyntaxError, RecursionError):  # the interpreter says what is wrong
         return code
     lost = (own - _own_names(after)).intersection(_LACKING)  # imports that were taken out
