@@ -226,14 +226,14 @@ def alternatives(entry: Shown) -> list[str | Part]:
     return entry if isinstance(entry, list) else [entry]
 
 # %% ../../nbs/evals/00_expected.ipynb #c8938a18
-_NO_MINUS = r"(?<![\s(\[=:,]-)(?<!\A-)"  # a minus stands at the beginning of a word; elsewhere it is a hyphen
+_NO_MINUS = r"(?<![\s(\[=:,][-−–])(?<!\A[-−–])"  # a minus stands at the beginning of a word; elsewhere it is a hyphen
 
 
 def shows_value(printed: str, value: Any) -> bool:
     """Say whether a text shows a value by itself, and not as a part of a longer number or word.
 
-    >>> [shows_value(text, 3) for text in ("3 errors", "13 errors", "0.3", "v3", "-3", "found: 3.")]
-    [True, False, False, False, False, True]
+    >>> [shows_value(text, 3) for text in ("3 errors", "L3", "13 errors", "0.3", "v3", "-3", "3,000", "found: 3.")]
+    [True, True, False, False, False, False, False, True]
     >>> shows_value("took 1.2 s", 1.234), shows_value("took 1.3 s", 1.234)
     (True, False)
     """
@@ -243,8 +243,8 @@ def shows_value(printed: str, value: Any) -> bool:
             for number in re.findall(rf"{_NO_MINUS}(?<![\w.])\d+(?:\.\d+)?", printed)
         )
     written = re.escape(str(value))
-    ahead = r"(?!\w|\.\d)" if isinstance(value, int) else r"(?!\w)"
-    behind = r"(?<![\w.])" if isinstance(value, int) else r"(?<!\w)"
+    ahead = r"(?!\w|\.\d|,\d{3})" if isinstance(value, int) else r"(?!\w)"
+    behind = r"(?:(?<![\w.])(?<!\d,)|(?<=\bL))" if isinstance(value, int) else r"(?<!\w)"  # L3 is line 3
     behind = f"{_NO_MINUS}{behind}" if str(value)[:1].isdigit() else behind
     starts, ends = str(value)[:1].isalnum(), str(value)[-1:].isalnum()
     return bool(re.search(f"{behind if starts else ''}{written}{ahead if ends else ''}", printed, re.IGNORECASE))
