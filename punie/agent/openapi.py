@@ -7,35 +7,37 @@ __all__ = ['is_openapi', 'operations']
 
 # %% ../../nbs/agent/19_openapi.ipynb #388e2a75
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
+from .schema_references import referred, whole_schema
 from ..settings import PunieError
 
 # %% ../../nbs/agent/19_openapi.ipynb #251d9918
-_SCHEMAS = re.compile(r"#/(?:components/schemas|definitions)/(.+)")
+def _at(reference: str, document: Mapping[str, Any]) -> Any:
+    """Find what a reference points to. Raises `PunieError` where that is nothing."""
+    try:
+        return referred(reference, document)
+    except ValueError:
+        raise PunieError(f"the reference {reference!r} leads to no part of the document") from None
 
 
 def _found(part: Any, document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Follow the reference of a part. Raises `PunieError` where it leads nowhere."""
     seen = set()
     while isinstance(part, Mapping) and isinstance(reference := part.get("$ref"), str):
-        if reference in seen or not reference.startswith("#/"):
-            raise PunieError(f"the reference {reference!r} leads to no part of the document")
+        if reference in seen:
+            raise PunieError(f"the reference {reference!r} leads to itself")
         seen.add(reference)
-        part = document
-        for name in reference.removeprefix("#/").split("/"):
-            name = name.replace("~1", "/").replace("~0", "~")
-            if not isinstance(part, Mapping) or name not in part:
-                raise PunieError(f"the reference {reference!r} leads to no part of the document")
-            part = part[name]
-    if not isinstance(part, Mapping):
-        raise PunieError(f"{part!r:.60} stands where an object is wanted")
-    return part
+        part = _at(reference, document)
+    return _object(part)
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    return _found({} if value is None else value, {})
+    if value is not None and not isinstance(value, Mapping):
+        raise PunieError(f"{value!r:.60} stands where an object is wanted")
+    return value or {}
 
 
 def _list(value: Any) -> list[Any]:
@@ -43,35 +45,48 @@ def _list(value: Any) -> list[Any]:
         raise PunieError(f"{value!r:.60} stands where a list is wanted")
     return value or []
 
+# %% ../../nbs/agent/19_openapi.ipynb #f333286e
+_SCHEMAS = re.compile(r"#/(?:(?:components/schemas|definitions)/)?")
 
-def _as_json_schema(value: Any, needed: set[str]) -> Any:
-    """Write the references of a schema as JSON Schema has them; `needed` gets the names of what they refer to."""
+
+def _as_json_schema(value: Any, needed: dict[str, str], document: Mapping[str, Any]) -> Any:
+    """Write the references of a schema as JSON Schema has them; `needed` gets each, by the name of its definition."""
     if isinstance(value, list):
-        return [_as_json_schema(each, needed) for each in value]
+        return [_as_json_schema(each, needed, document) for each in value]
     if not isinstance(value, Mapping):
         return value
-    made = {key: _as_json_schema(held, needed) for key, held in value.items()}
-    if isinstance(reference := value.get("$ref"), str) and (found := _SCHEMAS.fullmatch(reference)):
-        needed.add(found[1])
-        made["$ref"] = f"#/$defs/{found[1]}"
+    made = {key: _as_json_schema(held, needed, document) for key, held in value.items()}
+    reference = value.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/") and reference.split("/")[1] in document:
+        name = unquote(_SCHEMAS.sub("", reference, count=1)).replace("~1", ".").replace("/", ".")
+        needed[name] = reference
+        made["$ref"] = f"#/$defs/{name}"
     return made
 
 
-def _with_definitions(schema: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+def _with_definitions(
+    schema: Any,
+    document: Mapping[str, Any],
+    read: Callable[[Any], Any] = lambda value: value,  # reads each definition
+) -> dict[str, Any]:
     """Write a schema with the definitions that it needs."""
-    needed: set[str] = set()
-    made, definitions = _as_json_schema(schema, needed), {}
-    known = {**_object(document.get("definitions")), **_object(_object(document.get("components")).get("schemas"))}
-    while ahead := needed - definitions.keys():
+    needed: dict[str, str] = {}
+    made, definitions = _as_json_schema(schema, needed, document), {}
+    while ahead := needed.keys() - definitions.keys():
         for name in sorted(ahead):
-            if name not in known:
-                raise PunieError(f"there is no schema {name!r}")
-            definitions[name] = _as_json_schema(known[name], needed)
+            definitions[name] = _as_json_schema(read(_at(needed[name], document)), needed, document)
     return {**made, "$defs": definitions} if definitions else made
 
 # %% ../../nbs/agent/19_openapi.ipynb #ee89f7ba
 _TRANSPORT = ("header", "cookie")
 _STATED = ("name", "in", "required", "schema", "content", "example", "examples", "style", "explode", "allowReserved")
+_JSON = "application/json"
+
+
+def _likeness(kind: str) -> tuple[bool, ...]:
+    """Order kinds of content: JSON, JSON with more said of it, what is written as JSON, any other."""
+    plain = kind.partition(";")[0].strip().lower()
+    return kind != _JSON, plain != _JSON, not plain.endswith("+json")
 
 
 def _content(part: Mapping[str, Any]) -> Any:
@@ -79,34 +94,106 @@ def _content(part: Mapping[str, Any]) -> Any:
     if "schema" in part:  # by Swagger 2
         return part["schema"]
     content = _object(part.get("content"))
-    return _object(content.get("application/json", next(iter(content.values()), None))).get("schema")
+    return _object(content[min(content, key=_likeness)]).get("schema") if content else None
 
 
-def _arguments(shared: list[Any], operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+def _is_required(part: Mapping[str, Any]) -> bool:
+    if not isinstance(required := part.get("required") or False, bool):
+        raise PunieError(f"{part.get('name', 'the body')}: required is {required!r:.60}, not true or false")
+    return required
+
+
+def _parameters(item: Mapping[str, Any], operation: Mapping[str, Any], document: Mapping[str, Any]) -> list[Any]:
+    """List what an operation takes beside its body; its own parameters replace those of its path."""
+    stated = [_found(each, document) for part in (item, operation) for each in _list(part.get("parameters"))]
+    return [*{(str(each.get("in")), str(each.get("name"))): each for each in stated}.values()]
+
+
+def _named(parameters: list[Any]) -> dict[str, Mapping[str, Any]]:
+    """Name parameters. Raises `PunieError` where two have one name."""
+    names = [str(each.get("name")) for each in parameters]
+    clear = [name if names.count(name) == 1 else f"{each.get('in')}_{name}" for name, each in zip(names, parameters)]
+    if twice := [name for name in clear if clear.count(name) > 1]:
+        raise PunieError(f"two parameters are called {twice[0]!r}; rename one of them")
+    return dict(zip(clear, parameters))
+
+# %% ../../nbs/agent/19_openapi.ipynb #96ed00c4
+_FLAT = frozenset(  # what may be said of an object whose fields stand beside the parameters
+    "type properties required additionalProperties title description example examples xml externalDocs discriminator "
+    "deprecated".split()
+)
+
+
+def _writable(value: Any) -> Any:
+    """Leave out of a schema the properties that only an answer holds."""
+    if isinstance(value, list):
+        return [_writable(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    made = {key: _writable(held) for key, held in value.items()}
+    stated = value.get("properties") if isinstance(value.get("properties"), Mapping) else {}
+    if gone := {name for name, each in stated.items() if isinstance(each, Mapping) and each.get("readOnly") is True}:
+        made["properties"] = {name: each for name, each in made["properties"].items() if name not in gone}
+        if "required" in made:
+            made["required"] = [name for name in _list(made["required"]) if name not in gone]
+    return made
+
+
+def _whole(schema: Any, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put into one what a schema refers to, and all of `allOf`."""
+    try:
+        return whole_schema(schema, document, "", (), [])[0]
+    except (ValueError, TypeError) as error:
+        raise PunieError(str(error)) from error
+
+
+def _flat(schema: Any, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The whole of a schema whose fields can stand beside the parameters; None for any other."""
+    if not isinstance(schema, Mapping) or not isinstance(_found(schema, document).get("properties"), Mapping):
+        return None
+    whole = _whole(schema, document)
+    is_flat = whole.get("type", "object") == "object" and all(key in _FLAT or key[:2] == "x-" for key in whole)
+    return _writable(whole) if is_flat else None
+
+# %% ../../nbs/agent/19_openapi.ipynb #19189448
+def _add_body(schema: dict[str, Any], body: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """Add a body to the schema of arguments. What of it is not kept comes back, "" for nothing."""
+    properties, stated = schema["properties"], _content(body)
+    fields, said, required = _flat(stated, document), body.get("description"), _is_required(body)
+    if fields and not fields["properties"].keys() & properties.keys():
+        properties |= fields["properties"]
+        schema |= {key: fields[key] for key in ("description", "additionalProperties") if key in fields}
+        schema |= {"description": said} if said else {}
+        schema["required"] += _list(fields.get("required")) if required else []
+        return "" if required or not fields.get("required") else "required of the optional body"
+    if stated is not None:
+        name = "body" if "body" not in properties else "request_body"
+        properties[name] = {**_writable(stated), "description": said} if said else _writable(stated)
+        schema["required"] += [name] if required else []
+    return ""
+
+
+def _arguments(
+    parameters: list[Any],
+    operation: Mapping[str, Any],
+    document: Mapping[str, Any],
+    left: dict[str, Any],  # receives what is not kept
+) -> dict[str, Any]:
     """Write the schema of an operation's arguments."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    bodies = [operation["requestBody"]] if operation.get("requestBody") else []
-    for each in [*shared, *_list(operation.get("parameters"))]:
-        parameter = _found(each, document)
-        if parameter.get("in") == "body":
-            bodies.append(parameter)
-        elif parameter.get("in") not in _TRANSPORT:
-            stated = {key: held for key, held in parameter.items() if key not in _STATED}
-            properties[name := str(parameter.get("name"))] = {**_object(_content(parameter)), **stated}
-            required += [name] if parameter.get("required") and name not in required else []
-    for each in bodies:
-        body = _found(each, document)
-        schema = _content(body)
-        fields = _found(schema, document) if isinstance(schema, Mapping) else {}
-        inside = fields.get("properties")
-        if isinstance(inside, Mapping) and not inside.keys() & properties.keys():
-            properties |= inside
-            required += _list(fields.get("required")) if body.get("required") else []
-        elif schema is not None:
-            properties["body"] = schema
-            required += ["body"] if body.get("required") else []
-    return _with_definitions({"type": "object", "properties": properties, "required": required}, document)
+    bodies = [each for each in parameters if each.get("in") == "body"]
+    others = [each for each in parameters if each.get("in") in _TRANSPORT or each.get("type") == "file"]
+    left |= {f"{each.get('in')} {each.get('name')}": each for each in others}
+    named = _named([each for each in parameters if each not in bodies and each not in others])
+    properties = {
+        name: {**_object(_content(each)), **{key: held for key, held in each.items() if key not in _STATED}}
+        for name, each in named.items()
+    }
+    required = [name for name, each in named.items() if _is_required(each)]
+    schema = {"type": "object", "properties": properties, "required": required}
+    for each in [operation["requestBody"], *bodies] if operation.get("requestBody") else bodies:
+        if lost := _add_body(schema, _found(each, document), document):
+            left[lost] = True
+    return _with_definitions(schema, document, _writable)
 
 # %% ../../nbs/agent/19_openapi.ipynb #48916c43
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
@@ -134,23 +221,17 @@ def operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 continue
             name = operation.get("operationId") or re.sub(r"\W+", "_", f"{method}{path}").strip("_")
             texts = [str(operation.get(key) or "").strip() for key in ("summary", "description")]
+            left: dict[str, Any] = {}  # keys that a list of tools does not keep, and names
             try:
                 made = {
                     "name": name,
                     "description": "\n\n".join(dict.fromkeys(filter(None, texts))),
-                    "parameters": _arguments(_list(item.get("parameters")), operation, document),
+                    "parameters": _arguments(_parameters(item, operation, document), operation, document, left),
                 }
-                made |= _of_transport([*_list(item.get("parameters")), *_list(operation.get("parameters"))], document)
                 answer = _answer(operation, document)
             except PunieError as error:
                 raise PunieError(f"{method.upper()} {path}: {error}") from error
-            yield made if answer is None else {**made, "outputSchema": answer}
-
-
-def _of_transport(parameters: list[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Name what is left to the transport, as keys that a list of tools does not keep."""
-    found = [_found(each, document) for each in parameters]
-    return {f"{each['in']} {each.get('name')}": each for each in found if each.get("in") in _TRANSPORT}
+            yield {**made, **left} if answer is None else {**made, **left, "outputSchema": answer}
 
 
 def _answer(operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -158,6 +239,6 @@ def _answer(operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[s
     responses = _object(operation.get("responses"))
     good = [code for code in sorted(responses) if code.startswith("2")]
     schema = _content(_found(responses[good[0]], document)) if good else None
-    if not isinstance(schema, Mapping) or _found(schema, document).get("type") not in ("object", "array"):
+    if not isinstance(schema, Mapping) or _whole(schema, document).get("type") not in ("object", "array"):
         return None
     return _with_definitions(schema, document)
