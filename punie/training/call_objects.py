@@ -37,7 +37,8 @@ def read_arguments(value: object) -> dict[str, Any]:
 # keys that may hold the arguments; a call has one of them
 _ARGUMENTS = ("arguments", "parameters", "args", "input", "action_input", "tool_input")
 _NAMES = ("name", "tool_name", "function_name", "tool", "action")  # as the name is called, the first that is a text
-_KEPT = {"id", "type", "function", "name", *_ARGUMENTS}
+_IDS = ("id", "call_id", "tool_call_id")  # the first that says anything
+_KEPT = {"type", "function", "name", *_ARGUMENTS}
 
 
 def called_name(call: dict[str, Any]) -> tuple[str | None, str]:
@@ -78,12 +79,13 @@ def read_calls(
     given = [key for key in _ARGUMENTS if body.get(key) is not None]
     if len(given) > 1:
         raise PunieError(f"gives {name:.60} both {given[0]} and {given[1]}")
+    identified = next((key for key in _IDS if says(value.get(key))), None)
     for keys in (value, body) if body is not value else (value,):
         if len(keys) > 3 or not keys.keys() <= _KEPT:
-            left = {key: held for key, held in keys.items() if key not in _KEPT and key != named}
+            left = {key: held for key, held in keys.items() if key not in _KEPT and key not in (named, identified)}
             ignored += [f"tool_calls.{key}" for key, held in left.items() if says(held)]
-    id = value.get("id")
-    return (Call(name, read_arguments(body[given[0]] if given else None), None if id in (None, "") else str(id)),)
+    arguments = read_arguments(body[given[0]] if given else None)
+    return (Call(name, arguments, str(value[identified]) if identified else None),)
 
 # %% ../../nbs/training/27_call_objects.ipynb #48be070e
 def says(value: object) -> bool:

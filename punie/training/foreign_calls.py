@@ -31,7 +31,7 @@ _OPENINGS = {  # by form
     "json": r"<tool_call>\s*(?=[{\[])",
     "xml": r"<tool_call>(?!\s*[{\[])",
     "functioncall": r"<function_?call>",
-    "mistral": r"\[TOOL_CALLS\]\s*(?:(?P<mistral_name>[\w.-]+)\s*(?:\[CALL_ID\][\w-]+)?\[ARGS\])?",
+    "mistral": r"\[TOOL_CALLS\]\s*(?:(?P<mistral_name>[\w.-]+)\s*(?:\[CALL_ID\](?P<mistral_id>[\w-]+))?\[ARGS\])?",
     "llama": r"<\|python_tag\|>\s*(?=[{\[])|<function=(?P<llama_name>[\w.-]+)>\s*(?=\{)",
     "tag": r"<(?P<pair>(?i:(?:tool|function)s?_?(?:calls?|uses?)))>\s*(?=[{\[])",
     "fence": r"```(?:json)?[ \t]*\n",
@@ -106,11 +106,12 @@ _QUOTED = re.compile(
 def _read_json(text: str, opening: re.Match[str], ignored: list[str]) -> tuple[int, tuple[Call, ...]]:
     """Read the calls of a block; return where it ends, and the calls."""
     form = str(opening.lastgroup)
-    name = opening.groupdict().get(f"{form}_name")
+    named = opening.groupdict()
+    name, id = named.get(f"{form}_name"), named.get(f"{form}_id")
     place, calls = opening.end(), ()
     while True:
         value, place = _decode(text, place, form)
-        calls += (Call(name, read_arguments(value)),) if name else read_calls(value, ignored)
+        calls += (Call(name, read_arguments(value), id),) if name else read_calls(value, ignored)
         if closing := _CLOSINGS[form].match(text, place):
             return closing.end(), calls
         if not text.startswith("{", _skip(text, place)):

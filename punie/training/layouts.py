@@ -213,32 +213,35 @@ class _Reading(_AssistantTurns):
     def _turn(self, turn: Any) -> Iterator[Turn]:
         name, role = _role(turn)
         said = next((turn[key] for key in ("content", "value", "refusal") if turn.get(key) not in (None, "")), None)
+        key = self.links.id_key(turn) if role == "tool" else None
         if not turn.keys() <= _TURN_KEYS:
-            left = {key: held for key, held in turn.items() if key not in _TURN_KEYS and held is not said}
-            self.ignored += [f"messages.{key}" for key, held in left.items() if says(held)]
+            left = {each: held for each, held in turn.items() if each not in {*_TURN_KEYS, key} and held is not said}
+            self.ignored += [f"messages.{each}" for each, held in left.items() if says(held)]
         text = _text(said, role)
         if role == "assistant":
             yield self._assistant(turn, text, name in _CALLERS)
         elif role == "tool":
-            yield from self._tool(turn, text)
+            yield from self._tool(text, str(turn[key]) if key else None, str(turn.get("name") or ""))
         else:
             if turn.get("name"):
                 self.ignored.append("messages.name")
             if any(turn.get(key) for key in _CALL_KEYS):
                 raise PunieError(f"has calls, and is the {role}'s")
             answers, rest = take_answers(text) if role == "user" and text.lstrip()[:1] in ("<", "[") else ([], text)
-            yield from (Turn("tool", answer, answers=self.links.answer(None, None, answer)) for answer in answers)
+            yield from self._answers(answers, None, None)
             if role == "system" and not self.tools:
                 self.tools = declarations_in_prompt(text)
             if not answers or rest.strip():
                 yield Turn(role, rest)
 
-    def _tool(self, turn: dict[str, Any], text: str) -> Iterator[Turn]:
+    def _tool(self, text: str, id: str | None, name: str) -> Iterator[Turn]:
         """Read a turn of answers: several may stand in one."""
-        id, name = turn.get("tool_call_id") or None, turn.get("name") or None
         answers, rest = take_answers(text) if text.lstrip()[:1] in ("<", "[") else ([], text)
-        for answer in answers if answers and not rest.strip() else [text]:
-            yield Turn("tool", answer, answers=self.links.answer(id and str(id), name and str(name), answer))
+        yield from self._answers(answers if answers and not rest.strip() else [(None, text)], id, name)
+
+    def _answers(self, answers: list[tuple[str | None, str]], id: str | None, name: str | None) -> Iterator[Turn]:
+        for own, answer in answers:
+            yield Turn("tool", answer, answers=self.links.answer(id or own, name, answer))
 
 # %% ../../nbs/training/32_layouts.ipynb #f16dfc32
 CALL_LAYOUTS = {  # in words, by the field that holds the calls

@@ -7,31 +7,35 @@ __all__ = ['take_answers', 'Links']
 
 # %% ../../nbs/training/30_row_answers.ipynb #66d031a8
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..settings import PunieError
+from .call_objects import says
 from .conversation import Call
 from .declarations import decoded
 
 # %% ../../nbs/training/30_row_answers.ipynb #a972d021
 _ANSWER = re.compile(
     r"\s*(?:<tool_response>\n?(?P<tag>.*?)\n?</tool_response>"
-    r"|\[TOOL_RESULTS\]\s*(?P<mistral>.*?)\s*\[/TOOL_RESULTS\])\s*",
+    r"|\[TOOL_RESULTS\]\s*(?:(?P<id>[\w-]+)\s*\[TOOL_CONTENT\])?\s*(?P<mistral>.*?)\s*\[/TOOL_RESULTS\])\s*",
     re.DOTALL,
 )
 
 
 def take_answers(
     text: str,  # a turn
-) -> tuple[list[str], str]:
-    """Take the answers from the beginning of a text; return them, and the rest.
+) -> tuple[list[tuple[str | None, str]], str]:
+    """Take the answers from the beginning of a text, each with the id before it; return them, and the rest.
 
     >>> take_answers("<tool_response>\\n3 errors\\n</tool_response>\\nAnd now?")
-    (['3 errors'], 'And now?')
+    ([(None, '3 errors')], 'And now?')
     """
-    answers, place = [], 0
+    answers: list[tuple[str | None, str]] = []
+    place = 0
     while found := _ANSWER.match(text, place):
-        answers.append(str(found[str(found.lastgroup)]))
+        answers.append((found["id"], str(found[str(found.lastgroup)])))
         place = found.end()
     return answers, text[place:]
 
@@ -68,7 +72,7 @@ class Links:
     def answer(self, id: str | None, name: str | None, content: str) -> str | None:
         """Find the id of the call that is answered, None where a program is. Raises `PunieError` where nothing says."""
         if id is None and len(self.waiting) > 1:
-            id, name = _signed(content, name)
+            id, name = self._signed(content, name)
         if id is None and (self.program or not self.waiting):
             self.waiting = []
             return None
@@ -81,10 +85,17 @@ class Links:
         self.waiting = [each for each in self.waiting if each is not call]
         return call.id
 
+    def id_key(self, held: Mapping[str, Any]) -> str | None:
+        """Find the key of a turn or an answer that says which call it answers; any other may say something else."""
+        if says(held.get("tool_call_id")):
+            return "tool_call_id"
+        waiting = {call.id for call in self.waiting}
+        return next((key for key in ("call_id", "id") if str(held.get(key)) in waiting), None)
 
-def _signed(content: str, name: str | None) -> tuple[str | None, str | None]:
-    """Read the id and the name that stand in an answer, as Hermes writes it."""
-    if content.lstrip()[:1] == "{" and isinstance(answer := decoded(content), dict):
-        id, within = answer.get("tool_call_id"), answer.get("name")
-        return (id if isinstance(id, str) else None), (within if isinstance(within, str) and not name else name)
-    return None, name
+    def _signed(self, content: str, name: str | None) -> tuple[str | None, str | None]:
+        """Read the id and the name that stand in an answer, as Hermes and Mistral write them."""
+        if content.lstrip()[:1] != "{" or not isinstance(answer := decoded(content), dict):
+            return None, name
+        key, within = self.id_key(answer), answer.get("name")
+        called = key or "content" in answer or within in [call.name for call in self.waiting]
+        return str(answer[key]) if key else None, name or (within if called and isinstance(within, str) else None)
