@@ -96,12 +96,15 @@ def _in_openais_form(turn: dict[str, Any]) -> dict[str, Any]:
     if "role" in turn or "from" in turn or not isinstance(kind := turn.get("type"), str) or kind not in _SPEAKERS:
         return turn
     held = turn["data"] if isinstance(turn.get("data"), dict) else turn
-    more = held.get("additional_kwargs")
-    made = {key: value for key, value in held.items() if key not in ("type", "example", "additional_kwargs")}
+    made = {key: value for key, value in held.items() if key not in ("type", "example")}
+    if isinstance(made.get("additional_kwargs"), dict):
+        for key, value in made.pop("additional_kwargs").items():
+            if key not in ("tool_calls", "function_call"):
+                made[f"additional_kwargs.{key}"] = value  # which is named as not kept
+            elif not made.get("tool_calls"):
+                made[key] = value
     if isinstance(calls := made.get("tool_calls"), list):
         made["tool_calls"] = [_without_type(call) for call in calls]
-    elif isinstance(more, dict):
-        made |= {key: more[key] for key in ("tool_calls", "function_call") if key in more}
     return {**made, "role": _SPEAKERS[kind]}
 
 
