@@ -4733,6 +4733,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'punie/training/foreign_calls.py'),
                                               'punie.training.foreign_calls._refuse_unread': ( 'training/foreign_calls.html#_refuse_unread',
                                                                                                'punie/training/foreign_calls.py'),
+                                              'punie.training.foreign_calls._require_unique': ( 'training/foreign_calls.html#_require_unique',
+                                                                                                'punie/training/foreign_calls.py'),
                                               'punie.training.foreign_calls._skip': ( 'training/foreign_calls.html#_skip',
                                                                                       'punie/training/foreign_calls.py'),
                                               'punie.training.foreign_calls._typed': ( 'training/foreign_calls.html#_typed',
