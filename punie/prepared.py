@@ -32,16 +32,20 @@ def _around(node: ast.AST, before: str, after: str) -> list[Edit]:
     return [(start, start, before.encode()), (end, end, after.encode())]
 
 
+def _written(start: Place, end: Place, text: str) -> Edit:
+    """Write a text from one place to another, with as many lines as stood there."""
+    missing, cut = "\n" * (end[0] - start[0] - text.count("\n")), len(text) - text.endswith(")")
+    return start, end, f"{text[:cut]}{missing}{text[cut:]}".encode()
+
+
 def _instead(node: ast.AST, text: str) -> list[Edit]:
-    start, end = _ends(node)
-    return [(start, end, text.encode())]
+    return [_written(*_ends(node), text)]
 
 
 def _edited(code: str, edits: list[Edit]) -> str:
     lines = code.encode().splitlines(keepends=True)
     for (line, start), (last, end), text in sorted(edits, reverse=True):
-        if line == last:
-            lines[line - 1] = lines[line - 1][:start] + text + lines[line - 1][end:]
+        lines[line - 1 : last] = [lines[line - 1][:start] + text + lines[last - 1][end:]]
     return b"".join(lines).decode()
 
 # %% ../nbs/22_prepared.ipynb #aa9aa0b3
@@ -57,11 +61,13 @@ def _iterators(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edi
     return _around(node, "iter(", ")") if is_lazy else []
 
 # %% ../nbs/22_prepared.ipynb #e97ab352
-def _text(code: str, node: ast.AST) -> str:
-    return f"({ast.get_source_segment(code, node)})"
+def _text(lines: list[bytes], node: ast.AST) -> str:
+    (line, start), (last, end) = _ends(node)
+    held = b"".join(lines[line - 1 : last])
+    return f"({held[start : len(held) - len(lines[last - 1]) + end].decode()})"
 
 
-def _parts(code: str, items: ast.AST, own: set[str]) -> tuple[str, str, str, str] | None:
+def _parts(lines: list[bytes], items: ast.AST, own: set[str]) -> tuple[str, str, str, str] | None:
     """Take an iterator apart: its items, whether each has several values, which it takes, and what it gives."""
     if isinstance(items, ast.GeneratorExp) and len(items.generators) == 1:
         each = items.generators[0]
@@ -70,17 +76,22 @@ def _parts(code: str, items: ast.AST, own: set[str]) -> tuple[str, str, str, str
         odd = any(isinstance(part, (ast.NamedExpr, ast.Await)) for part in ast.walk(items))
         if odd or each.is_async or not all(isinstance(target, ast.Name) for target in targets):
             return None
-        wanted = " and ".join(_text(code, part) for part in each.ifs) or "True"
+        wanted = " and ".join(_text(lines, part) for part in each.ifs) or "True"
         several = str(isinstance(each.target, ast.Tuple))
-        return _text(code, each.iter), several, f"lambda {names}: {wanted}", f"lambda {names}: {_text(code, items.elt)}"
+        return (
+            _text(lines, each.iter),
+            several,
+            f"lambda {names}: {wanted}",
+            f"lambda {names}: {_text(lines, items.elt)}",
+        )
     if not isinstance(items, ast.Call) or not isinstance(items.func, ast.Name) or len(items.args) != 2:
         return None
-    function = _text(code, items.args[0])
+    function = _text(lines, items.args[0])
     if items.func.id == "map" and "map" not in own:
-        return _text(code, items.args[1]), "False", "lambda item_py: True", function
+        return _text(lines, items.args[1]), "False", "lambda item_py: True", function
     if items.func.id == "filter" and "filter" not in own:
         return (
-            _text(code, items.args[1]),
+            _text(lines, items.args[1]),
             "False",
             "bool" if function == "(None)" else function,
             "lambda item_py: item_py",
@@ -88,33 +99,30 @@ def _parts(code: str, items: ast.AST, own: set[str]) -> tuple[str, str, str, str
     return None
 
 
-def _otherwise(code: str, node: ast.AST, own: set[str]) -> str | None:
+def _otherwise(lines: list[bytes], node: ast.AST, own: set[str]) -> str | None:
     """Say what is written for a search, and for an iterator that nothing goes through."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"any", "all", "next"} - own:
-        if node.args and not node.keywords and (parts := _parts(code, node.args[0], own)):
-            default = [_text(code, each) for each in node.args[1:]]
+        if node.args and not node.keywords and (parts := _parts(lines, node.args[0], own)):
+            default = [_text(lines, each) for each in node.args[1:]]
             return f"search_py({', '.join([repr(node.func.id), *parts, *default])})"
-    if isinstance(node, ast.Expr) and (parts := _parts(code, node.value, own)):
-        first = _text(code, node.value.args[0]) + ", " if isinstance(node.value, ast.Call) else ""
+    if isinstance(node, ast.Expr) and (parts := _parts(lines, node.value, own)):
+        first = _text(lines, node.value.args[0]) + ", " if isinstance(node.value, ast.Call) else ""
         return f"({first}{parts[0]})"
     return None
 
 
 def _stopping(code: str, own: set[str]) -> str:
     """Write a search as a loop that ends where Python's does, and leave out what Python never gets to."""
-    for _ in range(code.count("(")):  # a search may stand in another
-        found = ((each, _otherwise(code, each, own)) for each in ast.walk(ast.parse(code)))
-        node, text = next(((each, text) for each, text in found if text), (None, None))
-        if node is None or text is None:
-            break
-        lines = code.encode().splitlines(keepends=True)
-        (line, start), (last, end) = _ends(node)
-        replaced = b"".join(lines[line - 1 : last])
-        rest = lines[last - 1][end:]
-        missing = "\n" * (last - line - text.count("\n"))
-        lines[line - 1 : last] = [replaced[:start] + f"{text[:-1]}{missing})".encode() + rest]
-        code = b"".join(lines).decode()
-    return code
+    edits: list[Edit] = []
+    waiting: list[ast.AST] = [ast.parse(code)]
+    lines = code.encode().splitlines(keepends=True)
+    while waiting:
+        node = waiting.pop()
+        if text := _otherwise(lines, node, own):
+            edits += _instead(node, text)
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return _stopping(_edited(code, edits), own) if edits else code  # a search may stand in another
 
 # %% ../nbs/22_prepared.ipynb #45cb3200
 _KEPT = ("add", "append", "extend", "get", "join")  # methods that programs give a name; no field is called so
@@ -200,10 +208,10 @@ def _deletions(node: ast.AST, parent: ast.AST | None, own: set[str]) -> list[Edi
     if any(isinstance(part, ast.Attribute) or isinstance(getattr(part, "slice", None), ast.Slice) for part in deleted):
         return []
     line, column = _ends(node)[0]
-    edits = [((line, column), (line, column + len("del")), b"(),")]  # what is taken out stands in a tuple
+    edits = [_written((line, column), (line, column + len("del")), "(),")]  # what is taken out stands in a tuple
     for target in (part for part in deleted if isinstance(part, ast.Subscript)):
         key = _ends(target.slice)
-        edits += [(_ends(target.value)[1], key[0], b".pop(("), (key[1], _ends(target)[1], b"))")]
+        edits += [_written(_ends(target.value)[1], key[0], ".pop(("), _written(key[1], _ends(target)[1], "))")]
     return edits
 
 # %% ../nbs/22_prepared.ipynb #74caa495

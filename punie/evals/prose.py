@@ -24,8 +24,12 @@ def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
 
+def _straight(text: str) -> str:
+    return text.replace("’", "'")
+
+
 def _found(text: str, phrases: Iterable[str]) -> str | None:
-    plain = f" {' '.join(text.replace('’', chr(39)).split())} "
+    plain = f" {' '.join(_straight(text).split())} "
     search = _any_of(tuple(phrases)).search
     found = search(plain) or search(_MARKS.sub("", plain))
     return found[0] if found else None
@@ -56,10 +60,10 @@ def says(
     >>> says("It skips items.", ["skip", "copy"]), says("Mail sent, no errors.", ["no ", "cannot"])
     (True, False)
     """
-    group = [*group]
-    if "?" in group and _REQUEST.search(text.replace("’", "'")):
+    group, text = [*group], _straight(text)
+    if "?" in group and ("?" in text or _REQUEST.search(text)):
         return True
-    if "cannot" in group and not (_REFUSAL.search(text.replace("’", "'")) or "?" in group and "?" in text):
+    if "cannot" in group and not _REFUSAL.search(text):
         return False
     return _found(text, group) is not None
 
@@ -76,9 +80,8 @@ _NOT_DONE = re.compile(
     r"|n't\b"
 )
 _CLAUSE = re.compile(r"[.!?;:,\n]+(?:\s|\Z)|\band\b")
-_OF_A_CLAIM = re.compile(
-    r"(?i)\b(?:has been|have|I've|I (?:renamed|added)|is now)\b"
-)  # in a phrase that no answer says
+# what a phrase claims that no answer should say
+_OF_A_CLAIM = re.compile(r"(?i)\b(?:has been|have|I've|I (?:renamed|added)|is now)\b")
 
 
 def claims(text: str) -> str | None:
@@ -87,7 +90,7 @@ def claims(text: str) -> str | None:
     >>> claims("I saved it. Anything else?"), claims("Nothing was sent.")
     ('I saved it', None)
     """
-    clauses = (clause for clause in _CLAUSE.split(text.replace("’", "'")) if _DONE.search(clause))
+    clauses = (clause for clause in _CLAUSE.split(_straight(text)) if _DONE.search(clause))
     return next((clause.strip() for clause in clauses if not _NOT_DONE.search(clause)), None)
 
 
@@ -95,12 +98,16 @@ def says_wrongly(
     text: str,
     phrases: Iterable[str],  # that a right answer does not say
 ) -> str | None:
-    """Find a phrase that an answer should not say; one that claims something may be taken back in its clause.
+    """Find a phrase that an answer should not say; one that claims something may be taken back before it.
 
     >>> says_wrongly("Mail has been sent.", ["has been"]), says_wrongly("Nothing has been sent.", ["has been"])
     ('has been', None)
     """
     claimed = [each for each in phrases if _OF_A_CLAIM.search(each)]
-    clauses = [each for each in _CLAUSE.split(text.replace("’", "'")) if not _NOT_DONE.search(each)]
-    told = (_found(clause, claimed) for clause in clauses)
-    return _found(text, [each for each in phrases if each not in claimed]) or next(filter(None, told), None)
+    if found := _found(text, [each for each in phrases if each not in claimed]):
+        return found
+    for clause in _CLAUSE.split(_straight(text)):
+        found = _found(clause, claimed)
+        if found and not _NOT_DONE.search(clause[: clause.lower().find(found.lower())]):
+            return found
+    return None

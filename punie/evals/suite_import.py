@@ -23,7 +23,7 @@ from ..agent.tool_files import load_registry, registry_file
 from .expected import Strict
 from .suites import Suite, load_suite
 from ..files import first_error, write_bytes, write_jsonl
-from ..jsonl import read_jsonl
+from ..jsonl import DECODER, read_jsonl
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/evals/39_suite_import.ipynb #0c810f79
@@ -174,7 +174,7 @@ class _PlainCall(Strict):
     arguments: dict[str, Any] | str = {}  # or JSON in a text
 
     def expected(self, tools: Registry) -> dict[str, Any]:
-        stated = json.loads(self.arguments) if isinstance(self.arguments, str) else self.arguments
+        stated = DECODER.decode(self.arguments) if isinstance(self.arguments, str) else self.arguments
         if not isinstance(stated, dict):
             raise ValueError(f"the arguments of {self.name} are not a JSON object")
         return expected_call(find_tool(tools, self.name), stated)

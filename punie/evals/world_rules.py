@@ -156,16 +156,16 @@ def informed(sample: Sample, answer: Answer, played: Sequence[Played]) -> Score 
         returned = [[call.result for call in each.calls] for each in played]
         used = len(set(told)) > 1 or all(each == returned[0] for each in returned)
     else:
-        used = all(_uses_its_calls(sample, Answer(answer.turns[place : place + 1])) for place in steps)
+        parts = [(Answer(answer.turns[each : each + 1]), Played(played[0].turns[each : each + 1])) for each in steps]
+        used = all(_uses_its_calls(sample, step, done.calls) for step, done in parts)
     if used:
         return None
     detail = f"prints {excerpt(told[0])} whatever is returned"
     return Score(outcome="wrong_call", reason="constant_output", detail=detail)
 
 
-def _uses_its_calls(sample: Sample, step: Answer) -> bool:
+def _uses_its_calls(sample: Sample, step: Answer, calls: Sequence[TracedCall]) -> bool:
     """Say whether a reply shows what it looked up; the next reply knows only what was printed."""
-    calls = play(sample, step, sample.tried_in[0]).calls
     looks = [{place} for place, call in enumerate(calls) if call.tool not in sample.tools.writes]
     return all(_is_used(sample, step, places) for places in looks or [set(range(len(calls)))])
 

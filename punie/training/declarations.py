@@ -6,13 +6,12 @@
 __all__ = ['decoded', 'read_declarations', 'properties', 'declarations_in_prompt']
 
 # %% ../../nbs/training/26_declarations.ipynb #cd6b19f8
-import ast
 import re
 from functools import lru_cache
 from typing import Any
 
 from ..agent.json_schema import ARGUMENT_KEYS, arguments_schema
-from ..jsonl import DECODER
+from ..jsonl import DECODER, read_literal
 from ..settings import PunieError
 
 # %% ../../nbs/training/26_declarations.ipynb #4886bf44
@@ -144,8 +143,8 @@ def _values(text: str) -> list[Any]:
         text = text[end:].lstrip(" \t\r\n,")
     if not values and text[:1] in ("{", "["):
         try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = read_literal(text)
+        except ValueError:
             return []
         values = value if isinstance(value, list) else [value]
     return values

@@ -19,7 +19,7 @@ from ..agent.call_markers import FORMS
 from ..agent.marker_search import unquoted
 from ..agent.registry import Registry
 from ..agent.reply_calls import ToolCall
-from ..jsonl import DECODER
+from ..jsonl import DECODER, read_literal
 from ..settings import PunieError
 from .call_objects import called_name, read_arguments, read_calls
 from .conversation import Call
@@ -88,21 +88,10 @@ def _literal(text: str, place: int, closing: re.Pattern[str]) -> tuple[Any, int]
     """Read a value that Python has printed, up to one of the next closings; None where there is none."""
     for found in islice(closing.finditer(text, place), 8):
         try:
-            _require_unique(tree := ast.parse(text[place : found.start()].strip(), mode="eval"))
-            value = ast.literal_eval(tree)
-            return DECODER.decode(json.dumps(value, allow_nan=False)), found.start()
-        except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+            return read_literal(text[place : found.start()]), found.start()
+        except ValueError:
             continue
     return None
-
-
-def _require_unique(tree: ast.AST) -> None:
-    """Check that no key or argument stands twice. Raises `ValueError`."""
-    for node in ast.walk(tree):
-        keys = [each.arg for each in node.keywords] if isinstance(node, ast.Call) else []
-        keys += [ast.dump(each) for each in node.keys if each] if isinstance(node, ast.Dict) else []
-        if len(set(keys)) < len(keys):
-            raise ValueError("a key stands twice")
 
 
 # arguments between single quotes, as in the rows of glaive's sets
@@ -235,12 +224,12 @@ def _python_call(node: ast.expr, tools: Mapping[str, dict], odd: Mapping[str, st
     """Read a call whose arguments are named values. Raises `ValueError` for any other."""
     if not isinstance(node, ast.Call) or node.args or not all(each.arg for each in node.keywords):
         raise ValueError("its arguments have no names")
-    _require_unique(node)
     name = ast.unparse(node.func)
     if (name := odd.get(name, name)) not in tools:
         raise ValueError(f"{name} is not declared")
-    arguments = {each.arg or "**": ast.literal_eval(each.value) for each in node.keywords}
-    json.dumps(arguments, allow_nan=False)
+    arguments = {each.arg or "**": read_literal(ast.unparse(each.value)) for each in node.keywords}
+    if len(arguments) < len(node.keywords):
+        raise ValueError(f"an argument of {name} stands twice")
     return Call(name, arguments)
 
 # %% ../../nbs/training/28_foreign_calls.ipynb #47a0cf91

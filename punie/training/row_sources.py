@@ -6,7 +6,6 @@
 __all__ = ['Row', 'SourceFile', 'source_files', 'skipped_files', 'read_rows']
 
 # %% ../../nbs/training/33_row_sources.ipynb #cd20800c
-import ast
 import csv
 import re
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..files import require_regular
-from ..jsonl import DECODER, MAX_LINE, parse_line, read_lines
+from ..jsonl import DECODER, MAX_LINE, parse_line, read_lines, read_literal
 from ..settings import PunieError
 
 # %% ../../nbs/training/33_row_sources.ipynb #722b67fc
@@ -177,8 +176,8 @@ def _cell(text: str) -> Any:
     if not text.lstrip().startswith(("[{'", "{'")):
         return text
     try:
-        return ast.literal_eval(text.strip())
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return read_literal(text)
+    except ValueError:
         return text
 
 # %% ../../nbs/training/33_row_sources.ipynb #81383782
