@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import count
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -115,6 +116,7 @@ def _view(value: object, note: Callable[[str], None], watched: bool = False, pat
 
 # %% ../../nbs/agent/07_sandbox.ipynb #993ec72e
 _LIMIT = re.compile(r"(?:feed time|turn time|sleep|memory|suspension) limit|^RecursionError: maximum recursion depth")
+_LATE = re.compile(r"(?:feed|turn) time limit|request timeout")
 _REFUSALS = (ImportError, NotImplementedError, PermissionError)
 
 
@@ -199,10 +201,25 @@ class _Record:
         self.calls: list[TracedCall] = []
         self.errors: dict[int, Exception] = {}  # by the place of the call, as the next
         self.lacks: dict[int, list[str]] = {}  # fields that were asked for and do not exist
+        self.reads: dict[int, list[str]] = {}  # fields that were read, where that was watched
 
-    def called(self, tool: Tool, args: tuple, kwargs: dict[str, Any]) -> object:
+    def called(self, watched: bool = False) -> Called:
+        """Make what answers the calls of one run of the program; those of an earlier run are not made again."""
+        places = count()
+
+        def call(tool: Tool, args: tuple, kwargs: dict[str, Any]) -> object:
+            place = next(places)
+            if place == len(self.calls) and not watched:  # what is watched goes no further
+                self._make(place, tool, args, kwargs)
+            if place in self.errors:
+                raise self.errors[place]
+            noted = self.reads if watched else self.lacks
+            return _view(self.calls[place].result, noted.setdefault(place, []).append, watched)
+
+        return call
+
+    def _make(self, place: int, tool: Tool, args: tuple, kwargs: dict[str, Any]) -> None:
         """Bind a call, answer it and note both."""
-        place = len(self.calls)
         self.calls.append(TracedCall(tool.name, None))
         try:
             arguments = tool.bind(*args, **kwargs)
@@ -213,24 +230,17 @@ class _Record:
             failure = f"{type(error).__name__}: {error}"
             self.calls[place] = replace(self.calls[place], problem=problem, failure=failure)
             self.errors[place] = error
-            raise
-        self.calls[place] = replace(self.calls[place], result=result)
-        return _view(result, self.lacks.setdefault(place, []).append)
+        else:
+            self.calls[place] = replace(self.calls[place], result=result)
 
 # %% ../../nbs/agent/07_sandbox.ipynb #2d279c54
-def _reads(code: str, record: _Record, tools: Registry, limits: Limits) -> dict[int, list[str]]:
-    """Find the fields that are read of each call's result, by a run that gives the same results again."""
-    read: dict[int, list[str]] = {}
-    places = iter(range(len(record.calls)))
-
-    def called(tool: Tool, args: tuple, kwargs: dict[str, Any]) -> object:
-        place = next(places)
-        if place in record.errors:
-            raise record.errors[place]
-        return _view(record.calls[place].result, read.setdefault(place, []).append, watched=True)
-
-    _run(code, called, tools, limits, lookups=100 * limits.calls)
-    return read
+def _in_time(code: str, record: _Record, tools: Registry, limits: Limits, watched: bool = False) -> Trace:
+    """Run a program, and once more if it ran out of time: the machine may have been busy."""
+    lookups = 100 * limits.calls if watched else 0
+    trace = _run(code, record.called(watched), tools, limits, lookups)
+    if trace.end == "limit" and _LATE.search(trace.message) and (limits.frozen or not record.calls):
+        trace = _run(code, record.called(watched), tools, replace(limits, seconds=2 * limits.seconds), lookups)
+    return trace
 
 # %% ../../nbs/agent/07_sandbox.ipynb #99abf8d3
 def run_code(
@@ -251,11 +261,12 @@ def run_code(
     if fault := syntax_fault(code):
         return Trace(end="syntax", message=f"SyntaxError: {fault[0]}", line=fault[1])
     record = _Record(answer)
-    trace = _run(code, record.called, tools, limits)
-    read = _reads(code, record, tools, limits) if reads and record.lacks else {}
+    trace = _in_time(code, record, tools, limits)
+    if reads and record.lacks:
+        _in_time(code, record, tools, limits, watched=True)
     calls = []
     for place, call in enumerate(record.calls):
         lacks = dict.fromkeys(record.lacks.get(place, ()))
-        found = dict.fromkeys(name for name in read.get(place, ()) if name not in lacks)
+        found = dict.fromkeys(name for name in record.reads.get(place, ()) if name not in lacks)
         calls.append(replace(call, reads=tuple(found), lacks=tuple(lacks)))
     return replace(trace, calls=tuple(calls))
