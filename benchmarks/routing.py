@@ -5,8 +5,9 @@ value of each knob by itself, with every seed; `--set` changes a knob for all. E
 dev_208, and the share of prompts is counted to which its reply is a sound call that names the right tools. The loss at
 the tools' names is measured on the validation split at the same updates. The suites that judge the phase are never
 asked. A table gives the mean over the seeds and the range over them. It is published with a plot as
-reports/benchmarks/routing_PHASE.json and .png; finished runs are kept under `runs/routing`. A GPU holds several runs
-of a small model: `--at-once 6` gives each a process of its own.
+reports/benchmarks/routing_PHASE.json and .png; finished runs are kept under `runs/routing`. Knobs that are published of
+the same code, settings and seeds are not tried again, and stay in the table. A GPU holds several runs of a small model:
+`--at-once 6` gives each a process of its own.
 
     python benchmarks/routing.py tiny --set lora.updates=40 --every 10 lora.weights.name=8
     python benchmarks/routing.py smollm2_135m lora.learning_rate=5e-4 lora.num_layers=30 lora.weights.name=8
@@ -24,13 +25,14 @@ from punie.evals.engines import Sampling
 from punie.evals.probe import LiveEngine
 from punie.evals.runner import evaluate
 from punie.evals.suites import Suite, load_suite
-from punie.files import read_json, write_json
-from punie.pages.benchmarks import keep_benchmark
+from punie.files import read_form, read_json, write_json
+from punie.pages.benchmarks import Benchmark, keep_benchmark
 from punie.phases.needs import find_base
 from punie.phases.run import folder_name
 from punie.phases.spec import Spec, load_spec
 from punie.phases.sweep import parse_axis, parse_seeds
 from punie.phases.toml_keys import parse_overrides
+from punie.sentences import counted
 from punie.settings import load_settings
 from punie.training.dataset_io import read_dataset
 from punie.training.prepare import prepare_rows
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 SUITE = "dev_208"
 MEASURED = ("punie.tuning.run", "punie.tuning.steps", "punie.tuning.objective", "punie.training.supervision")
 Curves = dict[str, dict[int, float]]  # by what was measured, and by update
+Summary = dict[str, dict[int, dict[str, float]]]  # the same over several seeds: their mean, the least and the most
 
 
 def find_suite(spec: Spec) -> Suite:
@@ -97,7 +100,7 @@ def learn(spec: Spec, seed: int, folder: Path, before: float) -> Curves:
     return curves
 
 
-def summarize(runs: Sequence[Curves]) -> dict[str, dict[int, dict[str, float]]]:
+def summarize(runs: Sequence[Curves]) -> Summary:
     """Give the mean over the seeds and the range over them, by what was measured and by update."""
     return {
         name: {
@@ -109,18 +112,31 @@ def summarize(runs: Sequence[Curves]) -> dict[str, dict[int, dict[str, float]]]:
     }
 
 
-def report(found: Mapping[str, Sequence[Curves]]) -> str:
+def read_published(phase: str, measured: Mapping[str, Any]) -> tuple[dict[str, Summary], dict[str, list[int]]]:
+    """Read what is published of today's code with the same settings: the knobs, and the seeds of each."""
+    path = load_settings().reports / "benchmarks" / f"routing_{phase}.json"
+    kept = read_form(Benchmark, path, "benchmark", "measure it again") if path.is_file() else None
+    if kept is None or kept.changed or kept.figures["set"] != measured:
+        return {}, {}
+    knobs = {
+        knobs: {name: {int(at): each for at, each in curve.items()} for name, curve in summary.items()}
+        for knobs, summary in kept.figures["knobs"].items()
+    }
+    return knobs, kept.figures["seeds"]
+
+
+def report(found: Mapping[str, Summary], seeds: Mapping[str, Sequence[int]]) -> str:
     """Write the table."""
     lines = []
-    for knobs, runs in found.items():
-        lines.append(f"{knobs}, {len(runs)} seeds")
-        for name, curve in summarize(runs).items():
+    for knobs, summary in found.items():
+        lines.append(f"{knobs}, {counted(len(seeds[knobs]), 'seed')}")
+        for name, curve in summary.items():
             told = (f"{at}: {each['mean']} ({each['least']} to {each['most']})" for at, each in curve.items())
             lines.append(f"  {name:12} {'   '.join(told)}")
     return "\n".join(lines)
 
 
-def draw(found: Mapping[str, Sequence[Curves]], phase: str, path: Path) -> None:
+def draw(found: Mapping[str, Summary], seeds: Mapping[str, Sequence[int]], phase: str, path: Path) -> None:
     """Plot the share of right tools and the loss at their names, each knob with its range over the seeds."""
     import matplotlib
 
@@ -129,14 +145,14 @@ def draw(found: Mapping[str, Sequence[Curves]], phase: str, path: Path) -> None:
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, (name, said) in zip(axes, {"right tool": "share of prompts", "name loss": "nats a token"}.items()):
-        for knobs, runs in found.items():
-            curve = summarize(runs)[name]
-            line = axis.plot([*curve], [each["mean"] for each in curve.values()], "o-", label=knobs)[0]
+        for knobs, summary in found.items():
+            curve, label = summary[name], f"{knobs}, {counted(len(seeds[knobs]), 'seed')}"
+            line = axis.plot([*curve], [each["mean"] for each in curve.values()], "o-", label=label)[0]
             low, high = ([each[end] for each in curve.values()] for end in ("least", "most"))
             axis.fill_between([*curve], low, high, color=line.get_color(), alpha=0.12)
         axis.set(title=name, xlabel="updates", ylabel=said, ylim=(0, None))
     axes[0].legend(fontsize=8, frameon=False)
-    figure.suptitle(f"{phase}, asked {SUITE}: mean of {min(map(len, found.values()))} seeds, and their range")
+    figure.suptitle(f"{phase}, asked {SUITE}: mean of the seeds, and their range")
     figure.savefig(path, dpi=110)
 
 
@@ -151,22 +167,29 @@ def main() -> None:
     given = parser.parse_intermixed_args()
     measured = {"lora.eval_every": given.every, "lora.probe_every": given.every, **parse_overrides(given.set)}
     tried: list[dict[str, Any]] = [{}, *(value for knob in given.knobs for value in parse_axis(knob))]
+    asked_seeds = parse_seeds(given.seeds)
+    found, seeds = read_published(given.phase, measured)
     runs: list[tuple[str, Spec, int, Path, float]] = []
     home = load_settings().runs / "routing" / given.phase
-    for seed in parse_seeds(given.seeds):
+    for seed in asked_seeds:
         for knobs in tried:
-            spec = load_spec(given.phase, {**measured, **knobs})
             name = ", ".join(f"{key} = {value}" for key, value in knobs.items()) or "as the phase file says"
-            place = home / folder_name(seed, {**measured, **knobs})
-            runs.append((name, spec, seed, place, ask_base(spec, home)))
-    found: dict[str, list[Curves]] = {}
+            if {*asked_seeds} <= {*seeds.get(name, ())}:
+                continue
+            changed = {**measured, **knobs}
+            spec = load_spec(given.phase, changed)
+            runs.append((name, spec, seed, home / folder_name(seed, changed), ask_base(spec, home)))
+    curves: dict[str, list[Curves]] = {}
     with ProcessPoolExecutor(given.at_once, multiprocessing.get_context("spawn")) as pool:
-        for (name, _, seed, *_), curves in zip(runs, pool.map(learn, *list(zip(*runs))[1:])):
-            found.setdefault(name, []).append(curves)
-            print(report({f"{name}, seed {seed} of": [curves]}), flush=True)
-    print("\n" + report(found))
-    figures = {"set": measured, "knobs": {knobs: summarize(runs) for knobs, runs in found.items()}}
-    draw(found, given.phase, keep_benchmark(f"routing_{given.phase}", figures, MEASURED).with_suffix(".png"))
+        for (name, _, seed, *_), measured_curves in zip(runs, pool.map(learn, *list(zip(*runs))[1:])):
+            curves.setdefault(name, []).append(measured_curves)
+            print(report({name: summarize([measured_curves])}, {name: [seed]}), flush=True)
+    found |= {name: summarize(each) for name, each in curves.items()}
+    seeds |= dict.fromkeys(curves, asked_seeds)
+    print("\n" + report(found, seeds))
+    if runs:
+        figures = {"set": measured, "seeds": seeds, "knobs": found}
+        draw(found, seeds, given.phase, keep_benchmark(f"routing_{given.phase}", figures, MEASURED).with_suffix(".png"))
 
 
 if __name__ == "__main__":
