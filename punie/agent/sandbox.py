@@ -179,7 +179,8 @@ def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: in
                 run.feed_run(part)
             run.feed_run(program, external_lookup=functions, print_callback=output)
     except MontyError as error:
-        frames = getattr(error, "traceback", list)()
+        mine = f"<python-input-{len(before)}>"  # what runs before the program is not the program's
+        frames = [frame for frame in getattr(error, "traceback", list)() if frame.filename == mine]
         end = _end(error, str(error) in failed)
         ended = Trace((), output.output, end, str(error), frames[-1].line if frames else None)
         if end == "done":  # what it gives as its reason is printed, as in Python
