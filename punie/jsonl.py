@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import MALFORMED, readable
+from .files import BOM, MALFORMED, readable
 from .settings import PunieError
 
 # %% ../nbs/02_jsonl.ipynb #af48b6a5
@@ -102,6 +102,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict:
 DECODER = json.JSONDecoder(object_pairs_hook=_unique)  # refuses a key that stands twice
 
 
+_MARK = BOM.encode()
+
+
 def parse_line(
     line: bytes,
     place: str,  # file and line, for the error
@@ -112,7 +115,7 @@ def parse_line(
     {'messages': []}
     """
     try:
-        row = DECODER.decode(line.decode())
+        row = DECODER.decode(line.removeprefix(_MARK).decode())
     except UnicodeDecodeError as error:
         raise PunieError(f"{place}: not UTF-8 at byte {error.start} of the line; save the file as UTF-8") from error
     except MALFORMED as error:

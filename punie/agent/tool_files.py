@@ -22,7 +22,7 @@ from .own_tools import load_tools
 from .python_tools import python_functions
 from .registry import Registry
 from .typed_tools import TOOLS
-from ..files import read_json, read_text, write_text
+from ..files import BOM, read_json, read_text, write_text
 from ..jsonl import DECODER, read_jsonl
 from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 from ..yaml_files import read_yaml
@@ -116,7 +116,7 @@ def find_tools(
     if path.suffix == ".toml":
         return FoundTools(load_tools(path, name), (), read_text(path), ".toml")
     if path.suffix == ".py":
-        return _found(python_functions(read_text(path), source), source, name)
+        return _found(python_functions(read_text(path).removeprefix(BOM), source), source, name)
     if path.suffix == ".jsonl":
         rows = read_jsonl(path)
         return _found([each for line, row in rows for each in listed(row, f"{source}:{line}")], source, name)
@@ -128,7 +128,7 @@ def _read_json(path: Path) -> Any:
     """Read a JSON file. Raises `PunieError`, also for a key that stands twice, of which only the last would hold."""
     value = read_json(path)
     try:
-        DECODER.decode(read_text(path))
+        DECODER.decode(read_text(path).removeprefix(BOM))
     except ValueError as error:
         raise PunieError(f"{path}: {error}; rename or remove one") from error
     return value
