@@ -23,7 +23,7 @@ from ..jsonl import DECODER, read_literal
 from ..settings import PunieError
 from .call_objects import called_name, read_arguments, read_calls
 from .conversation import Call
-from .declarations import properties
+from .declarations import properties, typed
 from .tool_call_parser import parse_tool_calls
 
 # %% ../../nbs/training/28_foreign_calls.ipynb #cef48333
@@ -137,17 +137,9 @@ def _read_tags(text: str, start: int, tools: Mapping[str, dict]) -> tuple[int, t
 
 
 def _typed(call: ToolCall, tools: Mapping[str, dict]) -> dict[str, Any]:
-    declared = properties(tools.get(str(call.name)))
-    return {name: _value(text, declared.get(name)) for name, text in call.arguments.items()}
-
-
-def _value(text: str, schema: object) -> Any:
-    if not isinstance(schema, dict) or schema.get("type", "string") == "string" and "anyOf" not in schema:
-        return text
-    try:
-        return DECODER.decode(text)
-    except (ValueError, RecursionError):
-        return text
+    schema = tools.get(str(call.name))
+    declared = properties(schema)
+    return {name: typed(text, declared.get(name), schema) for name, text in call.arguments.items()}
 
 # %% ../../nbs/training/28_foreign_calls.ipynb #151452b0
 def _is_call(text: str, tools: Mapping[str, dict]) -> bool:
