@@ -135,7 +135,7 @@ def read_held_out(
 ) -> NewSuite:
     """Read held-out rows. Raises `PunieError` where the file cannot be read."""
     samples, left_out, asked, prompts = [], [], {}, 0
-    reader = RowReader(tools.registry if tools else Registry([]))
+    reader = RowReader(tools.registry if tools else Registry([]), known=tools.registry if tools else None)
     for number, line in read_lines(path):
         place = f"{path.name}:{number}"
         try:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from ..agent.call_markers import FORMS
 from ..agent.registry import Misfit, Registry
 from ..settings import PunieError
-from .call_objects import read_calls, says
+from .call_objects import count_nulls, read_calls, says, without_nulls
 from .conversation import Call, Conversation, Speaker, Turn, check_turns
-from .declarations import declarations_in_prompt, decoded, properties, read_declarations
+from .declarations import declarations_in_prompt, decoded, read_declarations
 from .foreign_calls import read_text
 from .row_answers import Links, take_answers
 from .row_dialects import NoForm, known_calls
@@ -72,47 +72,11 @@ def _role(turn: Any) -> tuple[str, Speaker]:
         raise PunieError(f"has the unknown role {name!r:.60}; roles are system, user, assistant and tool")
     return name.lower(), role
 
-# %% ../../nbs/training/32_layouts.ipynb #9673f0ca
-def _without_nulls(value: Any, schema: object) -> Any:
-    """Take out the nulls of an object, unless its schema permits them: Arrow has put them there."""
-    if isinstance(value, list):
-        items = schema.get("items") if isinstance(schema, dict) else None
-        return [_without_nulls(each, items) for each in value]
-    if not isinstance(value, dict):
-        return value
-    known = properties(schema)
-    return {
-        key: _without_nulls(held, known.get(key))
-        for key, held in value.items()
-        if held is not None or _permits_null(known.get(key))
-    }
-
-
-def _permits_null(schema: object) -> bool:
-    if not isinstance(schema, dict):
-        return False
-    kinds = schema.get("type")
-    return bool(
-        kinds == "null"
-        or (isinstance(kinds, list) and "null" in kinds)
-        or schema.get("nullable")
-        or (isinstance(values := schema.get("enum"), list) and None in values)
-        or any(
-            _permits_null(each)
-            for key in ("anyOf", "oneOf")
-            if isinstance(schema.get(key), list)
-            for each in schema[key]
-        )
-    )
-
-
-def _nulls(value: object) -> int:
-    """Count the nulls in objects."""
-    if isinstance(value, dict):
-        return sum(held is None or _nulls(held) for held in value.values())
-    return sum(map(_nulls, value)) if isinstance(value, list) else 0
-
 # %% ../../nbs/training/32_layouts.ipynb #47b75daf
+def _without_nulls(call: Call, schema: object, filled: bool) -> Call:
+    return replace(call, arguments=without_nulls(call.arguments, schema, schema, filled))
+
+
 def _field_calls(
     value: Any,
     schemas: Callable[[], Mapping[str, dict]],  # of parameters by tool, asked for only where there are nulls
@@ -120,19 +84,17 @@ def _field_calls(
 ) -> tuple[tuple[Call, ...], int]:  # the calls, and how many nulls were taken out
     """Read calls of a field, without the nulls that Arrow has put into their arguments."""
     calls = read_calls(decoded(value), ignored)
-    before = sum([_nulls(call.arguments) for call in calls])
+    before = sum([count_nulls(call.arguments) for call in calls])
     if not before or isinstance(value, str):
         return calls, 0
     objects = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
     bodies = [*objects, *(each["function"] for each in objects if isinstance(each.get("function"), dict))]
     filled = {id(held) for body in bodies for held in body.values()}  # not those that were texts of JSON
     calls = tuple(
-        replace(call, arguments=_without_nulls(call.arguments, schemas().get(call.name)))
-        if id(call.arguments) in filled
-        else call
+        _without_nulls(call, schemas().get(call.name), filled=True) if id(call.arguments) in filled else call
         for call in calls
     )
-    return calls, before - sum([_nulls(call.arguments) for call in calls])
+    return calls, before - sum([count_nulls(call.arguments) for call in calls])
 
 # %% ../../nbs/training/32_layouts.ipynb #67d22804
 def _known(code: str, tools: Registry) -> tuple[Call, ...]:
@@ -150,8 +112,14 @@ def _named(value: Any) -> list[tuple[str, Any]]:
 class _AssistantTurns:
     """Read the assistant's turns of one row, and note what is found on the way."""
 
-    def __init__(self, found: list[Any], tools: tuple[dict[str, Any], ...], programs: Registry) -> None:
-        self.tools, self.programs = tools, programs
+    def __init__(
+        self,
+        found: list[Any],
+        tools: tuple[dict[str, Any], ...],
+        programs: Registry,
+        stated: Mapping[str, dict] = {},  # parameters by tool, where the row declares none
+    ) -> None:
+        self.tools, self.programs, self.stated = tools, programs, stated
         self.ignored: list[str] = []
         self.found = common_turns(found, self.ignored)
         self.forms: set[str] = set()
@@ -187,15 +155,25 @@ class _AssistantTurns:
             raise PunieError("is a turn of calls, and holds none")
         if code is not None:
             form, calls = "code", calls or _known(code, self.programs)
+        if any(map(count_nulls, [call.arguments for call in calls])):
+            calls = self._as_given(calls)
         self.forms |= {form} if form else set()
         calls = self.links.calls(calls, code is not None)
         return Turn("assistant", text, calls, code)
 
-    def _schemas(self) -> dict[str, dict]:
-        """The parameters that the row declares, by tool."""
+    def _as_given(self, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+        """Leave out, and count, the nulls by which a caller says that a parameter is not given."""
+        made = tuple([_without_nulls(call, self._schemas().get(call.name), filled=False) for call in calls])
+        self.nulls += sum(count_nulls(call.arguments) for call in calls)
+        self.nulls -= sum(count_nulls(call.arguments) for call in made)
+        return made
+
+    def _schemas(self) -> Mapping[str, dict]:
+        """The parameters that the row declares, by tool, or that are declared for all rows."""
         if self.schemas is None:
-            functions = [tool["function"] for tool in self.tools]
-            self.schemas = {function["name"]: function.get("parameters") or {} for function in functions}
+            stated, functions = self.stated, [tool["function"] for tool in self.tools]
+            own = {function["name"]: function.get("parameters") or {} for function in functions}
+            self.schemas = {**stated, **{name: each for name, each in own.items() if each or name not in stated}}
         return self.schemas
 
 # %% ../../nbs/training/32_layouts.ipynb #5bdf28cc
@@ -293,8 +271,12 @@ class RowReader:
         self,
         programs: Registry,  # tools that the programs of rows may call
         registry: Registry | None = None,  # tools that every call has to fit; none checks nothing
+        known: Registry | None = None,  # tools whose parameters count where a row declares none; `registry` by default
     ) -> None:
         self.programs, self.registry = programs, registry
+        stated = known if known is not None else registry
+        functions = [tool.json_schema["function"] for tool in stated.values()] if stated is not None else []
+        self.schemas: dict[str, dict] = {function["name"]: function["parameters"] for function in functions}
         self._column: object = None  # the last declarations
         self._tools: tuple[dict[str, Any], ...] = ()
 
@@ -304,7 +286,7 @@ class RowReader:
         key = next((key for key in ("tools", "functions", "toolConfig") if row.get(key)), None)
         if key and (row[key] is not self._column and row[key] != self._column):
             self._column, self._tools = row[key], read_declarations(row[key])
-        reading = _Reading(found.turns, self._tools if key else (), self.programs)
+        reading = _Reading(found.turns, self._tools if key else (), self.programs, self.schemas)
         turns = tuple(reading.turns())
         check_turns(turns)
         if self.registry is not None:
