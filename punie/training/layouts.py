@@ -7,7 +7,7 @@ __all__ = ['CALL_LAYOUTS', 'Read', 'RowReader']
 
 # %% ../../nbs/training/32_layouts.ipynb #6d87ab3e
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -105,8 +105,12 @@ def _known(code: str, tools: Registry) -> tuple[Call, ...]:
         return ()
 
 # %% ../../nbs/training/32_layouts.ipynb #7bf8d8f0
-def _named(value: Any) -> list[tuple[str, Any]]:
-    return [(call.name, call.arguments) for call in read_calls(decoded(value), [])]
+def _pairs(calls: Iterable[Call]) -> list[tuple[str, dict[str, Any]]]:
+    return [(call.name, call.arguments) for call in calls]
+
+
+def _named(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    return _pairs(read_calls(decoded(value), []))
 
 
 class _AssistantTurns:
@@ -125,10 +129,6 @@ class _AssistantTurns:
         self.forms: set[str] = set()
         self.nulls, self.links = 0, Links()
         self.schemas: dict[str, dict] | None = None
-        self.fields = any(
-            isinstance(turn, dict) and (any(turn.get(key) for key in _CALL_KEYS) or turn.get("code") is not None)
-            for _, turn in self.found
-        )
 
     def _assistant(self, turn: dict[str, Any], text: str, caller: bool) -> Turn:
         """Read an assistant's turn: its calls stand in a field, are all of a caller's turn, or stand in the text."""
@@ -144,10 +144,11 @@ class _AssistantTurns:
             form = given[0]
             calls, nulls = _field_calls(turn[form], self._schemas, self.ignored)
             self.nulls += nulls
+            text = self._beside(text, calls, code, form)
+        elif code is not None:
+            text, calls = self._beside(text, (), code, "code"), ()
         elif caller and isinstance(value := decoded(text), (dict, list)):
             form, text, calls = "turns", "", read_calls(value, self.ignored)
-        elif self.fields:
-            calls = ()
         else:
             said = read_text(text, self._schemas(), self.ignored)
             text, calls, code, form = said.content, said.calls, said.code, said.form
@@ -160,6 +161,16 @@ class _AssistantTurns:
         self.forms |= {form} if form else set()
         calls = self.links.calls(calls, code is not None)
         return Turn("assistant", text, calls, code)
+
+    def _beside(self, text: str, calls: tuple[Call, ...], code: str | None, field: str) -> str:
+        """Read the text beside calls or code: it may hold the same once more, which is left out, and no other."""
+        said = read_text(text, self._schemas(), [])
+        if not said.calls and said.code is None:
+            return text
+        same = said.code == code if said.code is not None else _pairs(said.calls) == _pairs(calls)
+        if not same:
+            raise PunieError(f"calls in its text, and not the same in {field}; keep one of them: {text.strip()[:40]!r}")
+        return said.content
 
     def _as_given(self, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         """Leave out, and count, the nulls by which a caller says that a parameter is not given."""
