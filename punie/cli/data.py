@@ -271,8 +271,11 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
     >>> from punie.training.row_import import Imported
     >>> found = Imported("rows.jsonl", Counter({"messages without calls": 2}), Counter(train=1, valid=1))
     >>> found.skipped = ["more.jsonl"]
-    >>> import_lines(found, Path("data/mine"))[1:3]
-    ['converted: 2 rows; 1 train, 1 valid', 'files that are skipped, for their names tell no split: more.jsonl']
+    >>> found.prose["JSON that names a tool"] = 1
+    >>> print(*import_lines(found, Path("data/mine"))[1:4], sep="\\n")
+    converted: 2 rows; 1 train, 1 valid
+    files that are skipped, for their names tell no split: more.jsonl
+    texts that show a call, and stay prose: JSON that names a tool (1)
     """
     shown = _shown(folder)
     splits = ", ".join(f"{count:,} {split}" for split, count in found.to_dict()["rows"].items())
@@ -292,6 +295,8 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
         lines.append(f"rows of train whose question is in another split too: {found.repeated:,}")
     if found.programs:
         lines.append(f"programs whose calls depend on what tools return: {found.programs:,}")
+    if found.prose:
+        lines.append(f"texts that show a call, and stay prose: {_some(dict(found.prose.most_common()))}")
     unlearned = {role: rows for role, rows in found.ends.items() if role != "assistant"}
     if unlearned:
         lines.append(f"rows that end with a turn that is not the assistant's: {_some(unlearned)}")
