@@ -284,6 +284,8 @@ def import_lines(found: "Imported", folder: Path) -> list[str]:
     if found.skipped:
         more = f" and {len(found.skipped) - SHOWN:,} more" if len(found.skipped) > SHOWN else ""
         lines.append(f"files that are skipped, for their names tell no split: {', '.join(found.skipped[:SHOWN])}{more}")
+    if found.beside:
+        lines.append(f"keys beside the rows that are not kept: {', '.join(found.beside[:SHOWN])}")
     if found.refused:
         lines.append(f"not converted: {counted(len(found.refused), 'row')}; all are listed in {shown / 'import.json'}")
         lines += [f"  {row}: {reason}" for row, reason in found.refused[:SHOWN]]

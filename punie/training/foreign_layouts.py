@@ -72,7 +72,8 @@ def foreign_layout(
     True
     """
     layouts: Counter[str] = Counter()
-    looked_at = [*islice(read_rows(source_files(source)[-1].path), LOOKED_AT)]
+    last = source_files(source)[-1]
+    looked_at = [*islice(read_rows(last.path, last.key), LOOKED_AT)]
     for _, row in looked_at:
         try:
             if isinstance(row, dict):

@@ -25,7 +25,7 @@ from ..settings import PunieError
 from .conversation import Conversation, conversation_line
 from .dataset_io import SPLITS
 from .layouts import Read, RowReader
-from .row_sources import SourceFile, read_rows, skipped_files, source_files
+from .row_sources import SourceFile, keys_beside, read_rows, skipped_files, source_files
 
 # %% ../../nbs/training/34_row_import.ipynb #fe5b2101
 _WITHOUT_NAME = ("json", "xml", "json_call")  # forms that show a call whoever is called
@@ -84,6 +84,7 @@ class Imported:
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)  # declarations by name
     differing: set[str] = field(default_factory=set)  # tools that rows declare in two ways
     skipped: list[str] = field(default_factory=list)  # files of the folder whose names tell no split
+    beside: list[str] = field(default_factory=list)  # keys of JSON files that lie beside the rows
 
     @property
     def converted(self) -> int:
@@ -125,6 +126,7 @@ class Imported:
             "tools": sorted(self.tools),
             "tools_that_differ": sorted(self.differing),
             "files_skipped": self.skipped,
+            "keys_beside_rows": self.beside,
         }
 
 # %% ../../nbs/training/34_row_import.ipynb #a10e8faa
@@ -182,8 +184,9 @@ class _Pass:
 
     def _rows(self) -> Iterator[tuple[SourceFile, str, dict[str, Any] | PunieError]]:
         for file in self.files:
-            for number, row in read_rows(file.path):
-                yield file, f"{file.path.name}:{number}", row
+            name = f"{file.path.name}:{file.key}" if file.key else file.path.name
+            for number, row in read_rows(file.path, file.key):
+                yield file, f"{name}:{number}", row
 
     def _split(self, conversation: Conversation, given: str | None, splits: bool, found: Imported) -> str:
         """Choose the split of a row, and count a question that stands in another one too."""
@@ -262,6 +265,7 @@ def import_rows(
         with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
             found = _convert(files, source, Path(name), reader, seed, bound, progress)
             found.skipped = skipped_files(source, files) if source.is_dir() else []
+            found.beside = keys_beside(files)
             write_json(Path(name) / "import.json", found.to_dict() | {"valid": valid, "seed": seed})
             if found.tools and not found.differing:
                 write_json(Path(name) / "tools.json", list(found.tools.values()))
