@@ -76,11 +76,13 @@ class Links:
         if id is None and (self.program or not self.waiting):
             self.waiting = []
             return None
-        call = next((call for call in self.waiting if id in (None, call.id)), None)
+        called = [call for call in self.waiting if id in (None, call.id)]
+        by_name = [call for call in called if call.name == name] if id is None else []
+        call = next(iter(by_name or called), None)
         if call is None:
             return id
         if name and name != call.name:
-            order = " comes next, and no id says which call is meant" if id is None else " has this id"
+            order = " waits, and no call of this name" if id is None else " has this id"
             raise PunieError(f"answers {name:.60} where {call.name:.60}{order}")
         self.waiting = [each for each in self.waiting if each is not call]
         return call.id
