@@ -15,12 +15,12 @@ from typing import Any
 from ..agent.registry import Misfit, Registry
 from .answers import without_thinking
 from .suite_import import GivenTools, NewSuite, categories_of, expected_call, find_tool, sample_of
-from ..jsonl import parse_line, read_lines
 from ..passages import Passages
 from ..settings import PunieError, data_path, given_path
 from ..training.conversation import Conversation, Turn
 from ..training.dataset_io import split_files
 from ..training.layouts import RowReader
+from ..training.row_sources import SourceFile, read_rows, source_files
 
 # %% ../../nbs/evals/40_held_out.ipynb #20fe71b9
 def _calls(turn: Turn) -> bool:
@@ -104,28 +104,38 @@ def find_rows(
     raise PunieError(f"no held-out rows at {given!r}; name a file of rows, or a data set with test or valid")
 
 # %% ../../nbs/evals/40_held_out.ipynb #810ceec6
-def _standing(samples: Sequence[Mapping[str, Any]], path: Path) -> dict[str, str]:
+def _standing(samples: Sequence[Mapping[str, Any]], asked_in: SourceFile) -> dict[str, str]:
     """Find the samples whose question stands in a training or validation row beside their file; say where."""
+    path = asked_in.path
     asked = [(s["id"], turn["content"]) for s in samples for turn in s["messages"] if turn["role"] == "user"]
     passages = Passages([question for _, question in asked])
-    others = [file for split in ("train", "valid") for file in split_files(path.parent, split) if file != path]
+    splits = [file for split in ("train", "valid") for file in split_files(path.parent, split) if file != path]
+    others = [*map(SourceFile, splits), *(file for file in source_files(path) if file.key and file != asked_in)]
     reader, found = RowReader(Registry([])), dict[str, str]()
-    for file in others if samples else ():
-        for number, line in read_lines(file):
-            try:
-                turns = reader(parse_line(line, f"{file.name}:{number}")).conversation.turns
-            except (ValueError, Misfit, PunieError):
-                continue  # `punie check` names it
-            texts = [turn.content for turn in turns]
-            users = [place for place, turn in enumerate(turns) if turn.role == "user"]
-            for each in passages.find(texts, users):
-                found.setdefault(asked[each.passage][0], f"its question stands in {file.name}:{number}")
+    rows = ((f"{file.name}:{number}", row) for file in others for number, row in read_rows(file.path, file.key))
+    for where, row in rows if samples else ():
+        try:
+            if isinstance(row, PunieError):
+                raise row
+            turns = reader(row).conversation.turns
+        except (ValueError, Misfit, PunieError):
+            continue  # `punie check` names it
+        texts = [turn.content for turn in turns]
+        users = [place for place, turn in enumerate(turns) if turn.role == "user"]
+        for each in passages.find(texts, users):
+            found.setdefault(asked[each.passage][0], f"its question stands in {where}")
     return found
 
 # %% ../../nbs/evals/40_held_out.ipynb #0c5fb6c4
 @lru_cache(maxsize=64)
 def _declared(functions: str) -> GivenTools:
     return GivenTools.listed(json.loads(functions))
+
+
+def _held_out_part(path: Path) -> SourceFile:
+    """Find the rows of a file, or those of its test or valid split where it holds several. Raises `PunieError`."""
+    parts = source_files(path)
+    return next((part for split in ("test", "valid") for part in parts if part.split == split), parts[0])
 
 
 def read_held_out(
@@ -136,10 +146,14 @@ def read_held_out(
     """Read held-out rows. Raises `PunieError` where the file cannot be read."""
     samples, left_out, asked, prompts = [], [], {}, 0
     reader = RowReader(tools.registry if tools else Registry([]), known=tools.registry if tools else None)
-    for number, line in read_lines(path):
-        place = f"{path.name}:{number}"
+    held_out, nulls = _held_out_part(path), 0
+    for number, row in read_rows(path, held_out.key):
+        place = f"{held_out.name}:{number}"
         try:
-            conversation = reader(parse_line(line, place)).conversation
+            if isinstance(row, PunieError):
+                raise row
+            read = reader(row)
+            conversation = read.conversation
             if tools is None and not conversation.tools:
                 raise ValueError("it declares no tools; name them with --tools")
             functions = json.dumps(conversation.tools)
@@ -152,18 +166,20 @@ def read_held_out(
             continue
         samples.append((sample, own, functions))
         prompts += conversation.turns[0].role == "system"
-    standing = _standing([sample for sample, _, _ in samples], path)
-    left_out += [(f"{path.name}:{name.rpartition('-')[2]}", where) for name, where in standing.items()]
+        nulls += read.nulls
+    standing = _standing([sample for sample, _, _ in samples], held_out)
+    left_out += [(f"{held_out.name}:{name.rpartition('-')[2]}", where) for name, where in standing.items()]
     samples = [each for each in samples if each[0]["id"] not in standing]
     wanted = min(len(samples), most or len(samples))
     if left := len(samples) - wanted:
         left_out.append((path.name, f"{left} more are sound, and not among the {wanted} that are wanted"))
     chosen = [samples[len(samples) * place // wanted] for place in range(wanted)]
-    return _suite_of(chosen, tuple(left_out), _prompt_note(prompts))
+    return _suite_of(chosen, tuple(left_out), _notes(prompts, nulls))
 
 # %% ../../nbs/evals/40_held_out.ipynb #dfed38d4
-def _prompt_note(prompts: int) -> tuple[str, ...]:
-    return (f"{prompts} rows have a system prompt, and are asked with the lab's instead",) if prompts else ()
+def _notes(prompts: int, nulls: int) -> tuple[str, ...]:
+    said = (f"{prompts} rows have a system prompt, and are asked with the lab's instead",) if prompts else ()
+    return (*said, f"arguments that were null and are left out: {nulls}") if nulls else said
 
 
 def _suite_of(

@@ -24,6 +24,7 @@ from .expected import Strict
 from .suites import Suite, load_suite
 from ..files import first_error, write_bytes, write_jsonl
 from ..jsonl import DECODER, read_jsonl
+from ..sentences import squeezed
 from ..settings import PunieError, load_settings
 
 # %% ../../nbs/evals/39_suite_import.ipynb #0c810f79
@@ -187,11 +188,16 @@ class _PlainRow(Strict):
 
 def read_plain(path: Path, tools: GivenTools) -> NewSuite:
     """Read a plain list of questions. Raises `PunieError` that names the line of the first faulty one."""
-    samples = []
+    samples, asked = [], dict[str, tuple[int, list[dict[str, Any]]]]()
     for number, row in read_jsonl(path):
         try:
             read = _PlainRow.model_validate(row)
             expected = [call.expected(tools.registry) for call in read.calls]
+            earlier, wanted = asked.setdefault(squeezed(read.question), (number, expected))
+            if not read.question.strip():
+                raise ValueError("the question is blank; write it, or remove the line")
+            if wanted != expected:
+                raise ValueError(f"line {earlier} asks the same, and expects other calls; keep one of them")
         except (ValueError, Misfit, RecursionError) as error:
             raise PunieError(f"{path}:{number}: {_one_line(error)}") from error
         samples.append(sample_of(f"{path.stem}-{number}", [("user", read.question)], expected))

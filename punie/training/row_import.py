@@ -184,9 +184,8 @@ class _Pass:
 
     def _rows(self) -> Iterator[tuple[SourceFile, str, dict[str, Any] | PunieError]]:
         for file in self.files:
-            name = f"{file.path.name}:{file.key}" if file.key else file.path.name
             for number, row in read_rows(file.path, file.key):
-                yield file, f"{name}:{number}", row
+                yield file, f"{file.name}:{number}", row
 
     def _split(self, conversation: Conversation, given: str | None, splits: bool, found: Imported) -> str:
         """Choose the split of a row, and count a question that stands in another one too."""

@@ -29,6 +29,11 @@ class SourceFile(NamedTuple):
     split: str | None = None  # train, valid or test, where the name tells
     key: str = ""  # under which the rows are, where the file holds several splits
 
+    @property
+    def name(self) -> str:
+        """What a message calls it."""
+        return f"{self.path.name}:{self.key}" if self.key else self.path.name
+
 
 _KINDS = r"\.(?:(?i:jsonl|ndjson|json)(?:\.gz)?|(?i:parquet|csv))"
 _NAMED = re.compile(rf"(?P<split>(?i:train|valid|validation|val|dev|test))(?:[-_.]\d[\w.-]*?)?{_KINDS}")
