@@ -38,18 +38,24 @@ _TURN_KEYS = {"role", "from", "content", "value", *_CALL_KEYS, "tool_call_id", "
 
 
 def _text(value: object, role: Speaker) -> str:
-    """Read the content of a turn: a text, or a list of nothing but texts. Raises `PunieError` for anything else."""
+    """Read the content of a turn: a text, or a list of nothing but texts. Raises `PunieError` for anything else.
+
+    What a tool answers may be any value, such as a list of names; only a list of parts is a text.
+    """
     if isinstance(value, str):
         return value
     if value is None:
         return ""
-    if isinstance(value, list) and all(
-        isinstance(part, str) or (isinstance(part, dict) and "type" in part) for part in value
-    ):
+    of_tool = role == "tool"
+    if isinstance(value, list) and (value or not of_tool) and all(_is_part(part, of_tool) for part in value):
         return "\n".join([_part(part) for part in value])
-    if role == "tool":
+    if of_tool:
         return json.dumps(value, ensure_ascii=False)
     raise PunieError(f"has a content that is neither a text nor a list of texts: {str(value)[:60]!r}")
+
+
+def _is_part(part: object, of_tool: bool) -> bool:
+    return (isinstance(part, str) and not of_tool) or (isinstance(part, dict) and "type" in part)
 
 
 def _part(part: str | dict[str, Any]) -> str:

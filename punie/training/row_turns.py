@@ -44,7 +44,7 @@ def _place(key: str, turns: list[Any]) -> str:
     objects = [turn for turn in turns if isinstance(turn, dict)]
     if any("from" in turn for turn in objects):
         return "ShareGPT conversations"
-    if any(turn.get("type") in ("human", "ai") and "role" not in turn for turn in objects):
+    if any("lc" in turn or (turn.get("type") in ("human", "ai") and "role" not in turn) for turn in objects):
         return "LangChain messages"
     return "Gemini contents" if key == "contents" else key
 

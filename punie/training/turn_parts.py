@@ -6,6 +6,7 @@
 __all__ = ['CALL_FIELDS', 'Numbered', 'common_turns', 'calls_field']
 
 # %% ../../nbs/training/31_turn_parts.ipynb #9bb71311
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,11 +89,28 @@ def _add_item(turns: list[Numbered], number: int, item: dict[str, Any], ignored:
         raise PunieError(f"is an item of type {kind[:40]!r}, and only messages and calls of functions can be kept")
 
 # %% ../../nbs/training/31_turn_parts.ipynb #968c23bd
-_SPEAKERS = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "system": "system", "tool": "tool"}
+_SPEAKERS = {
+    "function": "tool",
+    "human": "user",
+    "ai": "assistant",
+    "AIMessageChunk": "assistant",
+    "system": "system",
+    "tool": "tool",
+}
+
+
+def _constructed(turn: dict[str, Any]) -> dict[str, Any]:
+    """Read a turn that LangChain's `dumpd` has written: the class's name, and what it was made of."""
+    names, held = turn.get("id"), turn.get("kwargs")
+    if "lc" not in turn or not isinstance(held, dict) or not isinstance(names, list) or not names:
+        return turn
+    kind = re.sub(r"Message(?:Chunk)?$", "", str(names[-1])).lower()
+    return {**held, "type": kind} if kind in _SPEAKERS else {**held, "role": held.get("role", kind)}
 
 
 def _in_openais_form(turn: dict[str, Any]) -> dict[str, Any]:
     """Give a turn of LangChain's, with or without `data` around it, the form of OpenAI's."""
+    turn = _constructed(turn)
     if "role" in turn or "from" in turn or not isinstance(kind := turn.get("type"), str) or kind not in _SPEAKERS:
         return turn
     held = turn["data"] if isinstance(turn.get("data"), dict) else turn
@@ -125,7 +143,7 @@ def _typed(part: Any) -> Any:
         return part
     key = next((key for key in (*_CALLING, *_ANSWERING) if isinstance(part.get(key), dict)), None)
     held = part[key] if key else {}
-    id, name = held.get("toolUseId") or held.get("id"), held.get("name")
+    id, name = next((held[key] for key in ("toolUseId", "id") if held.get(key) is not None), None), held.get("name")
     if key in _CALLING:
         return {"type": "tool_use", "id": id, "name": name, "input": held.get("args", held.get("input"))}
     if key:
