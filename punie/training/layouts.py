@@ -143,7 +143,7 @@ class _AssistantTurns:
         code, form = turn.get("code"), ""
         if code is not None and not isinstance(code, str):
             raise PunieError("has code that is not text")
-        given = [key for key in _CALL_KEYS if turn.get(key)]
+        given = [key for key in _CALL_KEYS if says(decoded(turn.get(key)))]
         if len(given) > 1 and _named(turn[given[0]]) != _named(turn[given[1]]):
             raise PunieError(f"has different calls in {given[0]} and in {given[1]}; keep one of them")
         if given:
@@ -194,6 +194,9 @@ class _AssistantTurns:
         return self.schemas
 
 # %% ../../nbs/training/32_layouts.ipynb #5bdf28cc
+_TEXT_KEYS, _ANSWER_KEYS = ("content", "value", "refusal"), ("content", "value", "output", "result")
+
+
 class _Reading(_AssistantTurns):
     """Read one row."""
 
@@ -207,7 +210,8 @@ class _Reading(_AssistantTurns):
 
     def _turn(self, turn: Any) -> Iterator[Turn]:
         name, role = _role(turn)
-        said = next((turn[key] for key in ("content", "value", "refusal") if turn.get(key) not in (None, "")), None)
+        keys = _ANSWER_KEYS if role == "tool" else _TEXT_KEYS
+        said = next((turn[key] for key in keys if turn.get(key) not in (None, "")), None)
         key = self.links.id_key(turn) if role == "tool" else None
         if not turn.keys() <= _TURN_KEYS:
             left = {each: held for each, held in turn.items() if each not in {*_TURN_KEYS, key} and held is not said}
