@@ -17,14 +17,16 @@ from .files import MAX_DEPTH, read_text, require_shallow
 from .settings import PunieError
 
 # %% ../nbs/20_yaml_files.ipynb #cff30dd5
-_NUMBER = r"-?(?:0|[1-9][0-9]*)"
+_NUMBER = r"[-+]?(?:0|[1-9][0-9]*)"
 _PLAIN = {  # what a plain value is, and the characters that it can begin with
-    "null": (r"null|~|", ["n", "~", ""]),
-    "bool": (r"true|false", ["t", "f"]),
-    "int": (_NUMBER, list("-0123456789")),
-    "float": (rf"{_NUMBER}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", list("-0123456789")),
+    "null": (r"null|Null|NULL|~|", ["n", "N", "~", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (rf"{_NUMBER}|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (rf"(?:{_NUMBER}(?:\.[0-9]*)?|[-+]?\.[0-9]+)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    "merge": ("<<", ["<"]),
 }
-_TAGS = [f"tag:yaml.org,2002:{name}" for name in (*_PLAIN, "str", "seq", "map")]
+_MERGE = "tag:yaml.org,2002:merge"
+_TAGS = [f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")]
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there
 
 
@@ -32,17 +34,35 @@ class _Loader(_Base):
     """Build what JSON can hold, and nothing else."""
 
     yaml_implicit_resolvers: dict = {}
-    yaml_constructors = {tag: _Base.yaml_constructors[tag] for tag in (*_TAGS, None)}
+    yaml_constructors = {tag: _Base.yaml_constructors[tag] for tag in (*_TAGS, None)} | {
+        _MERGE: _Base.construct_yaml_str  # where it is no key
+    }
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        return super().construct_object(node, deep=True)  # what is merged has to be complete
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
         seen: set[str] = set()
+        merged: dict[str, Any] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise ConstructorError(None, None, "a key that is not a text", key.start_mark)
             if key.value in seen:
                 raise ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
-        return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
+        for key, value in node.value:
+            merged |= self._merged(value) if key.tag == _MERGE else {}
+        return merged | {key.value: self.construct_object(value) for key, value in node.value if key.tag != _MERGE}
+
+    def _merged(self, node: Any) -> dict[str, Any]:
+        """Build what `<<` puts into a mapping: another mapping, or several, of which the first holds."""
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        made: dict[str, Any] = {}
+        for part in reversed(parts):
+            if not isinstance(part, yaml.MappingNode):
+                raise ConstructorError(None, None, "<< takes a mapping or a list of mappings", part.start_mark)
+            made |= self.construct_object(part)
+        return made
 
 
 for _name, (_form, _first) in _PLAIN.items():
