@@ -90,16 +90,31 @@ class OneOf:
         raise ValueError(f"it should be {' or '.join(map(repr, self.values))}")
 
 # %% ../../nbs/agent/10_names_and_formats.ipynb #915e3bb5
+_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?"
+
+
+def _is_time(text: str) -> bool:
+    return re.fullmatch(_TIME, text, re.ASCII) is not None
+
+
+def _is_date(text: str) -> bool:
+    """Say whether a text is a day of the calendar. May raise `ValueError` where it is none."""
+    return re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) is not None and bool(datetime.date.fromisoformat(text))
+
+
 FORMATS: dict[str, Callable[[str], object]] = {
-    "date": datetime.date.fromisoformat,
-    "date-time": datetime.datetime.fromisoformat,
-    "time": datetime.time.fromisoformat,
+    "date": _is_date,
+    "date-time": lambda text: text[10:11] in ("T", "t", " ") and _is_date(text[:10]) and _is_time(text[11:]),
+    "time": _is_time,
     "uuid": uuid.UUID,
     "ipv4": ipaddress.IPv4Address,
     "ipv6": ipaddress.IPv6Address,
     "email": re.compile(r"[^@\s]+@[^@\s]+").fullmatch,
     "uri": lambda text: urlsplit(text).scheme,
 }
+
+
+_EXAMPLES = {"date": "2026-11-28", "date-time": "2026-11-28T12:30:00Z", "time": "12:30:00Z"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ class Format:
     >>> Format("date")("12 March")
     Traceback (most recent call last):
         ...
-    ValueError: it should be a date
+    ValueError: it should be a date, such as 2026-11-28
     """
 
     name: str
@@ -120,7 +135,8 @@ class Format:
                 return text
         except ValueError:
             pass
-        raise ValueError(f"it should be a {self.name}")
+        example = _EXAMPLES.get(self.name)
+        raise ValueError(f"it should be a {self.name}{example and f', such as {example}' or ''}")
 
 # %% ../../nbs/agent/10_names_and_formats.ipynb #6cbfe6af
 Schema = Mapping[str, Any]
