@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from .python_types import PLAIN_TYPES, Types, aliases_of
-from .python_values import MISSING, last_name, read_default, read_notes
+from .python_values import MISSING, last_name, read_default, read_notes, read_value
 from ..docstrings import read_docstring
 from ..sentences import squeezed
 from ..settings import PunieError
 
 # %% ../../nbs/agent/17_python_tools.ipynb #03c5e121
+_MARKS = ("tool_plain", "register_for_llm", "kernel_function")  # beside decorators whose names end with `tool`
 _CONTEXTS = frozenset(
-    "Context RunContext RunContextWrapper ToolContext ToolRuntime RunnableConfig Request BackgroundTasks".split()
+    "Context RunContext RunContextWrapper ToolContext ToolRuntime RunnableConfig Request BackgroundTasks "
+    "CallbackManagerForToolRun AsyncCallbackManagerForToolRun".split()
 )
 
 
@@ -34,6 +36,8 @@ def _is_context(node: ast.expr, types: Types, inside: tuple[str, ...] = ()) -> b
     """Whether a parameter is a framework's own, which no caller gives: `Context`, `RunContext[Deps]`."""
     if isinstance(node, ast.BinOp):
         return _is_context(node.left, types, inside)
+    if isinstance(node, ast.Subscript) and last_name(node.value) == "Optional":
+        return _is_context(node.slice, types, inside)
     name = last_name(node.value if isinstance(node, ast.Subscript) else node)
     if name in types.aliases and name not in inside:
         return _is_context(types.aliases[name], types, (*inside, name))
@@ -53,16 +57,25 @@ def _marked_as(node: ast.FunctionDef | ast.AsyncFunctionDef, key: str) -> str | 
     return None
 
 
-def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, comments: dict[int, str]) -> dict[str, Any]:
-    """Read the signature and docstring of a function. Raises `ValueError` for a parameter that no schema states."""
-    arguments = node.args
+def _stated_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types) -> dict[str, Any] | None:
+    """The schema of the arguments where a decorator names their class: `@tool(args_schema=Search)`."""
+    for call in (each for each in node.decorator_list if isinstance(each, ast.Call) and _marks(each)):
+        for stated in (each.value for each in call.keywords if each.arg == "args_schema"):
+            return read_value(stated, types.classes) if isinstance(stated, ast.Dict) else types.schema(stated)
+    return None
+
+
+def _parameters(
+    arguments: ast.arguments, types: Types, said: dict[str, str], comments: dict[int, str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the schema of a function's parameters. Names of those whose default only a run can tell come with it."""
     if extra := arguments.vararg or arguments.kwarg:
         raise ValueError(f"*{extra.arg} stands for parameters that are not known; name each of them")
-    summary, said = read_docstring(ast.get_docstring(node) or "")
     placed = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(placed) - len(arguments.defaults)) + list(arguments.defaults)
     properties: dict[str, Any] = {}
     required: list[str] = []
+    unread: list[str] = []
     for each, default in zip([*placed, *arguments.kwonlyargs], [*defaults, *arguments.kw_defaults]):
         if each.annotation is None:
             raise ValueError(f"the parameter {each.arg} has no type")
@@ -75,25 +88,44 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, commen
             schema |= read_notes(default, schema, types.classes)
         stated = read_default(default, types.classes)
         required += [each.arg] if stated is MISSING else []
+        unread += [each.arg] if stated is None and isinstance(default, (ast.Name, ast.Attribute, ast.BinOp)) else []
         properties[each.arg] = schema if stated in (None, MISSING) else {**schema, "default": stated}
-    parameters = types.complete({"type": "object", "properties": properties, "required": required})
+    return {"type": "object", "properties": properties, "required": required}, unread
+
+
+def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, comments: dict[int, str]) -> dict[str, Any]:
+    """Read the signature and docstring of a function. Raises `ValueError` for a parameter that no schema states."""
+    summary, said = read_docstring(ast.get_docstring(node) or "")
+    unread: list[str] = []
+    if (schema := _stated_arguments(node, types)) is None:
+        schema, unread = _parameters(node.args, types, said, comments)
+    parameters = types.complete(schema)
     name, described = _marked_as(node, "name") or node.name, _marked_as(node, "description")
-    function = {"name": name, "description": squeezed(described or summary), "parameters": parameters}
+    function: dict[str, Any] = {"name": name, "description": squeezed(described or summary)}
+    function["parameters"] = parameters
+    function |= {f"default of {each}": None for each in unread}  # its reader notes that it is not kept
     returns = types.complete(types.schema(node.returns)) if node.returns is not None else PLAIN_TYPES["str"]
     return function if returns in (PLAIN_TYPES["str"], PLAIN_TYPES["None"]) else {**function, "outputSchema": returns}
 
 # %% ../../nbs/agent/17_python_tools.ipynb #fe759e24
 def _put_constants(tree: ast.Module) -> None:
-    """Put the literal that a file gives a name in the place of a default that is this name."""
-    values = {name: node for name, node in aliases_of(tree).items() if _is_literal(node)}
+    """Put the literal that a file gives a name in the place of a default or an argument that is this name."""
+    named = aliases_of(tree)
 
-    def read(node: ast.expr) -> ast.expr:
-        return values.get(node.id, node) if isinstance(node, ast.Name) else node
+    def read(node: ast.expr, inside: tuple[str, ...] = ()) -> ast.expr:
+        if not isinstance(node, ast.Name) or node.id not in named or node.id in inside:
+            return node
+        found = read(named[node.id], (*inside, node.id))
+        return found if _is_literal(found) or isinstance(found, ast.Attribute) else node
 
     for node in ast.walk(tree):
         if isinstance(node, ast.arguments):
             node.defaults = [read(each) for each in node.defaults]
             node.kw_defaults = [each and read(each) for each in node.kw_defaults]
+        elif isinstance(node, ast.Call):
+            node.args = [read(each) for each in node.args]
+            for keyword in node.keywords:
+                keyword.value = read(keyword.value)
         elif isinstance(node, ast.AnnAssign) and node.value and node not in tree.body:
             node.value = read(node.value)
 
@@ -130,6 +162,8 @@ def python_functions(
     stubs = [node for node in functions if any(last_name(each) == "overload" for each in node.decorator_list)]
     public = [node for node in functions if not node.name.startswith("_") and node not in stubs]
     marked = [node for node in public if any(map(_marks, node.decorator_list))]
+    if any(_name_of(each) == "call_tool" for node in functions for each in node.decorator_list) and not marked:
+        raise PunieError(f"{file} lists its tools when it runs; `punie tools import --mcp` asks the server for them")
     if not public:
         raise PunieError(f"{file} has no public functions; a tool is a function with typed parameters")
     types, made = Types(tree), []
@@ -145,5 +179,10 @@ def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
     return tokenize.generate_tokens(io.StringIO(source).readline)
 
 
+def _name_of(decorator: ast.expr) -> str:
+    return last_name(decorator.func if isinstance(decorator, ast.Call) else decorator)
+
+
 def _marks(decorator: ast.expr) -> bool:
-    return last_name(decorator.func if isinstance(decorator, ast.Call) else decorator).endswith("tool")
+    name = _name_of(decorator)
+    return name.endswith("tool") and name != "call_tool" or name in _MARKS

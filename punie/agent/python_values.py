@@ -127,7 +127,18 @@ def read_default(node: ast.expr | None, classes: ClassesByName) -> Any:
         return None
 
 # %% ../../nbs/agent/15_python_values.ipynb #331a4314
+_LEADING = {  # what the first arguments of a condition of `annotated_types` are called
+    **{name.title(): (name,) for name in ("ge", "gt", "le", "lt")},
+    "MultipleOf": ("multiple_of",),
+    "MinLen": ("min_length",),
+    "MaxLen": ("max_length",),
+    "Len": ("min_length", "max_length"),
+}
 _FIELD = {
+    "regex": "pattern",  # as pydantic called it first
+    "min_items": "minItems",
+    "max_items": "maxItems",
+    **{name: name for name in ("description", "pattern", "enum", "examples")},
     "ge": "minimum",
     "le": "maximum",
     "gt": "exclusiveMinimum",
@@ -148,13 +159,12 @@ def read_notes(node: ast.expr, schema: dict[str, Any], classes: ClassesByName) -
         return {}
     if last_name(node.func) == "Doc" and node.args:
         return {"description": squeezed(str(read_value(node.args[0], classes)))}
-    of_list = schema.get("type") == "array"
+    of_list = any(each.get("type") == "array" for each in (schema, *schema.get("anyOf", ())))
     keys = _FIELD | {
         "min_length": "minItems" if of_list else "minLength",
         "max_length": "maxItems" if of_list else "maxLength",
     }
-    found = {}
-    for keyword in node.keywords:
-        if key := keys.get(str(keyword.arg), keyword.arg if keyword.arg in ("description", "pattern") else None):
-            found[key] = read_value(keyword.value, classes)
-    return found
+    stated = dict(zip(_LEADING.get(last_name(node.func), ()), node.args))
+    stated |= {str(keyword.arg): keyword.value for keyword in node.keywords}
+    found = {keys[name]: read_value(value, classes) for name, value in stated.items() if name in keys}
+    return {key: value for key, value in found.items() if value is not None}
