@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from .names_and_formats import JSON_TYPES, Schema, class_name, python_names
 from .registry import Registry, Tool
 from .schema_classes import object_parts
+from .schema_references import usual_spelling
 from .schema_types import SchemaReader
 from ..annotations import misfit, noted, parts, without_name
 from ..jsonl import DECODER
@@ -126,8 +127,8 @@ def arguments_schema(
 
 # %% ../../nbs/agent/14_json_schema.ipynb #df0d5df3
 ARGUMENT_KEYS = (  # what the arguments are called: by OpenAI, MCP and Anthropic, Gemini, LangChain, Cohere, smolagents
-    *("parameters", "inputSchema", "input_schema", "parametersJsonSchema", "args_schema", "args"),
-    *("parameter_definitions", "inputs"),
+    *("parameters", "inputSchema", "input_schema", "parametersJsonSchema", "parameters_json_schema"),
+    *("args_schema", "args", "parameter_definitions", "inputs"),
 )
 _KEPT = frozenset({"name", "description", "outputSchema", *ARGUMENT_KEYS})
 MAX_TOOLS = 10_000  # of one registry; a prompt holds far fewer
@@ -146,7 +147,7 @@ def openai_form(
     if not isinstance(name, str) or not name.strip():
         raise PunieError(f"a tool has no name: {str(entry):.80}; each has a name, a description and parameters")
     stated = next((function[key] for key in ARGUMENT_KEYS if function.get(key) is not None), {"type": "object"})
-    stated = arguments_schema(stated)
+    stated = arguments_schema(usual_spelling(stated))
     if not isinstance(stated, Mapping):
         raise PunieError(f"{name}: its parameters are {stated!r:.80}, which is not JSON Schema")
     made = {"name": name, "description": str(description or function.get("title") or ""), "parameters": stated}
