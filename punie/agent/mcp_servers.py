@@ -90,6 +90,15 @@ def _reason(error: BaseException, errors: TextIO, said: Sequence[str]) -> str:
     return f"{reason:.200}" + (f" (it printed {said[0]!r:.80})" if said else "")
 
 
+def _unfit(error: ValidationError) -> str:
+    """Say what in an answer of a server does not fit MCP, and of which tool it is."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    name = first["input"].get("name") if isinstance(first["input"], Mapping) else None
+    of_tool = f" of the tool {name!r}" if name else ""
+    return f"{place}{of_tool}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
 def _start_fault(
     where: str, error: BaseException, timeout: float, errors: TextIO, said: Sequence[str]
 ) -> PunieError | KeyboardInterrupt:
@@ -98,6 +107,8 @@ def _start_fault(
 
     if isinstance(error, (PunieError, KeyboardInterrupt)):
         return error
+    if isinstance(error, ValidationError):
+        return PunieError(f"the MCP server {where!r} answers against MCP: {_unfit(error)}; correct the server")
     late = isinstance(error, TimeoutError)
     hangs = late or isinstance(error, MCPError) and "timed out" in str(error)
     reason = f"after {timeout:g} s" if late else _reason(error, errors, said)
