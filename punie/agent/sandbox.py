@@ -160,6 +160,7 @@ def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: in
     functions: dict[str, Any] = {
         tool.name: _function(tool, called, failed) for tool in tools.values() if tool.name in code
     }
+    *before, program = prepared(code)
     output = CollectString(max_bytes=limits.output)
     session = interpreters().checkout(
         limits={
@@ -174,7 +175,6 @@ def _run(code: str, called: Called, tools: Registry, limits: Limits, lookups: in
     )
     try:
         with session as run:
-            *before, program = prepared(code)
             for part in before:
                 run.feed_run(part)
             run.feed_run(program, external_lookup=functions, print_callback=output)
