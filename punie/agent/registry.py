@@ -142,6 +142,15 @@ def _unbound(signature: inspect.Signature, args: tuple, kwargs: dict[str, object
     return "missing_argument"
 
 # %% ../../nbs/agent/01_registry.ipynb #6b25b413
+def _whole(value: Any) -> Any:
+    """Write 9.0 as 9, wherever it stands."""
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 @dataclass(frozen=True)
 class Tool(Declaration):
     """One tool: a declaration, and how its calls are read and written.
@@ -177,7 +186,11 @@ class Tool(Declaration):
         names = {outside: name for name, outside in self.json_names.items()}
         if (unknown := next((each for each in arguments if each not in names), None)) is not None:
             raise Misfit(f"{self.json_name}: got an unexpected argument {unknown!r}", "unknown_argument")
-        return self.bind(**{names[name]: value for name, value in arguments.items()})
+        values = {names[name]: value for name, value in arguments.items()}
+        try:
+            return self.bind(**values)
+        except Misfit:
+            return self.bind(**_whole(values))
 
     def to_json(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """Name arguments as JSON does, and leave out those that have the default's value.
