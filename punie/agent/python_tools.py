@@ -9,7 +9,7 @@ __all__ = ['python_functions']
 import ast
 import io
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .python_types import PLAIN_TYPES, Types, aliases_of
@@ -104,8 +104,59 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, commen
     function: dict[str, Any] = {"name": name, "description": squeezed(described or summary)}
     function["parameters"] = parameters
     function |= {f"default of {each}": None for each in unread}  # its reader notes that it is not kept
+    return function | _result(node, types)
+
+
+def _result(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types) -> dict[str, Any]:
     returns = types.complete(types.schema(node.returns)) if node.returns is not None else PLAIN_TYPES["str"]
-    return function if returns in (PLAIN_TYPES["str"], PLAIN_TYPES["None"]) else {**function, "outputSchema": returns}
+    return {} if returns in (PLAIN_TYPES["str"], PLAIN_TYPES["None"]) else {"outputSchema": returns}
+
+# %% ../../nbs/agent/17_python_tools.ipynb #260b51e4
+_RUNS = ("_run", "forward", "run", "call", "__call__", "_arun")  # the method that does the work, by framework
+
+
+def _is_tool_class(node: ast.ClassDef) -> bool:
+    return any(last_name(base).endswith("Tool") for base in node.bases)
+
+
+def _class_tool(node: ast.ClassDef, types: Types, comments: dict[int, str]) -> dict[str, Any]:
+    """Read a class that is a tool. Raises `ValueError` for what only a run can tell."""
+    said: dict[str, ast.expr] = {}
+    for each in node.body:
+        if isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value is not None:
+            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+            said |= dict.fromkeys([target.id for target in targets if isinstance(target, ast.Name)], each.value)
+    methods = {each.name: each for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    run = next((methods[name] for name in _RUNS if name in methods), None)
+    summary, described = read_docstring(ast.get_docstring(run) or "") if run else ("", {})
+    name = _stated_text(said, "name") or node.name
+    summary = _stated_text(said, "description") or summary or ast.get_docstring(node) or ""
+    function: dict[str, Any] = {"name": name, "description": squeezed(summary)}
+    unread: list[str] = []
+    if "inputs" in said:
+        return function | {"inputs": read_value(said["inputs"], types.classes)}
+    if "args_schema" in said:
+        schema = types.schema(said["args_schema"])
+    elif run is None:
+        raise ValueError(f"neither args_schema nor a method {' or '.join(_RUNS[:3])} tells its arguments")
+    else:
+        first = "posonlyargs" if run.args.posonlyargs else "args"
+        without_self = {**dict(ast.iter_fields(run.args)), first: getattr(run.args, first)[1:]}
+        arguments = ast.arguments(**without_self)
+        schema, unread = _parameters(arguments, types, described, comments)
+    function["parameters"] = types.complete(schema)
+    function |= {f"default of {each}": None for each in unread}
+    return function | (_result(run, types) if run else {})
+
+
+def _stated_text(said: Mapping[str, ast.expr], key: str) -> str:
+    """The text of an attribute; none where it is not stated. Raises `ValueError` where only a run can tell it."""
+    if key not in said:
+        return ""
+    node = said[key]
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        raise ValueError(f"its {key} is made when it runs; write it as a text")
+    return node.value
 
 # %% ../../nbs/agent/17_python_tools.ipynb #fe759e24
 def _put_constants(tree: ast.Module) -> None:
@@ -162,14 +213,16 @@ def python_functions(
     stubs = [node for node in functions if any(last_name(each) == "overload" for each in node.decorator_list)]
     public = [node for node in functions if not node.name.startswith("_") and node not in stubs]
     marked = [node for node in public if any(map(_marks, node.decorator_list))]
+    built = [node for node in tree.body if isinstance(node, ast.ClassDef) and _is_tool_class(node)]
     if any(_name_of(each) == "call_tool" for node in functions for each in node.decorator_list) and not marked:
         raise PunieError(f"{file} lists its tools when it runs; `punie tools import --mcp` asks the server for them")
-    if not public:
+    if not public and not built:
         raise PunieError(f"{file} has no public functions; a tool is a function with typed parameters")
     types, made = Types(tree), []
-    for node in marked or public:
+    for node in sorted([*marked, *built], key=lambda each: each.lineno) or public:
         try:
-            made.append(_function(node, types, comments))
+            is_class = isinstance(node, ast.ClassDef)
+            made.append(_class_tool(node, types, comments) if is_class else _function(node, types, comments))
         except (ValueError, RecursionError, SyntaxError) as error:
             raise PunieError(f"{file}:{node.lineno}: {node.name}: {error}") from error
     return made
