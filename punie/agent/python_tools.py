@@ -48,12 +48,14 @@ def _is_context(node: ast.expr, types: Types, inside: tuple[str, ...] = ()) -> b
 
 # %% ../../nbs/agent/17_python_tools.ipynb #029bd13d
 def _marked_as(node: ast.FunctionDef | ast.AsyncFunctionDef, key: str) -> str | None:
-    """The name or the description that a decorator gives a tool."""
+    """The name or the description that a decorator gives a tool. Raises `ValueError` where only a run can tell it."""
     for call in (each for each in node.decorator_list if isinstance(each, ast.Call) and _marks(each)):
-        stated = {each.arg: each.value for each in call.keywords}
-        given = stated.get(key, stated.get(f"{key}_override", call.args[0] if call.args and key == "name" else None))
-        if isinstance(given, ast.Constant) and isinstance(given.value, str):
-            return given.value
+        stated = {str(each.arg): each.value for each in call.keywords}
+        if text := _stated_text(stated, key) or _stated_text(stated, f"{key}_override"):
+            return text
+        first = call.args[0] if call.args and key == "name" else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return first.value
     return None
 
 
@@ -151,12 +153,10 @@ def _class_tool(node: ast.ClassDef, types: Types, comments: dict[int, str]) -> d
 
 def _stated_text(said: Mapping[str, ast.expr], key: str) -> str:
     """The text of an attribute; none where it is not stated. Raises `ValueError` where only a run can tell it."""
-    if key not in said:
-        return ""
-    node = said[key]
-    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+    value = getattr(said[key], "value", said[key]) if key in said else None
+    if value is not None and not isinstance(value, str):
         raise ValueError(f"its {key} is made when it runs; write it as a text")
-    return node.value
+    return value or ""
 
 # %% ../../nbs/agent/17_python_tools.ipynb #fe759e24
 def _put_constants(tree: ast.Module) -> None:
