@@ -64,15 +64,15 @@ def _one_of(nodes: list[ast.expr]) -> dict[str, Any]:
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 # %% ../../nbs/agent/14_json_schema.ipynb #53cd562d
-def _one_parameter(stated: Mapping[str, Any], flat: bool) -> tuple[dict[str, Any], bool]:
-    """Read what is said of a parameter: its schema, and whether it is required."""
+def _one_parameter(stated: Mapping[str, Any], flat: bool, by_default: bool) -> tuple[dict[str, Any], bool]:
+    """Read what is said of a parameter: its schema, and whether it is required; `by_default` where it does not say."""
     kind, marked = stated.get("type"), stated.get("required")
     made = {key: each for key, each in stated.items() if not (key == "required" and isinstance(marked, bool))}
     optional = "default" in stated or stated.get("nullable") is True
     if flat and isinstance(kind, str):
         made = {**{key: each for key, each in made.items() if key != "type"}, **_worded(kind)}
         optional |= ", optional" in kind or {"type": "null"} in made.get("anyOf", ())
-    return made, marked if isinstance(marked, bool) else flat and not optional
+    return made, marked if isinstance(marked, bool) else by_default and not optional
 
 # %% ../../nbs/agent/14_json_schema.ipynb #ee62af69
 _OF_SCHEMA = frozenset(
@@ -86,14 +86,16 @@ def _held(value: Any, key: str) -> Any:
 
 
 def _unpacked(stated: Any) -> Any:
-    """Take the arguments out of a text of JSON, out of Bedrock's envelope, and out of a list of named parameters."""
+    """Take the arguments out of a text of JSON, out of an envelope, and out of a list of named parameters."""
     if isinstance(stated, str) and stated.lstrip().startswith("{"):
         try:
             stated = DECODER.decode(stated)
         except (ValueError, RecursionError):
             return stated
-    if isinstance(stated, Mapping) and stated.keys() == {"json"}:  # Bedrock's envelope
-        stated = stated["json"]
+    if isinstance(stated, Mapping) and len(stated) == 1:
+        (key, inner), *_ = stated.items()  # Bedrock and Vercel put an envelope around it
+        is_envelope = key in ("json", "jsonSchema") and isinstance(inner, Mapping) and inner.get("type") == "object"
+        stated = inner if is_envelope else stated
     if isinstance(stated, list) and stated and all(isinstance(_held(each, "name"), str) for each in stated):
         stated = {each["name"]: {key: held for key, held in each.items() if key != "name"} for each in stated}
     return stated
@@ -116,7 +118,8 @@ def arguments_schema(
     properties = stated if flat else stated.get("properties")
     if not isinstance(properties, Mapping) or not all(isinstance(each, Mapping) for each in properties.values()):
         return stated
-    read = {name: _one_parameter(each, flat) for name, each in properties.items()}
+    by_default = flat and not any(each.get("required") is True for each in properties.values())
+    read = {name: _one_parameter(each, flat, by_default) for name, each in properties.items()}
     if not flat and all(each == properties[name] for name, (each, _) in read.items()):
         return stated
     required = [name for name, (_, is_required) in read.items() if is_required]

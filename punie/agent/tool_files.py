@@ -23,7 +23,7 @@ from .python_tools import python_functions
 from .registry import Registry
 from .typed_tools import TOOLS
 from ..files import BOM, read_json, read_text, write_text
-from ..jsonl import DECODER, read_jsonl
+from ..jsonl import DECODER, decoded, read_jsonl
 from ..settings import PunieError, data_path, data_paths, given_path, load_settings
 from ..yaml_files import read_yaml
 
@@ -47,7 +47,8 @@ def listed(
         if isinstance(error := value.get("error"), Mapping):
             raise PunieError(f"{file}: the server answered with an error: {error.get('message', error)}")
         for key in _LISTS:
-            if isinstance(inside := value.get(key), (Mapping, list)) and not (key == "function" and "type" in value):
+            inside = decoded(value.get(key))  # rows of data hold their tools as a text of JSON
+            if isinstance(inside, (Mapping, list)) and not (key == "function" and "type" in value):
                 return listed(inside, file)
         if value.keys() & {"name", "function"} or is_titled(value):
             return [value]

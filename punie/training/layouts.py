@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from ..agent.call_markers import FORMS
 from ..agent.registry import Misfit, Registry
+from ..jsonl import decoded
 from ..settings import PunieError
 from .call_objects import count_nulls, read_calls, says, without_nulls
 from .conversation import Call, Conversation, Turn, check_turns
-from .declarations import declarations_in_prompt, decoded, read_declarations
+from .declarations import declarations_in_prompt, read_declarations
 from .foreign_calls import read_text
 from .row_answers import Links, take_answers
 from .row_dialects import NoForm, known_calls

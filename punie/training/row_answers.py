@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..jsonl import decoded
 from ..settings import PunieError
 from .call_objects import says
 from .conversation import Call
-from .declarations import decoded
 
 # %% ../../nbs/training/30_row_answers.ipynb #a972d021
 _ANSWER = re.compile(

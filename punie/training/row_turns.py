@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..jsonl import decoded
 from ..settings import PunieError
-from .declarations import decoded
 
 # %% ../../nbs/training/29_row_turns.ipynb #027a97ec
 class Found(NamedTuple):
