@@ -217,6 +217,8 @@ def python_functions(
     if any(_name_of(each) == "call_tool" for node in functions for each in node.decorator_list) and not marked:
         raise PunieError(f"{file} lists its tools when it runs; `punie tools import --mcp` asks the server for them")
     if not public and not built:
+        if stated := _literal_tools(tree):
+            return stated
         raise PunieError(f"{file} has no public functions; a tool is a function with typed parameters")
     types, made = Types(tree), []
     for node in sorted([*marked, *built], key=lambda each: each.lineno) or public:
@@ -226,6 +228,17 @@ def python_functions(
         except (ValueError, RecursionError, SyntaxError) as error:
             raise PunieError(f"{file}:{node.lineno}: {node.name}: {error}") from error
     return made
+
+
+def _literal_tools(tree: ast.Module) -> list[dict[str, Any]]:
+    """List the tools of a file that holds nothing but their declarations: `TOOLS = [{"name": ...}]`."""
+    values = [ast.literal_eval(node) for node in aliases_of(tree).values() if _is_literal(node)]
+    entries = [each for value in values for each in (value if isinstance(value, list) else [value])]
+    return [
+        each
+        for each in entries
+        if isinstance(each, dict) and ("function" in each or {"name", "description"} <= each.keys())
+    ]
 
 
 def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:

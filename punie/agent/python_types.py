@@ -32,6 +32,10 @@ PLAIN_TYPES: dict[str, dict[str, Any]] = {
     "int": {"type": "integer"},
     **dict.fromkeys(("float", "Decimal"), {"type": "number"}),
     "bool": {"type": "boolean"},
+    "StrictStr": _text(),
+    "StrictInt": {"type": "integer"},
+    "StrictFloat": {"type": "number"},
+    "StrictBool": {"type": "boolean"},
     "PositiveInt": {"type": "integer", "exclusiveMinimum": 0},
     "NonNegativeInt": {"type": "integer", "minimum": 0},
     "PositiveFloat": {"type": "number", "exclusiveMinimum": 0},
@@ -46,6 +50,14 @@ PLAIN_TYPES: dict[str, dict[str, Any]] = {
 }
 _LISTS = ("list", "List", "tuple", "Tuple", "set", "Set", "frozenset", "Sequence", "Iterable", "Collection")
 _DICTS = ("dict", "Dict", "Mapping", "MutableMapping", "defaultdict")
+_CONDITIONED = {  # functions of pydantic that make a type with conditions
+    "conint": "int",
+    "confloat": "float",
+    "condecimal": "float",
+    "constr": "str",
+    "conlist": "list",
+    "conset": "set",
+}
 _WRAPPERS = ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar")
 
 # %% ../../nbs/agent/16_python_types.ipynb #ad4e5f47
@@ -115,6 +127,8 @@ class Types:
             return {"anyOf": [self.schema(each, inside) for each in (node.left, node.right)]}
         if isinstance(node, ast.Subscript):
             return self._subscript(node, inside)
+        if isinstance(node, ast.Call):
+            return self._called(node, inside)
         name = last_name(node)
         if name in inside:
             self._open.add(name)
@@ -128,6 +142,17 @@ class Types:
         if name not in PLAIN_TYPES or node is None:
             raise ValueError(f"the type {ast.unparse(node) if node else 'None'} is not known; define it in this file")
         return dict(PLAIN_TYPES[name])
+
+    def _called(self, node: ast.Call, inside: tuple[str, ...]) -> dict[str, Any]:
+        """Read a type that a call makes: another name for one, or one with conditions."""
+        name = last_name(node.func)
+        if name == "NewType" and len(node.args) == 2:
+            return self.schema(node.args[1], inside)
+        if name not in _CONDITIONED:
+            raise ValueError(f"the type {ast.unparse(node)} is not known; define it in this file")
+        kind = ast.Name(_CONDITIONED[name])
+        schema = self.schema(ast.Subscript(kind, node.args[0]) if node.args else kind, inside)
+        return schema | read_notes(node, schema, self.classes)
 
     def _subscript(self, node: ast.Subscript, inside: tuple[str, ...]) -> dict[str, Any]:
         """Read a type in brackets: a choice, a type with notes, or one that holds others."""
