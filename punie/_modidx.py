@@ -538,6 +538,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'punie.agent.tool_files._pages': ('agent/tool_files.html#_pages', 'punie/agent/tool_files.py'),
                                         'punie.agent.tool_files._read_json': ( 'agent/tool_files.html#_read_json',
                                                                                'punie/agent/tool_files.py'),
+                                        'punie.agent.tool_files._require_no_rows': ( 'agent/tool_files.html#_require_no_rows',
+                                                                                     'punie/agent/tool_files.py'),
                                         'punie.agent.tool_files.find_served_tools': ( 'agent/tool_files.html#find_served_tools',
                                                                                       'punie/agent/tool_files.py'),
                                         'punie.agent.tool_files.find_tools': ( 'agent/tool_files.html#find_tools',

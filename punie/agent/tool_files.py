@@ -57,7 +57,13 @@ def listed(
         raise PunieError(
             f"{file} holds no list of tools; OpenAI's `tools`, MCP's tools/list, OpenAPI and a JSON Schema are read"
         )
+    _require_no_rows(value, file)
     return [tool for each in value for tool in _declared(each)]
+
+
+def _require_no_rows(values: list[Any], file: str) -> None:
+    if len(values) > 1 and all(isinstance(each, Mapping) and "tools" in each and "name" not in each for each in values):
+        raise PunieError(f"{file} holds rows that declare their tools; `punie data import` writes a list of them")
 
 
 def _operations(document: Mapping[str, Any], file: str) -> list[Any]:
@@ -120,6 +126,7 @@ def find_tools(
         return _found(python_functions(read_text(path).removeprefix(BOM), source), source, name)
     if path.suffix == ".jsonl":
         rows = read_jsonl(path)
+        _require_no_rows([row for _, row in rows], source)
         return _found([each for line, row in rows for each in listed(row, f"{source}:{line}")], source, name)
     value = read_yaml(path) if path.suffix in _YAML else _read_json(path)
     return _found(listed(value, source), source, name, _pages(value))
