@@ -9,6 +9,7 @@ __all__ = ['SEARCH', 'iterators', 'stopping']
 import ast
 
 from .edits import Edit, Names, around, edited, ends, instead
+from .fstrings import syntax_tree
 
 # %% ../nbs/23_iterators.ipynb #aa9aa0b3
 _LAZY = ("enumerate", "filter", "map", "reversed", "zip")
@@ -88,7 +89,7 @@ def stopping(code: str, own: Names) -> str:
     "search_py('next', (xs), False, lambda item_py: True, (f))"
     """
     edits: list[Edit] = []
-    waiting: list[ast.AST] = [ast.parse(code)]
+    waiting: list[ast.AST] = [syntax_tree(code)]
     lines = code.encode().splitlines(keepends=True)
     while waiting:
         node = waiting.pop()

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 from .edits import Edit, Names, edited, own_names
-from .fstrings import as_formats
+from .fstrings import as_formats, syntax_tree
 from .iterators import SEARCH, iterators, stopping
 from .python_library import LACKING, LIBRARY, OF_LIBRARY, deletions, imports, layouts, library, many, methods
 
@@ -72,10 +72,10 @@ def _edits(tree: ast.AST, own: Names, in_fstrings: bool = False) -> list[Edit]:
 def _as_in_python(code: str) -> str:
     """Rewrite what the interpreter runs otherwise; every line keeps its number."""
     try:
-        own = own_names(tree := ast.parse(code))
+        own = own_names(tree := syntax_tree(code))
         plain = as_formats(code) if _edits(tree, own, in_fstrings=True) else code
         plain = stopping(plain, own)
-        after = ast.parse(rewritten := edited(plain, _edits(ast.parse(plain), own)))
+        after = syntax_tree(rewritten := edited(plain, _edits(syntax_tree(plain), own)))
     except (SyntaxError, RecursionError):  # the interpreter says what is wrong
         return code
     lost = {name for name in own.keys() - own_names(after).keys() if own[name] in LACKING}  # imports taken out

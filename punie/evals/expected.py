@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, Val
 from ..agent.dialects import PUNIE
 from ..agent.registry import Registry, Tool
 from ..agent.schema_results import result_for
+from ..fstrings import syntax_tree
 from ..parameters import ResultPart
 
 # %% ../../nbs/evals/00_expected.ipynb #0fa6b7ef
@@ -56,7 +57,7 @@ def result_part(source: str, tools: Registry) -> ResultPart:
         return None
 
     try:
-        found = find(ast.parse(source, mode="eval").body)
+        found = find(syntax_tree(source, "eval").body)
     except (SyntaxError, RecursionError):
         found = None
     if not found:

@@ -22,6 +22,7 @@ from ..agent.renamed_tools import Renamed, renamed_registry
 from .samples import Sample
 from .suite_import import NewSuite
 from .suites import Header, load_suite, suite_path
+from ..fstrings import syntax_tree
 from ..jsonl import read_jsonl
 from ..settings import any_settings, load_settings, shipped
 
@@ -140,7 +141,7 @@ class NewNames:
         "print(kelp_orbit('src', fern=3).commits)"
         """
         try:
-            return ast.unparse(_Rewriter(self.names).visit(ast.parse(code)))
+            return ast.unparse(_Rewriter(self.names).visit(syntax_tree(code)))
         except SyntaxError:
             return self.text(code)
 

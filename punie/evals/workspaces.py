@@ -22,6 +22,7 @@ from .expected import ExpectedCall, Strict, values_at
 from .samples import Sample
 from .suites import Suite, suite_path
 from ..files import first_error, sha256_files
+from ..fstrings import syntax_tree
 from ..jsonl import parse_line, read_jsonl, read_lines
 from ..settings import PunieError, data_path, load_settings
 from ..toolbox.repositories import AUTHOR, Facts, repository_facts
@@ -144,13 +145,13 @@ def _imports(before: str, after: str, statement: str) -> bool:
         return False
     lines.remove(statement)
     try:
-        tree = ast.parse(after)
+        tree = syntax_tree(after)
     except SyntaxError:
         return False
     documented = ast.get_docstring(tree)
     first = takewhile(lambda node: isinstance(node, ast.Import | ast.ImportFrom), tree.body[bool(documented) :])
     stands = statement in [ast.unparse(node) for node in first]
-    return stands and lines == _lines(before) and documented == ast.get_docstring(ast.parse(before))
+    return stands and lines == _lines(before) and documented == ast.get_docstring(syntax_tree(before))
 
 # %% ../../nbs/evals/33_workspaces.ipynb #4ca55e2e
 Reported = str | list[str] | Found  # a text, one of several texts, or what a tool finds

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..agent.interpreter import MAX_CODE
 from ..agent.registry import Registry, Tool
-from ..fstrings import read_fstrings
+from ..fstrings import read_fstrings, syntax_tree
 from .code_shape import mark_values, put_back, set_aside
 
 # %% ../../nbs/training/03_code_calls.ipynb #2dbc2948
@@ -137,7 +137,7 @@ def parse_python(
         try:
             if complete:
                 compile(code, "", "exec", dont_inherit=True)
-            return ast.parse(code)
+            return syntax_tree(code)
         except SystemError as error:  # what Python 3.11 may raise instead, deep inside of calls
             raise RecursionError(str(error)) from error
 

@@ -19,6 +19,7 @@ from ..agent.call_markers import FORMS
 from ..agent.marker_search import unquoted
 from ..agent.registry import Registry
 from ..agent.reply_calls import ToolCall
+from ..fstrings import syntax_tree
 from ..jsonl import DECODER, read_literal
 from ..settings import PunieError
 from .call_objects import called_name, read_arguments, read_calls
@@ -203,7 +204,7 @@ def _python(text: str, tools: Mapping[str, dict]) -> Said | None:
         return None
     form = "functionary" if found["mark"] else "bare"
     try:
-        body = ast.parse(plain.strip(), mode="eval").body
+        body = syntax_tree(plain.strip(), "eval").body
         calls = [_python_call(each, tools, odd) for each in (body.elts if isinstance(body, ast.List) else [body])]
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         if found["blank"] and not found["list"]:
