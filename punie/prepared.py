@@ -48,7 +48,7 @@ def round(number, ndigits=None):
 def sort_py(items):
     def sort(key=None, reverse=False):
         items[:] = sorted(items, key=key, reverse=reverse)
-    return sort if isinstance(items, list) else (lambda **options: items.sort(**options))
+    return sort
 """
 
 # %% ../nbs/25_prepared.ipynb #2d43278f

@@ -73,7 +73,7 @@ def many(node: ast.AST, parent: ast.AST | None, own: Names) -> list[Edit]:
     named = any(each.arg == "key" for each in parent.keywords)
     makes = bool(parent.args) and isinstance(parent.args[0], ast.Lambda)
     needed = {"sort": named, "sub": makes}.get(node.attr, several and not parent.keywords)
-    if node.attr not in MANY or not needed:
+    if node.attr not in MANY or node.attr in own or not needed:  # a class of the program may have such a method
         return []
     (start, end), last = ends(node.value), ends(node)[1]
     return [(start, start, f"{MANY[node.attr]}(".encode()), written(end, last, ")")]
