@@ -101,17 +101,18 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, commen
     unread: list[str] = []
     if (schema := _stated_arguments(node, types)) is None:
         schema, unread = _parameters(node.args, types, said, comments)
-    parameters = types.complete(schema)
     name, described = _marked_as(node, "name") or node.name, _marked_as(node, "description")
-    function: dict[str, Any] = {"name": name, "description": squeezed(described or summary)}
-    function["parameters"] = parameters
-    function |= {f"default of {each}": None for each in unread}  # its reader notes that it is not kept
-    return function | _result(node, types)
+    said_of_it = {"name": name, "description": squeezed(described or summary)}
+    return said_of_it | _signature(schema, unread, node.returns, types)
 
 
-def _result(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types) -> dict[str, Any]:
-    returns = types.complete(types.schema(node.returns)) if node.returns is not None else PLAIN_TYPES["str"]
-    return {} if returns in (PLAIN_TYPES["str"], PLAIN_TYPES["None"]) else {"outputSchema": returns}
+def _signature(schema: dict[str, Any], unread: list[str], returned: ast.expr | None, types: Types) -> dict[str, Any]:
+    """Write the parameters and the result of a tool."""
+    parameters = {"parameters": types.complete(schema)}
+    notes = {f"default of {each}": None for each in unread}  # the reader of the entry notes that it is not kept
+    returns = types.complete(types.schema(returned)) if returned is not None else PLAIN_TYPES["str"]
+    result = {} if returns in (PLAIN_TYPES["str"], PLAIN_TYPES["None"]) else {"outputSchema": returns}
+    return parameters | notes | result
 
 # %% ../../nbs/agent/17_python_tools.ipynb #260b51e4
 _RUNS = ("_run", "forward", "run", "call", "__call__", "_arun")  # the method that does the work, by framework
@@ -146,9 +147,7 @@ def _class_tool(node: ast.ClassDef, types: Types, comments: dict[int, str]) -> d
         without_self = {**dict(ast.iter_fields(run.args)), first: getattr(run.args, first)[1:]}
         arguments = ast.arguments(**without_self)
         schema, unread = _parameters(arguments, types, described, comments)
-    function["parameters"] = types.complete(schema)
-    function |= {f"default of {each}": None for each in unread}
-    return function | (_result(run, types) if run else {})
+    return function | _signature(schema, unread, run.returns if run else None, types)
 
 
 def _stated_text(said: Mapping[str, ast.expr], key: str) -> str:

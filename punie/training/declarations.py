@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..agent.json_schema import ARGUMENT_KEYS, arguments_schema
-from ..agent.schema_references import whole_schema
+from ..agent.schema_references import usual_spelling, whole_schema
 from ..jsonl import DECODER, decoded, read_literal
 from ..settings import PunieError
 
@@ -39,8 +39,8 @@ def _declaration(value: Any) -> dict[str, Any]:
     if not isinstance(function.get("parameters") or {}, dict):
         raise PunieError(f"declares {function['name']:.60} with parameters that are not JSON Schema")
     bare, key = function is value, next((key for key in ARGUMENT_KEYS if key in function), "")
-    schema = arguments_schema(function.get(key))
-    if key != "parameters" and key or schema is not function.get(key):
+    schema = arguments_schema(usual_spelling(function.get(key)))
+    if key != "parameters" and key or schema != function.get(key):
         made = {("parameters" if name == key else name): held for name, held in function.items()} | {
             "parameters": schema
         }
