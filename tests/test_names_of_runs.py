@@ -186,8 +186,9 @@ def test_an_evaluation_is_found_in_every_form(lab: Path) -> None:
 def test_the_page_of_an_evaluation_is_found_in_every_form(lab: Path) -> None:
     (page,) = told("report", "models-tiny/phase33_27")["pages"]
     short, kept = Path(page).parent.name, lab / "runs" / "evals" / "models-tiny" / "phase33_27"
-    for name in (short, f"reports/{short}", f"reports/{short}/", f"reports/{short}/index.html", page):
-        assert told("verify", name)[0]["status"] == 0, name
+    names = [short, f"reports/{short}", f"reports/{short}/", f"reports/{short}/index.html", page]
+    assert [(each["target"], each["status"]) for each in told("verify", *names)] == [(name, 0) for name in names]
+    for name in names:
         assert [Path(each).resolve() for each in told("report", name)["pages"]] == [Path(page)], name
         assert Path(told("export", name)["parquet"]).resolve().is_relative_to(kept), name
     assert "models/tiny on phase33_27" in (lab / "reports" / "index.html").read_text()

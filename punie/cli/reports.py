@@ -6,6 +6,7 @@
 __all__ = ['Runs', 'report', 'results', 'verify', 'pages', 'sweep']
 
 # %% ../../nbs/cli/07_reports.ipynb #ae2cffb2
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from rich.text import Text
 from ..files import make_folder
 from ..output import Grid, Json, Settings, note, progress, say, show, working
 from ..phases.names import completing, find_evaluation, find_page, find_run
+from ..processes import in_processes
 from ..sentences import counted
 from ..settings import GateFailed, PunieError, load_settings
 
@@ -53,7 +55,7 @@ def _make_pages(runs: list[str], across: str) -> list[Path]:
     shown = [page for name in runs if (page := find_page(name))]
     asked = [] if shown else [each for name in runs if (each := find_evaluation(name))]
     if len(shown) == len(runs):
-        return [_again(page) for page in shown]
+        return [*in_processes(_again, shown)]
     if len(asked) == len(runs) == 1:
         return [make_evaluation_page(asked[0])]
     if asked:
@@ -176,9 +178,10 @@ def verify(
     Examples: `punie verify tiny`, `punie verify reports/tiny`, `punie verify reports/tiny --rerun 20`
     """
     worst, told = 0, []
+    each_verified = in_processes(partial(_verified, rerun=rerun, history=history), target)
     for name in target:
         with working(f"verifying {name}"):
-            found = _verified(name, rerun, history)
+            found = next(each_verified)
         told.append({"target": name, "verdict": found.verdict, "status": found.status, "checks": found.checks})
         if not as_json:
             verdict = f" It says: {found.verdict}" if found.verdict else ""
