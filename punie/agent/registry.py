@@ -14,7 +14,7 @@ from typing import Any, Literal, SupportsIndex
 
 from pydantic import TypeAdapter
 
-from ..annotations import declared, named_types, notes, outside_name, without_name, written
+from ..annotations import declared, fields, named_types, notes, outside_name, without_name, written
 from ..parameters import ResultPart, is_default, parameter_schema, value_fault, written_arguments, written_parameter
 from ..sentences import squeezed
 
@@ -286,6 +286,16 @@ class Registry(_ByName):
         True
         """
         return self._outside.get(json_name)
+
+    @cached_property
+    def result_fields(self) -> frozenset[str]:
+        """The names of the fields of all results.
+
+        >>> from punie.agent.typed_tools import TOOLS
+        >>> "success" in TOOLS.result_fields
+        True
+        """
+        return frozenset(name for tool in self.values() if tool.result.is_model for name in fields(tool.returns))
 
     @cached_property
     def lines(self) -> tuple[str, ...]:

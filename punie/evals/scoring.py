@@ -16,7 +16,6 @@ from itertools import chain, islice, repeat
 from ..agent.call_markers import FORMS
 from ..agent.registry import Registry
 from ..agent.sandbox import Trace, TracedCall
-from ..annotations import fields
 from .answers import MAX_REPLY, read_answer
 from .dialogue import Played, play
 from .reply_rules import REPLY_RULES, ReplyRule, Score
@@ -178,5 +177,5 @@ def reads_fields(
     >>> reads_fields("<tool_call>print(result.errors)</tool_call>", TOOLS), reads_fields("Read result.errors.", TOOLS)
     (True, False)
     """
-    names = {name for tool in tools.values() if tool.result.is_model for name in fields(tool.returns)}
-    return ("<tool_call>" in reply or "```json" in reply) and any(f".{field}" in reply for field in names)
+    is_call = "<tool_call>" in reply or "```json" in reply
+    return is_call and any(f".{field}" in reply for field in tools.result_fields)
