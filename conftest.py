@@ -6,6 +6,7 @@ cores, as the ranks of a training do: a matrix library with a thread for each co
 
 import gc
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,11 +53,13 @@ class Notebook(pytest.Item):
         from nbdev.test import test_nb
 
         gc.freeze()  # the collector need not walk again through what was there before
+        main = sys.modules["__main__"]
         with patch.dict(os.environ):  # what a notebook sets is gone when the next begins
             passed, _ = test_nb(self.path, verbose=False, cell_timeout=300)[:2]
         if shell := get_ipython():  # and so is what it named
             shell.reset(new_session=False)
             shell.close()
+        sys.modules["__main__"] = main  # the shell put its own in this place
         if not passed:
             raise NotebookFailed(self.path)
 
