@@ -17,7 +17,8 @@ from .programs import end_with_me
 from .settings import PunieError
 
 # %% ../nbs/26_processes.ipynb #4b01845c
-Thing, Result = TypeVar("Thing"), TypeVar("Result")
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
 
 
 def in_processes(work: Callable[[Thing], Result], things: Sequence[Thing]) -> Iterator[Result]:

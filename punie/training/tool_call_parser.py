@@ -9,6 +9,7 @@ __all__ = ['parse_tool_calls']
 import ast
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from ..agent.call_markers import FORMS
 from ..agent.interpreter import MAX_CODE
@@ -191,10 +192,11 @@ _PLAIN = re.compile(  # nearly every call, matched as a whole
 )
 
 
+@lru_cache(maxsize=1024)  # each part of the scorer reads the same reply
 def parse_tool_calls(
     text: str,  # a model's reply
     tools: Registry,  # whose names count
-) -> tuple[str, list[ToolCall]]:  # the reply without its blocks, and the calls in order
+) -> tuple[str, tuple[ToolCall, ...]]:  # the reply without its blocks, and the calls in order
     """Find every call in a reply. Never raises.
 
     >>> from punie.agent.typed_tools import TOOLS
@@ -234,4 +236,4 @@ def parse_tool_calls(
             before = end
         position = end
     read_prose(before, len(text))
-    return "".join(rest).strip(), calls
+    return "".join(rest).strip(), tuple(calls)
