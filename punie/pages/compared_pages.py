@@ -11,6 +11,7 @@ import re
 from math import isclose
 
 from bs4 import BeautifulSoup, Tag
+from bs4.element import PreformattedString
 
 from ..check_results import CheckResult
 from ..files import sha256_text
@@ -51,22 +52,25 @@ def _parts(page: str) -> dict[str, Tag]:
     for tag in soup.select("[data-figure]"):
         key = str(tag["data-figure"])
         before = sum(each.partition(", again")[0] == key for each in found)
-        found[f"{key}, again ({before + 1})" if before else key] = tag.extract()
+        name = f"{key}, again ({before + 1})" if before else key
+        found[name] = tag.replace_with("" if name == UNPROVED else f" [{name}] ")
     return {**found, "everything else": soup}
 
 
 # attributes that show a text, hide one, or load one
-_SHOWING = {"alt", "title", "value", "placeholder", "srcdoc", "hidden", "style"}
+_SHOWING = {"alt", "title", "value", "placeholder", "srcdoc", "hidden", "style", "href", "src", "srcset", "action"}
 _LOADING = {"script", "link", "iframe", "embed", "object", "base", "meta"}
+_DRAWING = "data:image/svg+xml;base64,"  # which is compared by its coordinates
 
 
 def _attributes(part: Tag) -> list[str]:
-    """List the attributes that change what a part shows, outside of drawings."""
-    found = []
+    """List the attributes that change what a part shows, outside of drawings; and comments, which end in many ways."""
+    found = [f"comment {text}" for text in part.find_all(string=lambda text: isinstance(text, PreformattedString))]
     for tag in (part, *part.find_all(True)):
         if tag.name != "svg" and not tag.find_parent("svg"):
             kept = {name: value for name, value in tag.attrs.items() if name in _SHOWING or name.startswith("on")}
             kept = dict(tag.attrs) if tag.name in _LOADING else kept
+            kept = {name: value for name, value in kept.items() if not str(value).startswith(_DRAWING)}
             found += [f"{tag.name} {name}={value}" for name, value in kept.items()]
     return found
 
@@ -155,7 +159,9 @@ def compare_pages(
         message = f"{len(faults)} of {len(after)} parts are not what the evidence says"
         return [CheckResult("page", False, message, tuple(faults)), *more]
     if other := [key for key in both if not _alike(before[key], after[key])]:
-        why = "it was made by other versions of punie, nbconvert or matplotlib, so its drawings were not compared"
+        why = (
+            "its markup or drawings are others than are made here: by other versions of punie, nbconvert or matplotlib"
+        )
         if edition < EDITION:
             why = f"it is of edition {edition}, whose drawings were not compared; `punie report` makes it again"
         return [CheckResult("page", None, f"every text is right; {why}", tuple(other)), *more]

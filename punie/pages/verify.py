@@ -6,10 +6,9 @@
 __all__ = ['expected_notebook', 'expected_page', 'Verified', 'scored_again', 'verify_run', 'check_card', 'verify_page', 'remake']
 
 # %% ../../nbs/pages/16_verify.ipynb #effbd608
-import ast
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +38,7 @@ from punie.pages.results import (
 from .style import EDITION
 from .sweep_page import in_order, sweep_card, sweep_html, sweep_tables
 from .witnesses import ask_again, check_committed
-from ..phases.evidence import ARCHIVE, unpacked
+from ..phases.evidence import ARCHIVE, require_only, unpacked
 from ..phases.finished import Results, load_results
 from ..phases.run import Run
 from ..phases.status import run_name
@@ -170,40 +169,54 @@ def _check_document(folder: Path, results: Results, edition: int) -> list[CheckR
     return [CheckResult(path.name, right, found), replace(same, check_name=page.name)]
 
 # %% ../../nbs/pages/16_verify.ipynb #490fe730
-def _shown(notebook: "NotebookNode") -> list[str]:
-    """List what a notebook says and shows, without its parameters and its progress."""
+def _parameters(run: Run) -> dict[str, object]:
+    return {"phase": run.spec.name, "seed": run.inputs.seed, "overrides": dict(run.overrides)}
+
+
+def _assigned(parameters: Mapping[str, object]) -> str:
+    return "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+
+
+def _shown(
+    notebook: "NotebookNode",
+    parameters: Collection[str],  # how its cells of parameters may read
+    elsewhere: Collection[str] = (),  # texts that the progress of the run may show
+) -> list[str]:
+    """List the texts that a notebook says and shows, without its parameters and its progress."""
     shown = []
     for each in notebook.cells:
-        tags = {*each.metadata.get("tags", [])}
-        if each.cell_type == "code" and tags & {"parameters", "injected-parameters"} and _only_values(each):
-            continue
-        if "remove-cell" in tags and each.cell_type == "code":
+        if each.cell_type == "code" and not each.outputs and each.source.strip() in parameters:
             continue
         shown.append(each.source)
+        passing = elsewhere if "remove-cell" in each.metadata.get("tags", []) else ()
         for out in each.get("outputs", []):
-            shown += ["".join(told) for kind, told in out.get("data", {}).items() if kind != "text/plain"]
-            shown += ["".join(out.get(name, "")) for name in ("text", "evalue")]
-    return [text for text in shown if text]
+            data = {kind: "".join(told) for kind, told in out.get("data", {}).items()}
+            told = [text for kind, text in data.items() if (kind, text) != ("text/plain", "<Html>")]
+            told += ["".join(out.get(name, "")) for name in ("text", "evalue")]
+            shown += [text for text in told if _seen(text) not in passing]
+    return [text for text in map(_seen, shown) if text]
 
 
-def _only_values(cell: "NotebookNode") -> bool:
-    """Say whether a cell gives values to names and shows nothing."""
-    try:
-        body = ast.parse(cell.source).body
-    except SyntaxError:
-        return False
-    return not cell.outputs and all(isinstance(each, (ast.Assign, ast.AnnAssign)) for each in body)
+def _seen(text: str) -> str:
+    return visible_text(BeautifulSoup(text, "html.parser"))
 
 
-def _check_notebook(path: Path, expected: "NotebookNode", edition: int) -> CheckResult:
+def _check_notebook(path: Path, expected: "NotebookNode", run: Run, edition: int) -> CheckResult:
     import nbformat
+    from papermill.translators import PythonTranslator
 
+    template = [each.source for each in expected.cells if "parameters" in each.metadata.get("tags", [])]
+    values = _parameters(run)
+    parameters = {each.strip() for each in (*template, PythonTranslator.codify(values), _assigned(values))}
+    for each in expected.cells if edition < EDITION else ():
+        for out in each.get("outputs", []):
+            out.data["text/html"] = cut_to(edition, out.data["text/html"])
+    computed = _shown(expected, parameters)
     try:
-        shown, computed = _shown(nbformat.read(path, as_version=4)), _shown(expected)
+        shown = _shown(nbformat.read(path, as_version=4), parameters, computed)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         return CheckResult(path.name, False, f"it cannot be read: {error}")
-    computed = computed if edition == EDITION else [cut_to(edition, text) for text in computed]
-    texts = [[visible_text(BeautifulSoup(text, "html.parser")) for text in of] for of in (shown, computed)]
+    texts = shown, computed
     if texts[0] != texts[1]:
         return CheckResult(path.name, False, first_difference(*("\n".join(of) for of in texts)))
     return CheckResult(path.name, True, f"all {len(computed)} texts and outputs are what the evidence says")
@@ -214,7 +227,7 @@ def _verify_phase(folder: Path, card: Card, run: Run, results: Results, edition:
     notebook, tables, fresh = expected_notebook(run, results, edition), run_tables(run, results), run_card(run, results)
     checks = [
         *_check_document(folder, results, edition),
-        _check_notebook(folder / "report.ipynb", notebook, edition),
+        _check_notebook(folder / "report.ipynb", notebook, run, edition),
     ]
     expected = expected_page(notebook, run.spec.title, folder, tables)
     return fresh, checks + _check_shown(folder, card, fresh, tables, expected, edition)
@@ -271,11 +284,18 @@ def _check_others(folder: Path, card: Card) -> list[CheckResult]:
     others = {name: path for name, path in others.items() if not re.fullmatch(r"data/[^/]*\.csv", name)}
     wrong = [name for name, path in sorted(others.items()) if noted.get(name) != sha256_files([path])]
     if not wrong:
-        return []
+        said = f"as {FILES} says; no evidence says what they show"
+        return [CheckResult("other files", True, said, tuple(sorted(others)))] if others else []
     said = f"not what {FILES} says was published; put back what was there, or remove it"
     return [CheckResult("other files", False, said, tuple(wrong))]
 
 # %% ../../nbs/pages/16_verify.ipynb #e5b8acf3
+def _judged(runs: Sequence[Run]) -> list[Results]:
+    """Judge unpacked runs. Raises `PunieError` as `load_results` does, `GateFailed` as `require_only` does."""
+    require_only(runs)
+    return [load_results(run) for run in runs]
+
+
 def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
     """Verify a published page by its evidence. Raises `PunieError` where there is no page or no evidence."""
     archive, card = folder / ARCHIVE, read_card(folder / "card.json")
@@ -284,7 +304,9 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
     edition = min(EDITION, edition_of(read_text(folder / "index.html")))
     with unpacked(archive) as runs:
         try:
-            found = [load_results(run) for run in runs]
+            found = _judged(runs)
+            if card.kind == "phase" and len(runs) > 1:
+                raise GateFailed(f"{archive} holds {len(runs)} runs, and the page shows one; publish it again")
         except PunieError as error:
             said = str(error).replace(str(runs[0].folder.parents[2]), str(archive))  # where it was unpacked is gone
             return Verified("", [CheckResult("evidence", False, said)])
@@ -318,14 +340,13 @@ def remake(folder: Path) -> Path:
     if not archive.exists() or card.kind not in ("phase", "sweep"):
         raise PunieError(f"{folder} is not a page of a run or a sweep with its {ARCHIVE}; publish it from its runs")
     with unpacked(archive) as runs:
-        found = [load_results(run) for run in runs]
+        found = _judged(runs)
         if card.kind == "phase":
             run, results = runs[0], found[0]
-            notebook, asked = expected_notebook(run, results), {"phase": run.spec.name, "seed": run.inputs.seed}
+            notebook = expected_notebook(run, results)
             for each in notebook.cells:
                 if "parameters" in each.metadata.get("tags", []):
-                    given = asked | {"overrides": dict(run.overrides)}
-                    each.source = "\n".join(f"{name} = {value!r}" for name, value in given.items())
+                    each.source = _assigned(_parameters(run))
             write_text(folder / "report.ipynb", nbformat.writes(notebook))
             write_document(results_document(results), folder / "results.md")
             tables, fresh = run_tables(run, results), run_card(run, results)

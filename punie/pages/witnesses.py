@@ -6,8 +6,10 @@
 __all__ = ['check_committed', 'ask_again', 'ask_records_again']
 
 # %% ../../nbs/pages/15_witnesses.ipynb #75fc6a7d
+import io
 import subprocess
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -29,21 +31,43 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _first_commit(root: Path, path: Path, content: Path) -> str | None:
-    """Find the first commit in which a file has this content."""
-    blob = _git(root, "hash-object", "--no-filters", str(content.resolve()))
-    for commit in _git(root, "log", "--reverse", "--format=%H", "--", str(path)).split():
+def _versions(root: Path, files: str) -> list[tuple[str, bytes]]:
+    """List each content that files had in the history, with its commit; parents come first."""
+    told = _git(root, "log", "-m", "--topo-order", "--reverse", "--format=%H", "--raw", "--no-abbrev", "--", files)
+    commit, found = "", {}
+    for line in told.splitlines():
+        if not line.startswith(":"):
+            commit = line or commit
+        elif set(blob := line.split()[3]) != {"0"}:  # not removed
+            found.setdefault(blob, commit)
+    command = ["git", "-C", str(root), "cat-file", "blob"]
+    read = {blob: subprocess.run([*command, blob], capture_output=True, check=True).stdout for blob in found}
+    return [(commit, read[blob]) for blob, commit in found.items()]
+
+
+_MADE = ("registration.json", "outcomes.jsonl")
+
+
+def _published(root: Path, run: str) -> list[tuple[str, bytes, bytes]]:
+    """List the commits with evidence of a run, each with its registration and its outcomes."""
+    found = []
+    for commit, content in _versions(root, f":(top,glob)**/{ARCHIVE}"):
         try:
-            if _git(root, "rev-parse", f"{commit}:./{path.relative_to(root)}") == blob:
-                return commit
-        except subprocess.CalledProcessError:  # removed in this commit
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                registration, outcomes = (archive.read(f"runs/{run}/{name}") for name in _MADE)
+        except (KeyError, zipfile.BadZipFile):  # of other runs, or no archive of evidence
             continue
-    return None
+        found.append((commit, registration, outcomes))
+    return found
+
+
+def _named(commits: Iterable[str]) -> str:
+    return ", ".join(commit[:12] for commit in dict.fromkeys(commits))
 
 
 def check_committed(run: Run, archive: Path) -> CheckResult:
     """Check that a run's registration was committed before the evidence of its results."""
-    name = f"registration of {run_name(run.folder)}"
+    name, (mine, replies) = f"registration of {run_name(run.folder)}", (run.path(each).read_bytes() for each in _MADE)
     path = registered_path(archive.resolve().parent.parent, run_name(run.folder))
     try:
         root = Path(_git(archive.parent, "rev-parse", "--show-toplevel"))
@@ -51,22 +75,29 @@ def check_committed(run: Run, archive: Path) -> CheckResult:
             return CheckResult(name, None, "the history is cut off here; `git fetch --unshallow` gets the rest")
         if not _git(root, "rev-list", "--all", "--max-count=1"):
             return CheckResult(name, None, "nothing is committed in its git repository yet")
-        before = _first_commit(root, path, run.path("registration.json"))
-        after = _first_commit(root, archive.resolve(), archive)
+        registered, published = _versions(root, str(path)), _published(root, run_name(run.folder))
     except (OSError, ValueError, subprocess.CalledProcessError):
         return CheckResult(name, None, "the page is in no git repository, so nothing says when it was registered")
+    before = next((commit for commit, made in registered if made == mine), None)
+    after = next((commit for commit, made, _ in published if made == mine), None)
     if before is None:
         hint = "`punie run --until register --commit` commits it before a run"
         return CheckResult(name, None, f"it was not committed apart from the results; {hint}")
+    others = [commit for commit, made in registered if made != mine]
+    others += [commit for commit, made, _ in published if made != mine]
+    also = f"; this run was registered otherwise too: {_named(others)}" if others else ""
     if after is None:
-        return CheckResult(name, True, f"committed in {before[:12]}, the results are not committed yet")
+        return CheckResult(name, True, f"committed in {before[:12]}, the results are not committed yet{also}")
     try:
         _git(root, "merge-base", "--is-ancestor", before, after)
     except subprocess.CalledProcessError:
         return CheckResult(name, False, f"committed in {before[:12]}, which is not before the results in {after[:12]}")
     if before == after:
         return CheckResult(name, None, f"registration and results came in one commit, {before[:12]}")
-    return CheckResult(name, True, f"committed in {before[:12]}, before the results in {after[:12]}")
+    said = f"committed in {before[:12]}, before the results in {after[:12]}{also}"
+    if replaced := [commit for commit, made, found in published if made == mine and found != replies]:
+        return CheckResult(name, None, f"{said}; other replies were published under it: {_named(replaced)}")
+    return CheckResult(name, True, said)
 
 # %% ../../nbs/pages/15_witnesses.ipynb #24717bca
 def ask_again(run: Run, results: Results, model: Path, number: int, seed: int = 0) -> CheckResult:

@@ -271,12 +271,18 @@ def load_results(run: Run) -> Results:
             f"{run.path('verdict.json')} says {stored.verdict}, but the replies say {judged.verdict.verdict}: "
             f"the file was edited; `{run_command(run)} --from verdict` decides again"
         )
+    gates = [each for name in ("preflight", "checks") for each in read_gates(run.path(f"{name}.json"))]
+    if failed := [each.check_name for each in gates if each.failed]:
+        raise GateFailed(
+            f"{run.folder} has a verdict, although the gate {failed[0]} failed, which stops a run: a file was edited; "
+            f"`{run_command(run)} --from preflight` tries the gates again"
+        )
     link = [*entries.values()][-1]["link"]
     checked = Checked(time=utc_now(), link=link, verdict=judged.verdict.verdict, sentence=judged.verdict.sentence)
     write_json(run.path("checked.json"), checked.model_dump())
     return Results(
         judged=judged,
-        gates=[each for name in ("preflight", "checks") for each in read_gates(run.path(f"{name}.json"))],
+        gates=gates,
         ledger=read_ledger(run.path("ledger.json")),
         events=[*read_events(run.path("events.jsonl"))],
         seconds={name: entry["seconds"] for name, entry in entries.items()},
