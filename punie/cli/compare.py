@@ -46,7 +46,8 @@ def _compared_grid(compared: "Comparisons") -> Grid:
         grid.add_row(
             *(row[index] for index in shown[:2]),
             f"{each.candidate}\n{each.overall.second}, reference {each.overall.first}",
-            *(row[index] for index in shown[3:]),
+            f"{row[shown[3]]}\n{each.overall.interval_text}",
+            *(row[index] for index in shown[4:]),
         )
     return grid
 

@@ -150,6 +150,8 @@ def compare_two(
     settle = None
     if answer == "CANNOT TELL" and not lost:
         settle = SeenSpread.of(_by_template(pairs)).prompts_to_settle(missed, ALPHA / runs)
+    claimed = [each.name for each in (reference, candidate) if each.stored]
+    more = f"Not scored again, for the suite is not at hand: {' and '.join(claimed)}." if claimed else ""
     sentence = _sentence(candidate.name, overall, answer, lost, missed, settle)
     return Comparison(
         suite=reference.suite,
@@ -161,7 +163,7 @@ def compare_two(
         answer=answer,
         settle=settle,
         across=tuple(allowed),
-        sentence=f"{sentence} {allowed_text(allowed)}".rstrip(),
+        sentence=" ".join(filter(None, [sentence, allowed_text(allowed), more])),
     )
 
 # %% ../../nbs/evals/37_comparison.ipynb #c39f0fef

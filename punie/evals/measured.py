@@ -6,6 +6,7 @@
 __all__ = ['PromptCounts', 'Measured', 'measure', 'require_other', 'require_comparable', 'read_run']
 
 # %% ../../nbs/evals/36_measured.ipynb #8dcd7bae
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,6 +51,8 @@ class Measured:
     first: Record  # whose conditions all others share
     registration: str | None = None  # hash of the run's registration, where it has one
     drawn: bool = False  # the prompts were drawn for this run alone, so another run has others
+    of: int | None = None  # prompts that the suite has; None where it is not at hand
+    stored: bool = False  # the outcomes are those of the file: nobody could score the replies again
     prompts: dict[str, PromptCounts] = field(default_factory=dict)
     replies: set[tuple[str, int, str]] = field(default_factory=set)  # artifact, epoch and sample of each
 
@@ -93,6 +96,11 @@ class Measured:
     def artifacts(self) -> set[str]:
         """The judged models: one for each seed of the training."""
         return {artifact for artifact, _, _ in self.replies}
+
+    @property
+    def fewest(self) -> int:
+        """The number of prompts in the try that was asked fewest."""
+        return min(Counter((artifact, epoch) for artifact, epoch, _ in self.replies).values())
 
     @property
     def overall(self) -> Share:
@@ -148,6 +156,10 @@ def require_comparable(
         raise GateFailed(
             f"{names} were not asked the same prompts of {reference.suite}; evaluate both on the suite as it is now"
         )
+    for each in (reference, candidate):
+        if each.of is not None and each.fewest < each.of:
+            some = f"{each.fewest} of the {each.of} prompts of {each.suite}"
+            raise GateFailed(f"{each.name} was asked {some}; a part says nothing about the whole, so evaluate the rest")
     if refused := [each for each in found if each.name not in across]:
         worded = next(
             (_worded(*pair) for pair in _pairs(reference, candidate) if pair[0].question != pair[1].question), ""
@@ -200,14 +212,9 @@ def _as_asked(suite: Suite, record: Record) -> Suite:
     return next((each for each in asked if each.system == record.system), asked[0])
 
 
-def _judged(file: Path, base: bool) -> Iterable[Record]:
-    """Read the records of the judged model, or of the untrained base, scored again where their suite is at hand."""
-    verdict = file.parent / "verdict.json"
-    try:
-        judged = read_json(verdict)["artifact"] if verdict.exists() else None
-    except (KeyError, TypeError) as error:
-        raise PunieError(f"{verdict} names no judged model; `punie run` decides again") from error
-    artifacts, stored = set(), read_records(file)
+def _read_again(file: Path) -> tuple[list[Record], dict[str, Suite]]:
+    """Read records, scored again where their suite is at hand; give those suites, too."""
+    stored = read_records(file)
     suites = suites_at_hand(((record.suite, record.suite_sha256) for record in stored), file.parent)
     asked = {record.suite: record for record in stored}
     suites = {
@@ -216,7 +223,18 @@ def _judged(file: Path, base: bool) -> Iterable[Record]:
         if not asked[name].own_prompt  # only the base's own tokenizer says what it was told
     }
     fresh = iter(score_again([record for record in stored if record.suite in suites], suites))
-    for record in (next(fresh) if record.suite in suites else record for record in stored):
+    return [next(fresh) if record.suite in suites else record for record in stored], suites
+
+
+def _judged(file: Path, records: Iterable[Record], base: bool) -> Iterable[Record]:
+    """Choose the records of the judged model, or of the untrained base."""
+    verdict = file.parent / "verdict.json"
+    try:
+        judged = read_json(verdict)["artifact"] if verdict.exists() else None
+    except (KeyError, TypeError) as error:
+        raise PunieError(f"{verdict} names no judged model; `punie run` decides again") from error
+    artifacts = set()
+    for record in records:
         artifacts.add(record.artifact)
         if judged is None and (base or len(artifacts) > 1):
             if base:
@@ -242,6 +260,17 @@ def read_run(
     label = "/".join(name.resolve().parts[-2:]) + kind
     alone = None if base or several else next(iter(registered), None)
     drawn = {beside.stem for file in files for beside in file.parent.glob("*.jsonl")}  # a suite beside the records
-    records = (record for file in files for record in _judged(file, base))
+    read = {file: _read_again(file) for file in files}
+    records = (record for file in files for record in _judged(file, read[file][0], base))
     found = measure(label, (record for record in records if not (several and record.suite in drawn)), alone)
-    return [replace(each, drawn=each.suite in drawn) for each in found]
+    whole = {name: len(suite.samples) for _, suites in read.values() for name, suite in suites.items()}
+    known = [suites.keys() for _, suites in read.values()]
+    return [
+        replace(
+            each,
+            drawn=each.suite in drawn,
+            of=whole.get(each.suite),
+            stored=not all(each.suite in names for names in known),
+        )
+        for each in found
+    ]
