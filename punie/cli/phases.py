@@ -37,7 +37,7 @@ def list_phases(context: typer.Context, as_json: Json = False) -> None:
         try:
             spec = load_spec(name)
             criteria = {suite: shares["overall"] for suite, shares in spec.criteria.items() if "overall" in shares}
-            least = ", ".join(f"{share:.0%} of {suite}" for suite, share in criteria.items())
+            least = ", ".join(f"{100 * share:.6g}% of {suite}" for suite, share in criteria.items())
             grid.add_row(name, spec.title, spec.base.model, spec.lora.length, least)
             row = {
                 "title": spec.title,

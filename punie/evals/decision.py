@@ -119,22 +119,22 @@ def undecidable(
     '3 prompts cannot show 95%; 59 could, all of them right'
     >>> undecidable(0.05, 20)
     '20 prompts, all of them wrong, cannot refute 5%; 59 could'
-    >>> undecidable(0.85, 27) is None
-    True
+    >>> undecidable(0.85, 27) is None, undecidable(0.995, 27)
+    (True, '27 prompts cannot show 99.5%; 598 could, all of them right')
     """
     if least >= 1:
         return f"no number of {unit}s shows 100%; ask for less"
     if least <= 0:
         return f"no result can refute {least:.0%}; ask for more"
-    some = counted(n, unit)
+    some, asked = counted(n, unit), f"{100 * least:.6g}%"
     if not Evidence(n, n).secures(least):
         enough = _first(lambda units: Evidence(units, units).secures(least))
-        return f"{some} cannot show {least:.0%}; {enough} could, all of them right"
+        return f"{some} cannot show {asked}; {enough} could, all of them right"
 
     def refutes(units: int) -> bool:
         return criteria * Evidence(0, units).p_reaches(least) < ALPHA
 
-    return None if refutes(n) else f"{some}, all of them wrong, cannot refute {least:.0%}; {_first(refutes)} could"
+    return None if refutes(n) else f"{some}, all of them wrong, cannot refute {asked}; {_first(refutes)} could"
 
 
 def _first(enough: Callable[[int], bool]) -> int | None:

@@ -45,11 +45,24 @@ def _count_units(suite: Suite, category: str, over: str) -> int:
     return len({sample.id if over == "prompts" else template_of(sample) for sample in chosen})
 
 
+def _asked_twice(suite: Suite) -> tuple[str, str] | None:
+    """Name two samples that ask the same of the same tools; None where there are none."""
+    seen: dict[tuple, str] = {}
+    for each in suite.samples:
+        asked = str(each.functions), *(" ".join(turn.content.split()).casefold() for turn in each.messages)
+        if (first := seen.setdefault(asked, each.id)) != each.id:
+            return first, each.id
+    return None
+
+
 def _require_decidable(criteria: Mapping[str, Mapping[str, float]], verdict: Rule, asked: Evaluation) -> None:
     """Try each criterion on the best and the worst result that its prompts allow. Raises `Fault`."""
     number, unit = sum(map(len, criteria.values())), verdict.over.removesuffix("s")
     for name, shares in criteria.items():
         suite = plan_suite(asked.place(name))
+        if twice := _asked_twice(suite):
+            why = "a bound over prompts holds only if each is another one; keep one of them"
+            raise Fault(f"{' and '.join(twice)} ask the same, and {why}", "criteria", name)
         for category, least in shares.items():
             if category == FORGETTING and verdict.over == "templates":
                 why = (
@@ -61,6 +74,9 @@ def _require_decidable(criteria: Mapping[str, Mapping[str, float]], verdict: Rul
                 why = None if least > 0 else f"no result can miss {least:.0%}; ask for more"
             else:
                 why = undecidable(least, _count_units(suite, category, verdict.over), number, unit)
+            if why is None and category == "weakest" and verdict.rule == "exact":  # any of them may refute it
+                sizes = [_count_units(suite, each, verdict.over) for each in suite.categories]
+                why = undecidable(least, max(sizes), number * len(sizes), unit)
             if why:
                 raise Fault(why, "criteria", name, category)
 
