@@ -159,9 +159,7 @@ def compare_pages(
         message = f"{len(faults)} of {len(after)} parts are not what the evidence says"
         return [CheckResult("page", False, message, tuple(faults)), *more]
     if other := [key for key in both if not _alike(before[key], after[key])]:
-        why = (
-            "its markup or drawings are others than are made here: by other versions of punie, nbconvert or matplotlib"
-        )
+        why = "its markup or drawings are not those that are made here: by other versions of its programs, or by hand"
         if edition < EDITION:
             why = f"it is of edition {edition}, whose drawings were not compared; `punie report` makes it again"
         return [CheckResult("page", None, f"every text is right; {why}", tuple(other)), *more]
