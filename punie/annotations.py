@@ -143,7 +143,11 @@ def fields(kind: Any) -> dict[str, Any]:
     if is_typeddict(kind):
         return dict(kind.__annotations__)
     return {
-        name: noted(each.annotation, *each.metadata, Field(description=each.description))
+        name: noted(
+            each.annotation,
+            *each.metadata,
+            Field(description=each.description, json_schema_extra=each.json_schema_extra),  # such as a format
+        )
         for name, each in kind.model_fields.items()
     }
 

@@ -7,7 +7,6 @@ __all__ = ['GOES_ON', 'KINDS', 'program', 'NothingToDraw', 'OwnCall', 'Answered'
            'one_call', 'several', 'asks_back', 'no_call']
 
 # %% ../../nbs/synthesis/16_own_rows.ipynb #ed6a5929
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,7 +14,9 @@ from random import Random
 from typing import Any, Protocol
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
+from ..agent.json_calls import result_text
 from ..agent.registry import Tool
 from ..agent.schema_results import result_for
 from .checked_wordings import OwnTool, OwnWordings
@@ -116,21 +117,19 @@ def state(
     return OwnCall(own, variant, texts, values)
 
 # %% ../../nbs/synthesis/16_own_rows.ipynb #2f9ec408
+def _told(value: Any) -> str:
+    return said(to_jsonable_python(value, by_alias=True))  # records are told by their fields
+
+
 def _read(result: Any, path: str) -> str:
     if not path:
-        return result.model_dump_json() if isinstance(result, BaseModel) else said(result)
+        return result_text(result) if isinstance(result, BaseModel) else _told(result)
     owner, listed, field = path.partition("[]")
     value = attrgetter(owner)(result)
     if not listed:
-        return said(value)
+        return _told(value)
     items = [attrgetter(field.removeprefix("."))(item) if field else item for item in value]
-    return ", ".join(said(item) for item in items) or "none"
-
-
-def _content(result: Any) -> str:
-    if isinstance(result, BaseModel):
-        return result.model_dump_json()
-    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+    return ", ".join(map(_told, items)) or "none"
 
 
 def answer(call: OwnCall, wordings: OwnWordings, rng: Random) -> Answered:
@@ -148,11 +147,11 @@ def answer(call: OwnCall, wordings: OwnWordings, rng: Random) -> Answered:
         result = result_for(tool, bound, seed=rng.randrange(10**6), items=rng.randint(1, 4))
     replies = usable(call.variant.replies)
     if not replies:
-        return Answered(_content(result), program(tool, bound), "")
+        return Answered(result_text(result), program(tool, bound), "")
     template = rng.choice(replies)
     paths = read_paths(template)
     read = {f"result.{path}" if path else "result": _read(result, path) for path in paths}
-    return Answered(_content(result), program(tool, bound, paths), fill(template, {**texts, **read}))
+    return Answered(result_text(result), program(tool, bound, paths), fill(template, {**texts, **read}))
 
 # %% ../../nbs/synthesis/16_own_rows.ipynb #9f94f78c
 class OwnRows(Protocol):
