@@ -14,7 +14,7 @@ from rich.progress import Progress, TaskProgressColumn
 from rich.text import Text
 
 from ..check_results import CheckResult, failures_first
-from .data import find_data, known_mask, phase_dialect
+from .data import Tools, find_data, known_mask, phase_dialect
 from ..output import Grid, Json, progress, show, working
 from ..phases.names import completing
 from ..settings import GateFailed, PunieError, data_path, load_settings
@@ -22,6 +22,7 @@ from ..settings import GateFailed, PunieError, data_path, load_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from punie.agent.dialects import Dialect
     from punie.phases.spec import Spec
     from punie.training.audit import Audit
     from punie.training.ledger import Ledger
@@ -67,7 +68,7 @@ def require_all(
 
 # %% ../../nbs/cli/01_gates.ipynb #66f74f4d
 def _count_tokens(
-    folder: Path, mask: "Mask", spec: "Spec | None", bars: Progress
+    folder: Path, dialect: "Dialect", mask: "Mask", spec: "Spec | None", bars: Progress
 ) -> "tuple[Ledger, list[CheckResult]]":
     """Make and check the ledger of the training rows; with a phase, check the phase's budget too."""
     from punie.agent.prompt_utils import load_tokenizer
@@ -81,7 +82,7 @@ def _count_tokens(
     remedy, most = (spec.base.remedy, spec.lora.max_tokens) if spec else (Remedy(), 2048)
     base = find_model(spec.base.model if spec else "data/models/tiny", tokenizer_only=True)
     reference = find_model(spec.base.reference, tokenizer_only=True) if spec and spec.base.reference else None
-    rows = remedy.samples(read_dataset(folder, phase_dialect(spec), leave_out=True).train)
+    rows = remedy.samples(read_dataset(folder, dialect, leave_out=True).train)
     task = bars.add_task("tokens", total=len(rows))
     with remedied(base, remedy, reference) as model:
         supervised = ledger_rows(
@@ -120,6 +121,7 @@ def refuse_foreign(data: str) -> None:
 # %% ../../nbs/cli/01_gates.ipynb #5ebebe5f
 def _judge(
     folder: Path,
+    dialect: "Dialect",
     spec: "Spec | None",  # of a phase
     mask: "Mask",
     tokens: bool,  # whether they are counted too
@@ -130,7 +132,7 @@ def _judge(
     from punie.training.question_checks import suite_traces
 
     thresholds, patterns = (spec.gates, spec.data.patterns) if spec else (Thresholds(), [])
-    dialect, elsewhere, ledger = phase_dialect(spec), spec.evaluation.elsewhere if spec else [], None
+    elsewhere, ledger = spec.evaluation.elsewhere if spec else [], None
     with progress(TaskProgressColumn(), transient=True) as bars:
 
         def shown(name: str) -> "Callable[[int, int], None]":
@@ -142,7 +144,7 @@ def _judge(
         sound = next(result.passed for result in results if result.check_name == "structure")
         if tokens and sound:
             try:
-                ledger, counted = _count_tokens(folder, mask, spec, bars)
+                ledger, counted = _count_tokens(folder, dialect, mask, spec, bars)
             except GateFailed as error:  # the tokenizer fits no row; what the other gates found is still shown
                 counted = [CheckResult("ledger", False, str(error))]
             results += counted
@@ -166,24 +168,28 @@ def check(
     mask: Annotated[
         str | None, typer.Option(help="assistant_turns, final_turn, tool_calls or none; the phase's by default.")
     ] = None,
+    tools: Tools = None,
     tokens: Annotated[bool, typer.Option(help="Count tokens too: the slowest part.")] = True,
     html: Annotated[bool, typer.Option("--html", help="Also make a page with plots.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run every gate on a data set; exit with status 1 if a gate fails.
 
-    Examples: `punie check phase33_merged`, `punie check ~/rows --mask final_turn --html`
+    Examples: `punie check phase33_merged`, `punie check ~/rows --mask final_turn --html`,
+    `punie check clinic_chats --tools clinic`
     """
     from dataclasses import asdict
 
+    from punie.agent.dialects import PUNIE
     from punie.files import write_json
     from punie.phases.spec import load_spec
 
     refuse_foreign(data)
     settings, folder = load_settings(), find_data(data)
     spec = load_spec(phase) if phase else None
+    dialect = phase_dialect(spec, data, tools)
     chosen = known_mask(mask or (spec.lora.mask if spec else "assistant_turns"))
-    audit, results, ledger = _judge(folder, spec, chosen, tokens)
+    audit, results, ledger = _judge(folder, dialect, spec, chosen, tokens)
     kept, page = settings.runs / "checks" / folder.resolve().name, None
     write_json(kept / "checks.json", [asdict(result) for result in results])
     if html:
@@ -193,8 +199,8 @@ def check(
     told = {"data": folder.name, "rows": audit.rows, "checks": results, "kept": kept / "checks.json", "page": page}
     grid = gates_table(f"{folder.name}: {audit.rows:,} rows", results)
     show(as_json, told, grid, f"Kept: {kept / 'checks.json'}", *([f"Page: {page}"] if page else []))
-    others = spec is None and any(result.check_name == "dialect" and result.failed for result in results)
-    advice = f"; rows were held against punie's tools: `punie check {data} --phase PHASE` takes a phase's"
+    others = dialect is PUNIE and any(result.check_name == "dialect" and result.failed for result in results)
+    advice = f"; rows were held against punie's tools: `punie check {data} --tools NAME` takes others"
     require_all(results, advice if others else "")
 
 # %% ../../nbs/cli/01_gates.ipynb #1941363c
