@@ -141,11 +141,22 @@ blas = auto                 # auto, off, or the path of a shared BLAS library to
 """
 
 # %% ../nbs/00_settings.ipynb #1720cd95
+def _number(table: Mapping[str, str], key: str) -> float:
+    """Read a number. Raises `ValueError` where it is none, or not a finite one from 0."""
+    try:
+        number = float(table[key])
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{key} = {table[key]}: say a number from 0")
+    return number
+
+
 def _require_version(parser: configparser.ConfigParser) -> None:
     """Check for which punie a project was made. Raises `ValueError`."""
     if "punie" not in parser:
         raise ValueError(f"it is of an older punie; add a table [punie] with the line layout = {LAYOUT}")
-    layout, wanted = int(parser["punie"]["layout"]), parser["punie"].get("version", __version__)
+    layout, wanted = int(_number(parser["punie"], "layout")), parser["punie"].get("version", __version__)
     if layout > LAYOUT:
         raise ValueError(f"layout {layout} is of a newer punie than {__version__}, which reads {LAYOUT}; install that")
     if layout < LAYOUT:
@@ -192,7 +203,7 @@ def _settings(text: str, root: Path, environment: Mapping[str, str]) -> Settings
             data=folder("data"),
             runs=folder("runs"),
             reports=folder("reports"),
-            free_disk_floor_gb=float(machine["free_disk_floor_gb"]),
+            free_disk_floor_gb=_number(machine, "free_disk_floor_gb"),
             blas=machine["blas"],
         )
     except KeyError as error:
@@ -237,7 +248,7 @@ def load_settings(
         return _settings(SETTINGS, shipped(), {})
     root = root or find_root()
     try:
-        text = (root / "settings.ini").read_text(encoding="utf-8")
+        text = (root / "settings.ini").read_text(encoding="utf-8-sig")  # some Windows programs write a mark before it
     except (OSError, UnicodeDecodeError) as error:
         raise PunieError(f"cannot read {root / 'settings.ini'}: {error}") from error
     return _settings(text, root, os.environ)
