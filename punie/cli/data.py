@@ -7,6 +7,7 @@ __all__ = ['data_app', 'Tools', 'SHOWN', 'find_data', 'phase_dialect', 'list_dat
            'show_data', 'import_lines', 'import_data']
 
 # %% ../../nbs/cli/00_data.ipynb #63915119
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,7 +114,7 @@ def list_data(as_json: Json = False) -> None:
     columns, rows = ("data set", "train", "valid", "what it is", "built"), []
     grid = Grid(*columns)
     listed = {name: [*map(str, recipe.sizes.values()), recipe.about] for name, recipe in RECIPES.items()}
-    listed |= {name: ["", "", f"wordings for the tools of {registry}"] for name, registry in own_files().items()}
+    listed |= {name: ["", "", about] for name, about in own_files().items()}
     there = [path.parent.name for ending in ("", ".gz") for path in data_paths(f"*/train.jsonl{ending}")]
     listed |= {name: ["", "", "imported rows"] for name in there if name not in listed}
     for name, about in listed.items():
@@ -197,7 +198,7 @@ def new_data(
 
     path, fault = new_wordings(name, tools, force)
     first = [f"Before it can be built, fix this: {fault}"] if fault else []
-    said = f"Wrote: {path}", *first, f"Edit it, then run: punie data build {name}"
+    said = f"Wrote: {path}", *first, f"Edit it, then run: punie data build {shlex.quote(name)}"
     show(as_json, {"file": path, "fault": fault or None}, *said)
 
 # %% ../../nbs/cli/00_data.ipynb #7e3a43a5

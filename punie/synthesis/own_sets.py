@@ -79,9 +79,20 @@ def is_wordings(path: Path) -> bool:
 
 
 def own_files() -> dict[str, str]:
-    """List the wordings files of the data folder, each with the registry that it names."""
-    files = data_paths("wordings/*.toml")
-    return {path.stem: str(read_toml(path)["registry"]) for path in files if is_wordings(path)}
+    """List the wordings files of the data folder, each with the tools that it is for, or with its fault."""
+    found = {}
+    for path in data_paths("wordings/*.toml"):
+        try:
+            if is_wordings(path):
+                found[path.stem] = f"wordings for the tools of {read_toml(path)['registry']}"
+        except PunieError as error:
+            found[path.stem] = str(error)
+    return found
+
+
+def _require_name(name: str) -> None:
+    if not name.endswith(".toml") and (Path(name).name != name or name.startswith(".") or not name.isprintable()):
+        raise PunieError(f"{name!r} is not a name of a data set; give a plain name, or the path of a .toml file")
 
 
 def own_registry(
@@ -105,6 +116,7 @@ def build_own(
 
     Raises `PunieError` where the file has a fault, or where the folder already holds other rows.
     """
+    _require_name(name)
     path = wordings_path(name)
     folder = folder or (Path(name).parent / "rows" if name.endswith(".toml") else load_settings().data / name)
     made = make_own(load_own_wordings(path))
@@ -129,6 +141,7 @@ def new_wordings(
 
     Raises `PunieError` where there is something else of that name, or a wordings file that was edited.
     """
+    _require_name(name)
     if name in RECIPES:
         raise PunieError(f"{name} is a recipe; `punie data build {name}` builds it; choose another name")
     path = wordings_path(name)
