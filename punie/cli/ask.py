@@ -160,19 +160,24 @@ def asked_file(artifact: str, of_server: bool) -> Path:
 
 
 def _conclude(asked: "Asked", path: Path, artifact: str, as_json: bool) -> None:
-    """Say how a dialogue ended, and keep it. Ends with status 1 without an answer, and in a line without a reply."""
+    """Say how a dialogue ended, and keep it. Ends with status 1 without an answer, and in a line without a reply.
+
+    Raises `PunieError` after the answer is shown where it cannot be kept.
+    """
     from punie.evals.ask import keep
 
     if asked.end == "no_reply":
         raise PunieError(asked.detail)
-    kept, lost = path, ""
+    kept, lost = path, None
     try:
         keep(asked, path)
     except PunieError as error:
-        kept, lost = None, str(error)
+        kept, lost = None, error
     said = [] if asked.answer else [Text(f"No answer: {asked.detail or 'the model said nothing'}", "yellow")]
-    where = f"Kept: {kept}" if kept else lost
-    show(as_json, {"artifact": artifact, **asked.to_dict(), "kept": kept}, *said, where)
+    where = [f"Kept: {kept}"] if kept else []
+    show(as_json, {"artifact": artifact, **asked.to_dict(), "kept": kept}, *said, *where)
+    if lost:
+        raise lost
     if not asked.answer:
         raise typer.Exit(1)
 
