@@ -226,7 +226,8 @@ def run(
         if until not in (None, "verdict"):
             committed = commit_registration(opened.path("registration.json")) if commit else None
             told = {"run": f"{phase}/{opened.folder.name}", "until": until, "committed": committed}
-            show(as_json, told, *([f"Committed: {committed}"] if commit else []))
+            goes_on = f"Done: the stages up to {until}; the same command without --until goes on"
+            show(as_json, told, *([f"Committed: {committed}"] if commit else []), goes_on)
             return
         address = None
         if page or publish:
@@ -274,8 +275,8 @@ def examine() -> list[tuple[str, str, str]]:
     advice = {
         "device": f"the GPU's library was overwritten by another package: {REINSTALL} {overwritten}"
         if overwritten
-        else "fine for the tiny phase; real models need Apple silicon or, on Linux, uv sync --extra cuda",
-        "blas": "install MKL (uv add mkl) or libopenblas0: training is about 8 times slower without",
+        else "fine for the tiny phase; real models need Apple silicon or, on Linux, a GPU and punie[cuda]",
+        "blas": "install MKL (pip install mkl) or libopenblas0: training is about 8 times slower without",
         "compiler": "not needed: punie turns MLX's compilation off on a CPU; plain mlx_lm needs g++",
         "disk": f"runs stop under {settings.free_disk_floor_gb:g} GB; free some",
     }

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ..output import Grid, Json, say, show
 from ..sentences import counted
-from ..settings import PunieError
+from ..settings import PunieError, hint
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -254,9 +254,10 @@ def try_tool(
     from punie.toolbox.toolbox import Toolbox
     from punie.toolbox.workspace import Workspace
 
+    if name not in TOOLS:
+        raise PunieError(f"only punie's own tools run here: no tool {name!r}; {hint(name, TOOLS)}")
     with Toolbox(Workspace(workspace)) as box:
-        arguments = bind_words(TOOLS[name], words or []) if name in TOOLS else {}
-        answer = box.call(name, arguments)
+        answer = box.call(name, bind_words(TOOLS[name], words or []))
     if as_json:
         print(answer.model_dump_json(indent=2) if isinstance(answer, ToolResult) else json.dumps(answer))
     elif isinstance(answer, ToolResult):

@@ -54,6 +54,8 @@ def read_config(
     except ValidationError as error:
         first = error.errors()[0]
         key, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise PunieError(f"without --phase, --set lora.{key}=VALUE is needed") from error
         raise PunieError(f"--set lora.{key}: {message}" if key else f"the knobs together: {message}") from error
 
 # %% ../../nbs/cli/02_train.ipynb #ec5c0b71

@@ -224,7 +224,7 @@ def explain(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     ...     explain(error)[0]
     ('bitz',)
     """
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda each: each["type"] == "missing")  # a wrong name is why one is missing
     key: tuple[int | str, ...] = first["loc"] or getattr(first.get("ctx", {}).get("error"), "key", ())
     if first["type"] != "extra_forbidden":
         return key, first["msg"].removeprefix("Value error, ")
