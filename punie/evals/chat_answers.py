@@ -237,13 +237,14 @@ class Chat(Asking):
         turns, going = read_messages(request.messages, dialect, prompt, serving.programs)
         for _ in range(MAX_ROUNDS):
             if going:
-                step = going.advance(dialect)
-                if step.calls and request.wants_calls:
+                step = going.advance()
+                calls = [call for call in step.calls if request.wants_calls and dialect.tools.outside(call.tool)]
+                if calls:
                     prose = read_answer([going.reply], dialect.tools).turns[0].prose.strip()
-                    key = going.key or serving.programs.keep(going.reply)
                     said = None if going.results else prose or None  # once, with the first call
-                    calls = step.calls[:1] if request.parallel_tool_calls is False else step.calls
-                    return Answered(said, calls, key, "tool_calls", self.read, self.written)
+                    handed = tuple(calls[:1] if request.parallel_tool_calls is False else calls)
+                    key = serving.programs.keep(going, handed).key
+                    return Answered(said, handed, key, "tool_calls", self.read, self.written)
                 told = {"role": "user", "content": json_results(step.told)}
                 turns = [*turns, {"role": "assistant", "content": going.reply}, told]
             text, cut, tokens = self.ask(turns)
@@ -252,7 +253,7 @@ class Chat(Asking):
             if not request.wants_calls or cut or not sound:
                 said = turn.prose.strip() if request.wants_calls and not turn.blocks else text
                 return Answered(said, (), "", "length" if cut else "stop", self.read, self.written, tokens)
-            going = Open("", text, {})
+            going = Open(text, dialect)
         raise Failed(f"{MAX_ROUNDS} replies called tools in vain; ask in other words")
 
     def _told(self) -> tuple[Dialect, str]:
@@ -267,7 +268,7 @@ class Chat(Asking):
         dialect, prompt = self._told()
         turns, going = read_messages(self.request.messages, dialect, prompt, self.serving.programs)
         if going:
-            told = {"role": "user", "content": json_results(going.advance(dialect).told)}
+            told = {"role": "user", "content": json_results(going.advance().told)}
             turns = [*turns, {"role": "assistant", "content": going.reply}, told]
         cut = self.hear(turns, heard)
         return Answered(None, (), "", "length" if cut else "stop", self.read, self.written)
