@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ..agent.dialects import Dialect
 from ..agent.json_schema import registry_of
@@ -83,7 +83,14 @@ class Message(BaseModel):
 LONGEST = 1 << 20  # tokens of a reply
 
 
-class Drawing(BaseModel):
+class _Sent(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, sent: Any) -> Any:
+        return {key: value for key, value in sent.items() if value is not None} if isinstance(sent, dict) else sent
+
+
+class Drawing(_Sent):
     """Hold what chat and completion requests say about the reply.
 
     >>> Drawing(max_completion_tokens=9).most
@@ -97,7 +104,7 @@ class Drawing(BaseModel):
     max_tokens: int | None = Field(default=None, gt=0, le=LONGEST)
     max_completion_tokens: int | None = Field(default=None, gt=0, le=LONGEST)
     seed: int | None = Field(default=None, ge=0, lt=1 << 63)
-    stop: str | list[str] | None = None
+    stop: str | list[str] | None = None  # read as a list of texts that are not empty
     logprobs: bool | int | None = None
     n: Literal[1] | None = None
 
@@ -120,10 +127,10 @@ class Drawing(BaseModel):
         if value and value != {"repetition_penalty": 1, "top_k": -1}.get(info.field_name):
             raise ValueError("the model is asked without it; leave it out")
 
-    @field_validator("temperature", "top_p", mode="before")
+    @field_validator("stop")
     @classmethod
-    def _default(cls, value: Any, info: Any) -> Any:
-        return cls.model_fields[info.field_name].default if value is None else value
+    def _stops(cls, stop: str | list[str] | None) -> list[str] | None:
+        return [each for each in ([stop] if isinstance(stop, str) else stop or []) if each] or None
 
     @property
     def most(self) -> int:
@@ -131,7 +138,7 @@ class Drawing(BaseModel):
         return self.max_completion_tokens or self.max_tokens or 512
 
 # %% ../../nbs/evals/45_chat_requests.ipynb #685094cd
-class StreamOptions(BaseModel):
+class StreamOptions(_Sent):
     """Hold what a client asks of a stream.
 
     >>> StreamOptions().include_usage

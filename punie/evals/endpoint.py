@@ -11,18 +11,20 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import httpx
+from pydantic import field_validator
 
 from ..blas import mlx_core
 from .chat_answers import Answered, Chat, Failed, Serving, TooSlow, ends_at
-from .chat_requests import BadRequest, ChatRequest, Drawing, read_request
+from .chat_requests import BadRequest, ChatRequest, Drawing, StreamOptions, read_request
 from .server import HOST
 from ..settings import PunieError
 
@@ -47,6 +49,16 @@ class NotServed(PunieError):
 
 class _Completion(Drawing):
     prompt: str
+    stream_options: StreamOptions | None = None
+    echo: Any = None
+    suffix: Any = None
+    best_of: Literal[1] | None = None
+
+    @field_validator("echo", "suffix")
+    @classmethod
+    def _whole(cls, value: Any) -> None:
+        if value:
+            raise ValueError("the text alone is continued; leave it out")
 
 # %% ../../nbs/evals/48_endpoint.ipynb #34b9cc3d
 def _let_send(connection: socket.socket, most: int = 64 << 20) -> None:
@@ -63,6 +75,8 @@ def _refusal(error: Exception) -> tuple[int, str, str]:
     match error:
         case BadRequest():
             return 400, str(error), "invalid_request_error"
+        case RecursionError():
+            return 400, "values are nested too deeply", "invalid_request_error"
         case NotServed():
             return 404, str(error), "invalid_request_error"
         case Failed():
@@ -126,19 +140,28 @@ class _Answers(BaseHTTPRequestHandler):
             self.refuse(*_refusal(error))
 
 # %% ../../nbs/evals/48_endpoint.ipynb #30e669e9
+def _logprobs(found: Answered, request: ChatRequest, tokenizer: Any) -> dict[str, Any]:
+    """Write the tokens of an answer with their log-probabilities, where they are asked for."""
+    if not request.logprobs:
+        return {}
+    tokens = [
+        {
+            "id": token,
+            "token": tokenizer.decode([token]) if isinstance(token, int) else token,
+            "logprob": value,
+            "bytes": None,
+            "top_logprobs": [],
+        }
+        for token, value in found.tokens
+    ]
+    return {"logprobs": {"content": tokens}}
+
+
 def choice_of(found: Answered, request: ChatRequest, tokenizer: Any) -> dict[str, Any]:
     """Write an answer as clients read it."""
     calls = {"tool_calls": found.tool_calls} if found.calls else {}
     message = {"role": "assistant", "content": found.content, **calls}
-    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": found.finish}
-    if request.logprobs:
-        choice["logprobs"] = {
-            "content": [
-                {"id": token, "token": tokenizer.decode([token]) if isinstance(token, int) else token, "logprob": value}
-                for token, value in found.tokens
-            ]
-        }
-    return choice
+    return {"index": 0, "message": message, "finish_reason": found.finish, **_logprobs(found, request, tokenizer)}
 
 # %% ../../nbs/evals/48_endpoint.ipynb #b3406013
 class _Stream:
@@ -154,20 +177,20 @@ class _Stream:
         self.handler.wfile.write(f"data: {data}\n\n".encode())
         self.handler.wfile.flush()
 
-    def delta(self, finish: str | None = None, **delta: Any) -> None:
+    def delta(self, finish: str | None = None, more: Mapping[str, Any] = MappingProxyType({}), **delta: Any) -> None:
         if not self.opened:
             delta = {"role": "assistant", **delta}
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, **more}
         self.send(json.dumps({**self.head, "choices": [choice]}, ensure_ascii=False))
 
 
 def send_answer(chat: Chat, stream: _Stream) -> None:
     """Send an answer in pieces: as it is written, or when it is whole."""
     request = chat.request
-    if request.wants_calls or takes_out(chat.serving.folder):
+    if request.wants_calls or request.logprobs or takes_out(chat.serving.folder):
         found = chat.answer()
         if found.content:
-            stream.delta(content=found.content)
+            stream.delta(more=_logprobs(found, request, chat.tokenizer), content=found.content)
         for index, call in enumerate(found.tool_calls):
             stream.delta(tool_calls=[{"index": index, **call}])
     else:
