@@ -117,7 +117,7 @@ def measure_survival(
     own = files.quantization
     for name, layer in tuned.named_modules():
         if hasattr(layer, "fuse") and bool(layer.lora_b.any()):
-            weight = layer.linear.weight
+            weight = (layer.linear if "linear" in layer else layer.embedding).weight
             packing = own.of(name) if own and f"{name}.scales" in files.tensors else None
             dtype = DTYPES[files.tensors[f"{name}.{'scales' if packing else 'weight'}"].dtype]
             change = layer.fuse().weight - weight
