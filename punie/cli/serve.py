@@ -41,9 +41,10 @@ def serve(
     from punie.evals.chat_answers import Serving
     from punie.evals.endpoint import endpoint
     from punie.evals.server import served
-    from punie.weights.artifacts import artifact_id
+    from punie.weights.artifacts import artifact_id, load_weights
 
     found = find_judged(model)
+    load_weights(found.model)  # the server loads it too, without its checks
     about = {"artifact": artifact_id(found.model), "phase": found.phase, "verdict": found.verdict or "not judged"}
     log = any_settings().runs / "serve" / f"{found.name}.log"
     with ExitStack() as stack:

@@ -13,9 +13,9 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..blas import mlx_core, on_cpu
 from ..files import require_regular_files, sha256_files
@@ -173,7 +173,36 @@ def first_infinite(tensors: dict) -> str | None:
             return name
     return None
 
+# %% ../../nbs/weights/01_artifacts.ipynb #806a4930
+def _numbers(value: Any) -> set[float]:
+    """Collect the numbers in values within values."""
+    if isinstance(value, bool):
+        return set()
+    if isinstance(value, int | float):
+        return {float(value)}
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return set[float]().union(*map(_numbers, inner))
 
+
+def _unread(
+    model: "nn.Module",
+    config: dict,  # config.json
+    stored: Collection[str],  # names of the tensors in the files
+) -> str | None:
+    """Say what a configuration states, or leaves open, so that mlx-lm computes another model; None for nothing."""
+    model = getattr(model, "language_model", model)
+    said, args = {**config, **(config.get("text_config") or {})}, getattr(model, "args", None)
+    stated = said.get("rope_parameters")
+    if isinstance(stated, dict) and hasattr(args, "rope_theta") and not hasattr(args, "rope_parameters"):
+        if lost := _numbers(stated) - _numbers(vars(args)):
+            where = f"rope_parameters in config.json say {max(lost):g}, where mlx-lm does not look for it"
+            return f"{where} in {config['model_type']}; state rope_theta and rope_scaling as keys of their own, too"
+    guessed = getattr(args, "tie_word_embeddings", False) and said.get("tie_word_embeddings") is None
+    if guessed and "lm_head.weight" in stored:
+        return "config.json does not say tie_word_embeddings, and mlx-lm leaves the head out; add it, true or false"
+    return None
+
+# %% ../../nbs/weights/01_artifacts.ipynb #0b76e1da
 def load_weights(
     folder: Path,
     expanded: bool = False,  # to float32, quantized weights too
@@ -189,7 +218,10 @@ def load_weights(
     require_regular_files(folder)
     with _one_line_errors(folder):
         model, config = load_model(_plain_name(folder), lazy=True)
-    if faults := read_weights(folder)[1]:
+    stored, faults = read_weights(folder)
+    if unread := _unread(model, config, stored):
+        raise PunieError(f"{folder}: {unread}")
+    if faults:
         raise PunieError(f"{folder}: {faults[0]}; fetch or make the model again")
     if expanded:
         model.set_dtype(mx.float32)  # first, so that scales of 16 bits give the exact weights
