@@ -5464,6 +5464,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'punie.tuning.lora': { 'punie.tuning.lora._begin': ('tuning/lora.html#_begin', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._end': ('tuning/lora.html#_end', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._finish': ('tuning/lora.html#_finish', 'punie/tuning/lora.py'),
+                                   'punie.tuning.lora._foreign_file': ('tuning/lora.html#_foreign_file', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._found': ('tuning/lora.html#_found', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._identity': ('tuning/lora.html#_identity', 'punie/tuning/lora.py'),
                                    'punie.tuning.lora._one_line_errors': ('tuning/lora.html#_one_line_errors', 'punie/tuning/lora.py'),

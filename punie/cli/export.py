@@ -240,9 +240,12 @@ def export_run(
     `punie export runs/evals/models-tiny-2e172f360e1e/phase33_27 --to parquet,inspect`,
     `punie export smollm2_135m --to gguf --outtype q8_0`, `punie export models/one --to gguf`
     """
+    from punie.evals.export import EXPORTS
     from punie.weights.gguf_folder import write_gguf_folder
 
     kinds = [kind.strip() for kind in to.split(",")]
+    if unknown := [kind for kind in kinds if kind not in ("gguf", *EXPORTS)]:
+        raise PunieError(f"no export {unknown[0]!r}; exports are gguf, {', '.join(EXPORTS)}")
     written = export_outcomes(run, [kind for kind in kinds if kind != "gguf"], folder)
     if "gguf" in kinds:
         found = find_judged(run)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..blas import mlx_core
-from ..files import write_json
+from ..files import read_json, write_json
 from ..locks import alone
 from ..settings import GateFailed, PunieError
 from ..training.lora_config import EQUAL, LoRAConfig
@@ -242,6 +242,19 @@ def _found(
         raise PunieError("the first rank could not begin; its own line says why")
     return checkpoints.load(repair=False)
 
+# %% ../../nbs/tuning/10_lora.ipynb #07b92090
+def _foreign_file(
+    folder: Path,
+    own: dict,  # what this run writes into the configuration of its adapter
+    names: Sequence[str],  # of files that it writes before its first checkpoint
+) -> str | None:
+    """Name a file in the folder of a new run that the run did not write. Raises `PunieError` for a broken one."""
+    path = folder / "adapter_config.json"
+    stated = read_json(path) if path.exists() else None
+    ours = isinstance(stated, dict) and own.items() <= stated.items()
+    left = [name for name in names if (folder / name).exists() and not ours]
+    return next(iter(left), "adapters.safetensors" if (folder / "adapters.safetensors").exists() else None)
+
 # %% ../../nbs/tuning/10_lora.ipynb #c0f6d834
 def tune(
     model: "nn.Module",  # loaded base; LoRA layers are put into it
@@ -277,17 +290,18 @@ def tune(
     ):
         group = join_ranks()
         found = _found(checkpoints, folder, group, locks)
-        if found is None and (folder / "adapters.safetensors").exists():
+        own = {"base": base, "seed": seed, "knobs": config.model_dump(mode="json")}
+        written = ["adapter_config.json", *([] if events else ["events.jsonl"])]
+        if found is None and (foreign := _foreign_file(folder, own, written)):
             raise GateFailed(
-                f"{folder} holds an adapter that this run did not make; give another folder, or move that one away"
+                f"{folder} holds {foreign}, which this run did not make; give another folder, or move that one away"
             )
         mlx_core().random.seed(seed)
         layers = add_lora(model, config)
         require_ids(model, [row.ids for row in (*train, *valid)], text)
         log = None
         if group.rank() == 0:
-            adapter = {**layers, "base": base, "seed": seed, "knobs": config.model_dump(mode="json")}
-            write_json(folder / "adapter_config.json", adapter)
+            write_json(folder / "adapter_config.json", {**layers, **own})
             log = EventLog(events or folder / "events.jsonl", found.events if found else ())
         shortcut = held_shortcut(model, train)
         held = hold_prefix(model, train[0].ids[: prefix_of(train, shortcut)])
