@@ -190,8 +190,8 @@ def _unread(
     stored: Collection[str],  # names of the tensors in the files
 ) -> str | None:
     """Say what a configuration states, or leaves open, so that mlx-lm computes another model; None for nothing."""
-    model = getattr(model, "language_model", model)
-    said, args = {**config, **(config.get("text_config") or {})}, getattr(model, "args", None)
+    said = {**config, **(config.get("text_config") or {})}
+    args: Any = getattr(getattr(model, "language_model", model), "args", None)
     stated = said.get("rope_parameters")
     if isinstance(stated, dict) and hasattr(args, "rope_theta") and not hasattr(args, "rope_parameters"):
         if lost := _numbers(stated) - _numbers(vars(args)):
