@@ -58,7 +58,8 @@ def unpacked_files(archive: Path) -> Generator[Path]:
                     raise PunieError(f"{archive} unpacks to more than {LARGEST:,} bytes; no evidence is that large")
                 file.extractall(place)  # keeps every file inside
             files = sum(path.is_file() for path in Path(place).rglob("*"))
-            if files < len(entries) or any(min(each.header_offset for each in of) for of in [entries] if of):
+            first = min((each.header_offset for each in entries), default=0)
+            if files < len(entries) or first:
                 raise PunieError(f"{archive} holds a file twice, or more than its files; publish the page again")
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             raise PunieError(f"{archive} is not an archive of evidence ({error}); publish the page again") from error
