@@ -23,10 +23,12 @@ import typer
 SIZES = (1_000, 10_000, 50_000, 100_000, 300_000, 1_000_000)
 DIFFERENT = 20_000
 MEASURED = (
+    "punie.training.answer_checks",
     "punie.training.audit",
     "punie.training.data_checks",
     "punie.training.question_checks",
     "punie.training.near_duplicates",
+    "punie.training.suite_traces",
 )
 UNSHARED = 10_000
 
@@ -63,7 +65,8 @@ def measure_checks(rows: int, source: Path) -> dict:
     from punie.agent.typed_tools import TOOLS
     from punie.training.audit import audit_folder
     from punie.training.data_checks import check_data
-    from punie.training.question_checks import suite_places, suite_traces
+    from punie.training.question_checks import suite_places
+    from punie.training.suite_traces import suite_traces
 
     with tempfile.TemporaryDirectory(dir=source.parent) as name, source.open("rb") as lines:
         with (Path(name) / "train.jsonl").open("wb") as train:

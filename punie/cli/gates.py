@@ -129,7 +129,7 @@ def _judge(
     """Read a data set once, and run every gate on it, with bars that show how far it is."""
     from punie.training.audit import audit_folder
     from punie.training.checks import Thresholds, check_audit
-    from punie.training.question_checks import suite_traces
+    from punie.training.suite_traces import suite_traces
 
     thresholds, patterns = (spec.gates, spec.data.patterns) if spec else (Thresholds(), [])
     elsewhere, ledger = spec.evaluation.elsewhere if spec else [], None
