@@ -59,7 +59,7 @@ def usual_spelling(schema: Any) -> Any:
     """Write a schema that is spelled as Gemini's libraries do as JSON Schema; any other stays as it is.
 
     >>> usual_spelling({"type_": "ARRAY", "max_items": "3", "items": {"type_": 1}})
-    {'type': 'ARRAY', 'maxItems': 3, 'items': {'type': 'string'}}
+    {'type': 'array', 'maxItems': 3, 'items': {'type': 'string'}}
     """
     if isinstance(schema, list):
         return [usual_spelling(each) for each in schema]
@@ -76,9 +76,11 @@ def usual_spelling(schema: Any) -> Any:
 
 
 def _plain(key: str, name: str, value: Any) -> Any:
-    """Read a type that is a number, and a count that is a text."""
+    """Read a type that is a number or in capitals, and a count that is a text."""
     if key == "type_" and type(value) is int and 0 <= value < len(_PROTOCOL_TYPES):
         return _PROTOCOL_TYPES[value]
+    if name == "type" and isinstance(value, str) and value.isupper() and value.lower() in _PROTOCOL_TYPES:
+        return value.lower()
     is_count = name in _COUNTS.values() and isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value)
     return int(value) if is_count else value
 

@@ -77,24 +77,12 @@ def _unwrapped(values: list[Any]) -> list[Any]:
         )
         spec = value.get("toolSpec") if isinstance(value, dict) else None
         if isinstance(listed, list):
-            found += [_with_small_types(each) for each in listed]
+            found += listed
         elif isinstance(spec, dict) and isinstance(schema := spec.get("inputSchema"), dict):
             found.append({**spec, "inputSchema": schema.get("json", schema)})
         else:
             found.append(value)
     return found
-
-
-def _with_small_types(value: Any) -> Any:
-    """Write the types of a schema in small letters, as JSON Schema does and Gemini does not."""
-    if isinstance(value, list):
-        return [_with_small_types(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: held.lower() if key == "type" and isinstance(held, str) else _with_small_types(held)
-        for key, held in value.items()
-    }
 
 
 @lru_cache(maxsize=64)
