@@ -18,9 +18,10 @@ from ..agent.registry import Misfit, Registry, Tool
 from ..agent.tool_files import load_registry
 from ..annotations import fields
 from ..files import read_toml
+from ..said_values import Value, read_values
 from ..settings import PunieError, hint
 from .own_wordings import Missing, ToolWordings, Variant, WordingsFile, named, part_of
-from .slots import Slot, Value, placed, read_values, together, tool_slots
+from .slots import Slot, placed, together, tool_slots
 from .wordings import ALTERNATION
 
 # %% ../../nbs/synthesis/14_checked_wordings.ipynb #ba1c7ed1

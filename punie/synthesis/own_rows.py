@@ -19,11 +19,12 @@ from pydantic_core import to_jsonable_python
 from ..agent.json_calls import result_text
 from ..agent.registry import Tool
 from ..agent.schema_results import result_for
+from ..said_values import said
 from .checked_wordings import OwnTool, OwnWordings
 from .conversations import JOINS
 from .families import FOLLOW_UP
 from .own_wordings import SLOT, Variant, named, read_paths
-from .slots import draw_value, placed, said
+from .slots import draw_value, placed
 from .wordings import Bank, expand, phrase
 from ..training.conversation import Call, Conversation, Turn
 

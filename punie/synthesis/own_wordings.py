@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, Field, field_validator
 
 from ..agent.registry import ResultPart, Tool
-from .slots import Written
+from ..said_values import Written
 from .wordings import COURTESIES, Bank
 
 # %% ../../nbs/synthesis/13_own_wordings.ipynb #60e9f734

@@ -15,8 +15,9 @@ from tomlkit.items import AoT, Array, InlineTable, Table
 
 from ..agent.registry import Registry, Tool
 from ..annotations import fields, plain
+from ..said_values import in_words
 from ..sentences import squeezed
-from .slots import Slot, in_words, schema_values, together, tool_slots
+from .slots import Slot, schema_values, together, tool_slots
 from .wordings import COURTESIES
 
 # %% ../../nbs/synthesis/15_starter.ipynb #83183306
