@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['ONSETS', 'CLUSTERS', 'VOWELS', 'CODAS', 'LETTERS', 'WordLists', 'load_word_lists', 'syllable', 'invented_word',
-           'Words', 'Paths', 'Values', 'Commands', 'Contents', 'Names']
+           'Words', 'Paths', 'Values', 'Names']
 
 # %% ../../nbs/synthesis/00_names.ipynb #6f2d228f
 import random
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -18,12 +20,15 @@ from ..settings import data_path
 
 # %% ../../nbs/synthesis/00_names.ipynb #e1407916
 class WordLists(BaseModel, frozen=True):
-    """The real words that names are made of."""
+    """The real words that names are made of, and the forms of lines."""
 
     words: tuple[str, ...]
     verbs: tuple[str, ...]
     modules: tuple[str, ...]  # to import
     roots: tuple[str, ...]  # first folders of a path
+    commands: tuple[str, ...]  # forms of a shell's command lines
+    contents: tuple[str, ...]  # forms of lines that are written into files
+    asides: tuple[str, ...]  # forms of remarks beside a request
 
 
 @lru_cache
@@ -201,168 +206,61 @@ class Values(Paths):
         return f"from {module} import {names}" + (f" as {self.word()}" if self.rng.random() < 0.05 else "")
 
 # %% ../../nbs/synthesis/00_names.ipynb #911d5754
+@lru_cache(maxsize=256)
+def _parts(form: str) -> list[str]:
+    """Cut a form at its braces: texts that stay, and between them what is drawn."""
+    return re.split(r"\{([^{}\"]+)\}", form)
+
+
 @dataclass(frozen=True)
-class Commands(Values):
-    """Draw shell command lines.
-
-    >>> Commands(random.Random(1)).command() == Commands(random.Random(1)).command()
-    True
-    """
-
-    def command(self) -> str:
-        """A shell command line."""
-        target = self.rng.choice((self.folder, self.file, self.stem))()
-        forms = (
-            f"ls {target}",
-            f"ls -la {target}",
-            f"ls -l {self.folder()}",
-            f"cat {self.text_file()}",
-            f"python {self.file()}",
-            f"python -m {self.stem()}",
-            f"make {self.stem()}",
-            f"npm run {self.word()}",
-            f"uv run {self.stem()}",
-            f"uv sync --extra {self.word()}",
-            f"pip install {self.stem()}",
-            f"grep -rn {self.symbol()} {self.folder()}",
-            f"find {self.folder()} -name {self.stem()}.py",
-            f"wc -l {self.file()}",
-            f"du -sh {self.folder()}",
-            f"mkdir -p {self.folder()}",
-            f"cp {self.text_file()} {self.folder()}",
-            f"rm -rf {self.folder()}",
-            f"docker compose up {self.word()}",
-            f"git checkout -b {self.word()}-{self.word()}",
-            f"head -n {self.count()} {self.text_file()}",
-            f"echo {self.word()}",
-            f"tree {self.folder()}",
-            f"{self.word()} --{self.word()} {target}",
-            f"./{self.stem()}.sh --{self.word()}",
-            f"touch {self.text_file()}",
-            "uv lock",
-            "pwd",
-            "env",
-            "ls",
-            f"{self.word()} {self.word()}",
-            f"{self.word()} {self.word()} {self.word()}",
-            f"{self.word()} --{self.word()}",
-            f"{self.word()} -{self.rng.choice(LETTERS)} {target}",
-            f"docker compose {self.word()}",
-            f"npm {self.word()}",
-            f"{self.word()} --version",
-            f"python -c 'print({self.count()})'",
-            f"{self.word()} {self.word()} --{self.word()}={self.word()}",
-            f"make {self.word()} {self.word().upper()}={self.count()}",
-            f"git {self.word()} {self.word()}",
-            f"sort {self.text_file()} | uniq -c",
-            f"cargo {self.word()} --{self.word()}",
-        )
-        return self.rng.choice(forms)
-
-# %% ../../nbs/synthesis/00_names.ipynb #e2247cd0
-def _value(words: Words) -> str:
-    """A word, a number, a switch, a version or a path, as code and configuration state them."""
-    rng, word = words.rng, words.word
-    values = (
-        word(),
-        str(rng.randint(0, 9_999)),
-        "true",
-        "false",
-        f"{rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}{rng.choice(('', 'rc1', 'b2', '-beta'))}",
-        f"/{word()}/{word()}",
-    )
-    return rng.choice(values)
-
-# %% ../../nbs/synthesis/00_names.ipynb #bc72a662
-@dataclass(frozen=True)
-class Contents(Commands):
-    """Draw short lines that are written into files.
-
-    >>> Contents(random.Random(1)).content() == Contents(random.Random(1)).content()
-    True
-    """
-
-    def content(self) -> str:
-        """One short line of prose, code or configuration."""
-        rng, word = self.rng, self.word
-        prose = " ".join(word() for _ in range(rng.randint(2, 6)))
-        value = _value(self)
-        forms = (
-            prose,
-            prose,
-            f"{prose}, {word()}",
-            f"{prose}{rng.choice('.!?')}",
-            f"{prose}: {word()}",
-            f"{word()}-{word()} {prose}",
-            value,
-            f"{word().upper()}={value}",
-            f"{word()}_{word()} = {value}",
-            f"print('{word()} {word()}')",
-            f'print("{prose}")',
-            f"{self.snake()}('{word()}')",
-            f'{word()} = "{value}"',
-            f"{word()}: '{value}'",
-            f"return {self.snake()}({word()})",
-            f"def {self.snake()}(): pass",
-            f"class {self.camel()}: pass",
-            f"{word().upper()}_{word().upper()} = {rng.randint(0, 999)}",
-            f"[{word()}]",
-            f"- {prose}",
-            f"* {word()} @{word()}",
-            f"{word()},{word()},{word()}",
-            f"http://{word()}.{word()}",
-            self.import_stmt(),
-            self.import_stmt(),
-            f"{word()}=={value}",
-            f"{word()}>={rng.randint(0, 9)}.{rng.randint(0, 30)}",
-            f"export {word().upper()}={value}",
-            f'{{"{word()}": {rng.randint(0, 99)}}}',
-            f"{self.stem().upper()} = {rng.randint(0, 999)}",
-            f"{word()}={word()}",
-            f"import {word()}",
-            f"# {word()} {word()} {word()}",
-            f"{word()}: {word()}",
-            f"{word().capitalize()} {word()} {word()}",
-            f"{word().capitalize()} the {word()} before the {word()}",
-            f"{word()} {word()}",
-            f"TODO: {self.verb()} the {word()} {word()}",
-            f"version {rng.randint(0, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}",
-            f"{word().capitalize()} is {rng.choice(('ready', 'done', 'broken', 'late', 'closed', 'on', 'off'))}",
-            f"from {word()} import {self.camel()}",
-            f"We {self.verb()} {word()} {word()} every {rng.choice(('day', 'week', 'Friday', 'hour', 'month'))}",
-            f"{self.snake()}()",
-            f"hello {word()}",
-            f"The {word()} {rng.choice(('needs', 'has', 'uses', 'lost', 'keeps'))} a {word()} {word()}",
-            f"DEBUG = {rng.choice((True, False))}",
-        )
-        return rng.choice(forms)
-
-# %% ../../nbs/synthesis/00_names.ipynb #f41aa159
-@dataclass(frozen=True)
-class Names(Contents):
+class Names(Values):
     """Draw every kind of value that a question mentions.
 
     >>> Names(random.Random(1)).content() == Names(random.Random(1)).content()
     True
     """
 
+    def letter(self) -> str:
+        return self.rng.choice(LETTERS)
+
+    def value(self) -> str:
+        """A word, a number, a switch, a version or a path, as code and configuration state them."""
+        forms = ("{word}", "{0-9999}", "true", "false", "{0-9}.{0-30}.{0-9}{|rc1|b2|-beta}", "/{word}/{word}")
+        return self._line(forms)
+
+    def command(self) -> str:
+        """A shell command line."""
+        target = self.rng.choice((self.folder, self.file, self.stem))()
+        return self._line(load_word_lists().commands, target=target)
+
+    def content(self) -> str:
+        """One short line of prose, code or configuration."""
+        prose = " ".join(self.word() for _ in range(self.rng.randint(2, 6)))
+        return self._line(load_word_lists().contents, prose=prose, value=self.value())
+
     def aside(self) -> str:
         """A remark beside the request, with names and numbers that belong in no call."""
-        rng, word = self.rng, self.word
-        forms = (
-            f"{word().capitalize()} {self.verb()}s before {word()} for some reason;",
-            f"I get a {rng.randint(100, 599)} for /{word()}/{word()};",
-            f"{word().capitalize()} complained about the {word()}.",
-            f"This worked in {word()} {rng.randint(1, 9)}.{rng.randint(0, 20)}.",
-            f"Ticket {rng.randint(10, 9_999)}:",
-            f"The {word()} {word()} is {rng.choice(('slow', 'late', 'wrong', 'odd', 'new', 'gone'))};",
-            f"About the {word()}:",
-            f"{rng.randint(2, 90)} {word()}s failed last {rng.choice(('night', 'week', 'Friday'))}.",
-            f"My {word()} says {word()},",
-            f"I can't remember how the {word()} {self.verb()}s the {word()},",
-            f"We moved {word()} to {word()} {rng.choice(('today', 'yesterday'))};",
-            f"Is the {word()} a {word()} or a {word()}?",
-            f"Since the {word()} {word()}:",
-            f"{word().capitalize()} and {word()} don't agree,",
-        )
-        return rng.choice(forms)
+        return self._line(load_word_lists().asides)
+
+    def _line(
+        self,
+        forms: Sequence[str],
+        **drawn: str,  # texts that all forms share, by name
+    ) -> str:
+        """Fill all forms, and choose one."""
+        filled = [
+            "".join(
+                [drawn.get(part) or self._draw(part) if place % 2 else part for place, part in enumerate(_parts(form))]
+            )
+            for form in forms
+        ]
+        return self.rng.choice(filled)
+
+    def _draw(self, what: str) -> str:
+        """Draw one of several texts, a number between two, or a name of a kind."""
+        if draw := getattr(self, what.lower(), None):
+            name = str(draw())
+            return name.upper() if what.isupper() else name.capitalize() if what[0].isupper() else name
+        if "|" in what:
+            return self.rng.choice(what.split("|"))
+        return str(self.rng.randint(*map(int, what.split("-"))))
