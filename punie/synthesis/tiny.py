@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TO_COPY', 'CODE_MODE_CUES', 'VOCABULARY', 'SPECIAL_TOKENS', 'PIECES', 'CHATML', 'SHAPE', 'CYCLES', 'LONGEST', 'RANKS',
-           'base_row', 'make_tokenizer', 'save_model', 'Cycle', 'GradientExchange', 'train_rank', 'build']
+           'base_row', 'make_tokenizer', 'save_model', 'Cycle', 'train_rank', 'build']
 
 # %% ../../nbs/synthesis/08_tiny.ipynb #267f82aa
 import math
@@ -15,11 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
 
 from ..agent.prompt_utils import load_tokenizer, system_prompt
@@ -36,6 +34,7 @@ from .wordings import Bank, load_direct_answers, vocabulary
 from ..training.dataset import TrainingExample
 from ..training.supervision import SupervisedRow, supervise
 from ..tuning.cpu_exp import numpy_exp
+from ..tuning.gradient_exchange import GradientExchange
 from ..tuning.objective import batch_loss, epoch, make_batch, shared_prefix
 
 # %% ../../nbs/synthesis/08_tiny.ipynb #91be7263
@@ -214,34 +213,6 @@ def _reading(tokenizer_folder: Path, batch_size: int, seed: int, reworded: float
         rows = [row for row in (supervise(example, tokenizer) for example in examples) if len(row.ids) <= LONGEST]
         yield from (batch for batch in epoch(rows, batch_size, rng) if len(batch) == batch_size)
 
-# %% ../../nbs/synthesis/08_tiny.ipynb #1546d613
-RANKS = 2  # processes that share a step
-
-
-class GradientExchange:
-    """Average gradients between processes on one machine, through shared memory."""
-
-    def __init__(self, context: BaseContext, ranks: int, size: int) -> None:
-        self.ranks, self.size = ranks, size
-        self.memory = context.RawArray("f", ranks * size)
-        self.barrier = context.Barrier(ranks, timeout=600)
-
-    def average(self, rank: int, gradients: dict) -> dict:
-        """Add the gradients of this rank, wait for the other ranks, and return the mean."""
-        from mlx.utils import tree_flatten, tree_unflatten
-
-        mx = mlx_core()
-        flat = dict(tree_flatten(gradients))
-        mx.eval(gradients)
-        grid = np.frombuffer(self.memory, np.float32).reshape(self.ranks, self.size)
-        np.concatenate([np.asarray(value).ravel() for value in flat.values()], out=grid[rank])
-        self.barrier.wait()
-        mean = grid.mean(axis=0)
-        self.barrier.wait()
-        pieces = np.split(mean, np.cumsum([value.size for value in flat.values()])[:-1])
-        shaped = [mx.array(piece.reshape(value.shape)) for value, piece in zip(flat.values(), pieces)]
-        return tree_unflatten(list(zip(flat, shaped)))
-
 # %% ../../nbs/synthesis/08_tiny.ipynb #ebc8c7ae
 def train_rank(
     folder: Path,  # where the model goes; must hold the tokenizer, and after the first cycle the model
@@ -298,6 +269,9 @@ def train_rank(
             write_jsonl(folder / "events.jsonl", events)
 
 # %% ../../nbs/synthesis/08_tiny.ipynb #27239f46
+RANKS = 2  # processes that share a step
+
+
 def build(
     folder: Path,  # an empty or new folder
     seed: int = 0,
