@@ -5219,8 +5219,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'punie/training/row_sources.py'),
                                             'punie.training.row_sources._split_parts': ( 'training/row_sources.html#_split_parts',
                                                                                          'punie/training/row_sources.py'),
-                                            'punie.training.row_sources._wrapped': ( 'training/row_sources.html#_wrapped',
-                                                                                     'punie/training/row_sources.py'),
                                             'punie.training.row_sources.keys_beside': ( 'training/row_sources.html#keys_beside',
                                                                                         'punie/training/row_sources.py'),
                                             'punie.training.row_sources.read_rows': ( 'training/row_sources.html#read_rows',

@@ -97,13 +97,15 @@ def _lines(path: Path) -> Iterator[Row]:
         except PunieError as error:
             yield number, PunieError(str(error).removeprefix("the line: "))
 
-# %% ../../nbs/training/36_row_sources.ipynb #56d4a739
+# %% ../../nbs/training/36_row_sources.ipynb #135bd3a3
 _WRAPPERS = ("data", "rows", "examples")  # keys that hold all rows of a file
 _SPLIT_KEYS = {  # and those that hold the rows of a split
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev", "eval"), "valid"),
     "test": "test",
 }
+_TURNS = {"messages", "conversations", "conversation", "contents"}  # keys of a row
+_ROLE = {"role", "from"}  # keys of a turn
 
 
 def _lists(value: dict[str, Any]) -> dict[str, list[Any]]:
@@ -120,17 +122,7 @@ def _lists(value: dict[str, Any]) -> dict[str, list[Any]]:
                 found[key] = [row["row"] if {"row_idx", "row"} <= objects[0].keys() else row for row in rows]
     return found
 
-
-def _wrapped(value: dict[str, Any]) -> list[Any] | None:
-    """Find the one list of rows in an object; None where it is a row."""
-    lists = _lists(value)
-    return next(iter(lists.values())) if len(lists) == 1 else None
-
-
-_TURNS = {"messages", "conversations", "conversation", "contents"}  # keys of a row
-_ROLE = {"role", "from"}  # keys of a turn
-
-
+# %% ../../nbs/training/36_row_sources.ipynb #fc1ef5f6
 def _is_whole(path: Path, lines: bool) -> bool:
     """Say whether a file is one JSON value, and not one on each line, as its name may say that it is."""
     for _, line in read_lines(path):
@@ -145,7 +137,7 @@ def _is_whole(path: Path, lines: bool) -> bool:
         return not lines or all(isinstance(each, dict) and _ROLE.isdisjoint(each) for each in value)
     return False
 
-
+# %% ../../nbs/training/36_row_sources.ipynb #e958f7cb
 def _json_value(path: Path) -> Any:
     """Read a file that is one JSON value. Raises `PunieError`."""
     text = b"".join(line for _, line in read_lines(path))
