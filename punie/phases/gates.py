@@ -22,12 +22,12 @@ from ..training.ledger import Ledger, check_ledger, make_ledger
 from ..training.lora_config import LoRAConfig, Thresholds
 from punie.training.preflight import (
     QWEN3_TOKENS,
-    check_answers,
     check_end_of_turn,
     check_length,
     check_served_prompts,
     check_special_tokens,
     check_stop_tokens,
+    check_trained_answers,
     served_turns,
 )
 from ..training.prepare import ledger_rows
@@ -68,7 +68,7 @@ def run_preflight(
         check_control_tokens(tokenizer, rows),
         check_clock(tokenizer, rows),
         check_served_prompts(tokenizer, turns),
-        check_answers(tokenizer, turns),
+        check_trained_answers(tokenizer, turns),
         check_answer_tokens(tokenizer, turns),
         *(compare_with_reference(tokenizer, other, rows, list(expected), suite.system) if other else []),
         check_round_trip(folder, suite),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['QWEN3_TOKENS', 'LIMITLESS', 'check_special_tokens', 'check_end_of_turn', 'check_stop_tokens', 'ServedTurn',
-           'served_turns', 'first_difference', 'encode_all', 'check_served_prompts', 'check_answers', 'check_length']
+           'served_turns', 'first_difference', 'encode_all', 'check_served_prompts', 'check_trained_answers',
+           'check_length']
 
 # %% ../../nbs/training/19_preflight.ipynb #5e0d7a0e
 from collections import Counter
@@ -122,10 +123,7 @@ def served_turns(
         ]
     return turns
 
-# %% ../../nbs/training/19_preflight.ipynb #fe16c1df
-_NO_TURN = "no row has an answer"
-
-
+# %% ../../nbs/training/19_preflight.ipynb #562a33e5
 def first_difference(
     tokenizer: "PreTrainedTokenizerBase",
     ids: Sequence[int],
@@ -159,6 +157,9 @@ def encode_all(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> di
     encodings = tokenizer.backend_tokenizer.encode_batch(unique, add_special_tokens=False)
     return {text: encoding.ids for text, encoding in zip(unique, encodings)}
 
+# %% ../../nbs/training/19_preflight.ipynb #ff098ed9
+_NO_TURN = "no row has an answer"
+
 
 def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
     """Check that the tokens of every served prompt are a prefix of the row's.
@@ -179,7 +180,7 @@ def check_served_prompts(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[S
     message = f"{len(turns) - len(faults)} of {len(turns)} served prompts are a prefix of their row"
     return CheckResult("served prompts", not faults, message, tuple(faults[:5]))
 
-# %% ../../nbs/training/19_preflight.ipynb #96793370
+# %% ../../nbs/training/19_preflight.ipynb #6909af32
 def _rewriting(turn: ServedTurn, stop: str) -> str | None:
     """Say what the template does to an answer; None where it does not change it."""
     trained = turn.row[len(turn.prompt) :]
@@ -193,12 +194,12 @@ def _rewriting(turn: ServedTurn, stop: str) -> str | None:
     return f"makes {trained[: len(turn.answer)][:30]!r} of {turn.answer[:30]!r}"
 
 
-def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
+def check_trained_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTurn]) -> CheckResult:
     """Check that every turn is trained as the answer was written: nothing inserted, stripped or cut.
 
     >>> from punie.agent.prompt_utils import load_tokenizer
     >>> turn = ServedTurn("row 1, turn 2", "Hi|", "Hi|<think></think>Hello.<|im_end|>", "Hello.")
-    >>> check_answers(load_tokenizer("data/models/tiny"), [turn]).message
+    >>> check_trained_answers(load_tokenizer("data/models/tiny"), [turn]).message
     "in 1 of 1 answers the template inserts '<think></think>'"
     """
     if not turns:
@@ -214,7 +215,7 @@ def check_answers(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[ServedTu
     message = f"in {len(found)} of {len(turns)} answers the template {commonest}"
     return CheckResult("answers", False, message, tuple(f"{place}: {fault}" for place, fault in found[:5]))
 
-
+# %% ../../nbs/training/19_preflight.ipynb #dd1452d1
 LIMITLESS = 10**20  # tokens; transformers puts a larger number where a tokenizer names no limit
 
 
