@@ -108,7 +108,7 @@ PROGRAMS = {
         for tool in TOOLS.values()
         if tool.category in ("lsp", "git")
     },
-}  # what a tool starts; the others start nothing, and run_command starts what it is told
+}  # by tool; run_command starts what its argument names, and the other tools start nothing
 
 # %% ../../nbs/toolbox/18_toolbox.ipynb #aa6ef1b3
 class Toolbox:
@@ -121,7 +121,7 @@ class Toolbox:
     punie.toolbox.workspace.ToolFault: ../x.py lies outside the workspace
     """
 
-    tools, asks = TOOLS, TOOLS.writes  # those that it runs, and those that need permission
+    tools, asks = TOOLS, TOOLS.writes  # that it runs, and that need permission
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.server = workspace, LanguageServer(workspace)
