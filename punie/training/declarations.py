@@ -25,9 +25,9 @@ def _mended(value: Any, names: bool = False) -> Any:
         return [_mended(each) for each in value]
     if not isinstance(value, dict):
         return value
-    nulls = {key for key, held in value.items() if held is None}
+    nulls = {key for key, part in value.items() if part is None}
     drop = nulls if names or not nulls <= _MAY_BE_NULL else set()
-    return {key: _mended(held, key in ("properties", "$defs")) for key, held in value.items() if key not in drop}
+    return {key: _mended(part, key in ("properties", "$defs")) for key, part in value.items() if key not in drop}
 
 # %% ../../nbs/training/28_declarations.ipynb #50150732
 def _declaration(value: Any) -> dict[str, Any]:
@@ -41,12 +41,11 @@ def _declaration(value: Any) -> dict[str, Any]:
     bare, key = function is value, next((key for key in ARGUMENT_KEYS if key in function), "")
     schema = arguments_schema(usual_spelling(function.get(key)))
     if key != "parameters" and key or schema != function.get(key):
-        made = {("parameters" if name == key else name): held for name, held in function.items()} | {
-            "parameters": schema
-        }
-        value, function = {**value, "function": made}, made
+        function = {("parameters" if name == key else name): part for name, part in function.items()}
+        function["parameters"] = schema
+        value = {**value, "function": function}
     if bare:
-        function = {key: held for key, held in function.items() if key != "type" or held != "function"}
+        function = {name: part for name, part in function.items() if name != "type" or part != "function"}
         return {"type": "function", "function": function}
     return value
 
@@ -70,19 +69,19 @@ def read_declarations(
 
 def _unwrapped(values: list[Any]) -> list[Any]:
     """Take declarations out of what Gemini and Bedrock's Converse put around them."""
-    found: list[Any] = []
+    declarations: list[Any] = []
     for value in values:
         listed = (
             value.get("functionDeclarations") or value.get("function_declarations") if isinstance(value, dict) else 0
         )
         spec = value.get("toolSpec") if isinstance(value, dict) else None
         if isinstance(listed, list):
-            found += listed
+            declarations += listed
         elif isinstance(spec, dict) and isinstance(schema := spec.get("inputSchema"), dict):
-            found.append({**spec, "inputSchema": schema.get("json", schema)})
+            declarations.append({**spec, "inputSchema": schema.get("json", schema)})
         else:
-            found.append(value)
-    return found
+            declarations.append(value)
+    return declarations
 
 
 @lru_cache(maxsize=64)
@@ -140,20 +139,20 @@ def kinds(
     >>> sorted(kinds({"anyOf": [{"$ref": "#/$defs/level"}, {"type": "null"}]}, {"$defs": {"level": {"enum": [1, 2]}}}))
     ['integer', 'null']
     """
-    held = whole(schema, root)
-    stated, values = held.get("type"), held.get("enum", [held["const"]] if "const" in held else None)
-    found: frozenset[str] | None = None
-    if isinstance(stated, (str, list)):
-        found = frozenset(str(each).lower() for each in ([stated] if isinstance(stated, str) else stated))
+    stated = whole(schema, root)
+    name, values = stated.get("type"), stated.get("enum", [stated["const"]] if "const" in stated else None)
+    names: frozenset[str] | None = None
+    if isinstance(name, (str, list)):
+        names = frozenset(str(each).lower() for each in ([name] if isinstance(name, str) else name))
     elif isinstance(values, list):
-        found = frozenset(map(kind_of, values))
-    elif isinstance(more := held.get("anyOf") or held.get("oneOf"), list) and depth < _DEEPEST:
-        each = [kinds(one, root, depth + 1) for one in more]
-        found = frozenset().union(*filter(None, each)) if all(each) else None
-    elif isinstance(held.get("properties"), dict):
-        found = frozenset({"object"})
-    null = held.get("nullable") is True or (isinstance(values, list) and None in values)
-    return found | {"null"} if found is not None and null else found
+        names = frozenset(map(kind_of, values))
+    elif isinstance(alternatives := stated.get("anyOf") or stated.get("oneOf"), list) and depth < _DEEPEST:
+        of_each = [kinds(alternative, root, depth + 1) for alternative in alternatives]
+        names = frozenset().union(*filter(None, of_each)) if all(of_each) else None
+    elif isinstance(stated.get("properties"), dict):
+        names = frozenset({"object"})
+    null = stated.get("nullable") is True or (isinstance(values, list) and None in values)
+    return names | {"null"} if names is not None and null else names
 
 
 def kind_of(value: object) -> str:
