@@ -43,7 +43,7 @@ def list_faults(as_json: Json = False) -> None:
     keys = ("fault", "put into", "what it did", "how it is injected", "gate")
     grid, rows = Grid(*keys, lines=True), []
     for bench, fault in all_faults():
-        rows.append(dict(zip(keys, (fault.name, bench.name, fault.history, fault.how, fault.told))))
+        rows.append(dict(zip(keys, (fault.name, bench.name, fault.history, fault.how, fault.must_stop))))
         grid.add_row(*rows[-1].values())
     show(as_json, rows, grid, f"{counted(len(rows), 'fault')}; `punie faults run --all` tries them")
 

@@ -30,20 +30,20 @@ Inject = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """Hold one way to be fooled.
+    """Hold one known way to get a false result.
 
     >>> fault = Fault("half_a_file", "run", "Two models were cut short.", print, "quantized model")
-    >>> fault.told
+    >>> fault.must_stop
     'quantized model'
     """
 
     name: str
     bench: str  # the name of its bench
-    history: str  # whom it fooled, and what it did
+    history: str  # where it happened, and what it did
     inject: Inject  # changes the clean input in a folder
     gate: str  # the check, or the function that raises, which must stop it
     says: str = ""  # what must be in its message
-    only_reports: bool = False  # the gate only has to say it
+    only_reports: bool = False  # the gate has to report it, and need not fail
     gap: str = ""  # why no gate looks for it, where none does
 
     @property
@@ -52,7 +52,7 @@ class Fault:
         return (self.inject.__doc__ or "").strip().splitlines()[0]
 
     @property
-    def told(self) -> str:
+    def must_stop(self) -> str:
         """The gate, and what it must say; of a gap, why there is none."""
         if self.gap:
             return f"no gate: {self.gap}"
@@ -134,9 +134,9 @@ def words_of(result: CheckResult) -> str:
 @cache
 def _prepared(bench: Bench) -> TemporaryDirectory:
     """Write a bench's clean input once; it is removed when the process ends."""
-    kept = TemporaryDirectory(prefix="punie-bench-")
-    bench.prepare(Path(kept.name))
-    return kept
+    folder = TemporaryDirectory(prefix="punie-bench-")
+    bench.prepare(Path(folder.name))
+    return folder
 
 
 @contextmanager
@@ -206,9 +206,9 @@ def _state(fault: Fault, clean: CleanRun, results: Sequence[CheckResult]) -> tup
     if stopped and not fault.only_reports:
         return "caught", stopped[0]
     before = {result.message for result in clean.results}
-    told = [words_of(result) for result in meant if result.message not in before]
-    if told and fault.only_reports:
-        return "reported", told[0]
+    reported = [words_of(result) for result in meant if result.message not in before]
+    if reported and fault.only_reports:
+        return "reported", reported[0]
     others = [words_of(result) for result in results if result.failed]
     return "missed", f"another gate stopped it: {others[0]}" if others else "no gate said anything"
 

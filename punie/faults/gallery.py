@@ -135,7 +135,7 @@ def fault_section(found: Found) -> Html:
     parts = [
         f"<h3>{cell(fault.name)} {mark(found.state)}</h3>",
         f"<p>{cell(fault.history)}</p>",
-        f"<p><b>Injected:</b> {cell(fault.how)} <b>Must stop it:</b> <code>{cell(fault.told)}</code></p>",
+        f"<p><b>Injected:</b> {cell(fault.how)} <b>Must stop it:</b> <code>{cell(fault.must_stop)}</code></p>",
         f"<pre>{cell(found.message)}</pre>",
     ]
     return Html("".join(parts))
