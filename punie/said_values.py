@@ -60,7 +60,7 @@ def read_values(
     if isinstance(written, str) and (found := RANGE.fullmatch(written)):
         kind = float if "." in "".join(filter(None, found.groups())) else int
         first, last, step = (kind(each) for each in found.groups(default="1"))
-        if step <= 0 or last < first or (last - first) / step > MOST:
+        if step <= 0 or last < first or last - first > MOST * step:
             raise ValueError(f"{written!r} is not a range of 1 to {MOST:,} numbers")
         numbers = (round(first + step * place, 9) for place in range(int((last - first) / step + 1e-9) + 1))
         return tuple((said(each), int(each) if each == int(each) else each) for each in numbers)
