@@ -37,7 +37,7 @@ from punie.pages.results import (
 )
 from .style import EDITION
 from .sweep_page import in_order, sweep_card, sweep_html, sweep_tables
-from .witnesses import ask_again, check_committed
+from .witnesses import ask_again, check_committed, check_seeds
 from ..phases.evidence import ARCHIVE, require_only, unpacked
 from ..phases.finished import Results, load_results
 from ..phases.run import Run
@@ -321,7 +321,9 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
         else:
             fresh, more = _verify_sweep(folder, card, found, edition)
         checks += more
-        checks += [check_committed(run, archive) for run in runs if history]
+        if history:
+            checks += [check_committed(run, archive) for run in runs]
+            checks.append(check_seeds(runs, archive, elsewhere=card.kind == "phase"))
         if rerun:
             homes = [load_settings().runs / run_name(run.folder) / run.model.name for run in runs]
             checks += [ask_again(*each, rerun) for each in zip(runs, found, homes)]
