@@ -37,7 +37,7 @@ data_app = typer.Typer(
 Tools = Annotated[
     str | None,
     typer.Option(
-        help="Without a phase: the tools that rows call; by default those of the data's wordings, or punie's.",
+        help="Without a phase: the tools that rows call; by default those it was made for, or punie's.",
         autocompletion=completing("tools"),
     ),
 ]
@@ -69,7 +69,7 @@ def phase_dialect(
 ) -> "Dialect":
     """Say how the model of a phase is asked.
 
-    Without a phase it is asked in Code Mode, with the tools that are named, or those of the data's own wordings, or
+    Without a phase it is asked in Code Mode, with the tools that are named, or those that the data was made for, or
     punie's.
 
     >>> phase_dialect(None).calls
@@ -379,5 +379,5 @@ def import_data(
                 status.start()
                 status.update(counted(done, "row"))
 
-        found = import_rows(source, folder, RowReader(programs, registry), valid, seed, force, tell)
+        found = import_rows(source, folder, RowReader(programs, registry), valid, seed, force, tell, tools)
     show(as_json, found.to_dict(), *import_lines(found, folder))

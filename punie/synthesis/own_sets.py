@@ -15,7 +15,7 @@ from random import Random
 
 from ..agent.registry import Registry
 from ..agent.tool_files import load_registry
-from ..files import read_toml, write_text
+from ..files import read_json, read_toml, write_text
 from ..masked_names import mask_names
 from ..settings import PunieError, data_path, data_paths, given_path, is_there, load_settings
 from .checked_wordings import OwnWordings, load_own_wordings, named_registry
@@ -98,13 +98,16 @@ def _require_name(name: str) -> None:
 def own_registry(
     name: str,  # of a data set
 ) -> Registry | None:
-    """Load the tools that a data set was made for; None where it has no wordings.
+    """Load the tools that a data set was made for; None where neither its wordings nor its import names any.
 
     >>> own_registry("phase33_merged") is None
     True
     """
-    path = wordings_path(name)
-    return named_registry(path, str(read_toml(path)["registry"])) if is_wordings(path) else None
+    path, imported = wordings_path(name), data_path(f"{name}/import.json")
+    if is_wordings(path):
+        return named_registry(path, str(read_toml(path)["registry"]))
+    kept = read_json(imported) if imported.is_file() else {}
+    return load_registry(str(kept["registry"])) if isinstance(kept, dict) and kept.get("registry") else None
 
 
 def build_own(

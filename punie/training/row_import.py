@@ -238,6 +238,7 @@ def import_rows(
     seed: int = 0,
     force: bool = False,  # replace what is there
     progress: Progress = lambda done: None,
+    tools: str | None = None,  # how the reader's registry was named, which is kept
 ) -> Imported:
     """Write the rows of a source as conversations, and what was found as `import.json`.
 
@@ -265,7 +266,8 @@ def import_rows(
             found = _convert(files, source, Path(name), reader, seed, bound, progress)
             found.skipped = skipped_files(source, files) if source.is_dir() else []
             found.beside = keys_beside(files)
-            write_json(Path(name) / "import.json", found.to_dict() | {"valid": valid, "seed": seed})
+            asked = {"registry": tools, "valid": valid, "seed": seed}
+            write_json(Path(name) / "import.json", found.to_dict() | asked)
             if found.tools and not found.differing:
                 write_json(Path(name) / "tools.json", list(found.tools.values()))
             folder.mkdir(exist_ok=True)
