@@ -6,8 +6,6 @@
 __all__ = ['LEAST_WON', 'check_answers']
 
 # %% ../../nbs/training/22_answer_checks.ipynb #e6272aac
-from math import exp, lgamma, log
-
 from ..check_results import CheckResult
 from ..passages import plain_words
 from .audit import Audit
@@ -19,16 +17,6 @@ LEAST_WON = 0.75
 def _words(text: str) -> set[str]:
     return {word for word in plain_words(text).split() if len(word) >= 4}
 
-
-def _at_least(hits: int, n: int, share: float) -> float:
-    """Compute the chance of so many hits, or more, of n."""
-
-    def chance(hits: int) -> float:
-        ways = lgamma(n + 1) - lgamma(hits + 1) - lgamma(n - hits + 1)
-        return exp(ways + hits * log(share) + (n - hits) * log(1 - share))
-
-    return sum(map(chance, range(hits, n + 1)))
-
 # %% ../../nbs/training/22_answer_checks.ipynb #a3aecd0c
 def check_answers(audit: Audit) -> CheckResult:
     """Check that prose answers share words with their own questions, and not as much with others.
@@ -38,6 +26,8 @@ def check_answers(audit: Audit) -> CheckResult:
     >>> check_answers(Audit("four rows", {"train": Tally(prose=asked)})).message[:45]
     'own questions win 4 of 4 comparisons with oth'
     """
+    from scipy.stats import binom
+
     rows = audit.train.prose
     asked, answers = [_words(question) for question, _ in rows], [_words(answer) for _, answer in rows]
     half = len(rows) // 2
@@ -48,7 +38,7 @@ def check_answers(audit: Audit) -> CheckResult:
     won, lost = shared.count((True, False)), shared.count((False, True))
     if not won + lost:
         return CheckResult("answers", None, "no prose answer shares words with its own or another question alone")
-    low, high = 1 - _at_least(won + 1, won + lost, LEAST_WON), _at_least(won, won + lost, LEAST_WON)
+    low, high = binom.cdf(won, won + lost, LEAST_WON), binom.sf(won - 1, won + lost, LEAST_WON)  # chances
     message = f"own questions win {won} of {won + lost} comparisons with others over the words of {len(rows)} answers"
     if low < 0.05:
         worst = [f"{row[0][:60]!r} got {row[1][:60]!r}" for row, pair in zip(rows, shared) if pair == (False, True)]
