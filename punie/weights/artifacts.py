@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import glob
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Collection, Generator
@@ -91,7 +92,10 @@ def find_model(
             raise PunieError(
                 f"the model {name} is not in the local cache; fetch it first with: hf download {name}"
             ) from error
-    raise PunieError(f"no model at {folder} ({wanted} is missing); restore it, or name another base in the phase file")
+    if (folder / "adapter_config.json").exists():
+        fuse = f"punie fuse {shlex.quote(name)} FOLDER --base BASE"
+        raise PunieError(f"{folder} holds an adapter, which is not a model; `{fuse}` makes one of it and its base")
+    raise PunieError(f"no model at {folder} ({wanted} is missing); restore it, or name another folder or hub id")
 
 # %% ../../nbs/weights/01_artifacts.ipynb #acb69be7
 def found_on_shelf(name: str) -> str:
