@@ -64,8 +64,10 @@ def write_suite(
     if not NAME.fullmatch(name):
         raise PunieError(f"{name!r} is not a name of a suite; use letters, digits, _ and - alone")
     if not new.samples:
-        reason = f"; the first reason is: {new.left_out[0][0]}: {new.left_out[0][1]}" if new.left_out else ""
-        raise PunieError(f"no question could be taken, {len(new.left_out)} were left out{reason}")
+        if not new.left_out:
+            raise PunieError("the source holds no question; it is empty, or of another form")
+        first = f"the first reason is: {new.left_out[0][0]}: {new.left_out[0][1]}"
+        raise PunieError(f"no question could be taken, {len(new.left_out)} were left out; {first}")
     folder, header = folder or load_settings().suites, new.header
     files = {}
     if new.registry:
