@@ -28,10 +28,29 @@ from ..phases.status import run_name
 from ..sentences import listed
 from ..weights.artifacts import artifact_id
 
-# %% ../../nbs/pages/15_witnesses.ipynb #c7b7b0d6
+# %% ../../nbs/pages/15_witnesses.ipynb #2c3adcb1
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _repository(folder: Path) -> Path:
+    """Find the repository of a page. Raises `LookupError` that says why its history tells nothing."""
+    try:
+        root = Path(_git(folder, "rev-parse", "--show-toplevel"))
+        if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+            raise LookupError("the history is cut off here; `git fetch --unshallow` gets the rest")
+        if not _git(root, "rev-list", "--all", "--max-count=1"):
+            raise LookupError("nothing is committed in its git repository yet")
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        raise LookupError("the page is in no git repository, so nothing says when it was registered") from error
+    return root
+
+
+def _is_before(root: Path, commit: str, other: str) -> bool:
+    """Say whether a commit is an ancestor of another one, or that one itself."""
+    command = ["git", "-C", str(root), "merge-base", "--is-ancestor", commit, other]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _versions(root: Path, files: str) -> list[tuple[str, bytes]]:
@@ -47,7 +66,7 @@ def _versions(root: Path, files: str) -> list[tuple[str, bytes]]:
     read = {blob: subprocess.run([*command, blob], capture_output=True, check=True).stdout for blob in found}
     return [(commit, read[blob]) for blob, commit in found.items()]
 
-
+# %% ../../nbs/pages/15_witnesses.ipynb #e89857ec
 _MADE = ("registration.json", "outcomes.jsonl")
 
 
@@ -83,28 +102,9 @@ def _replies(outcomes: bytes) -> list:
     except (ValueError, AttributeError):  # no outcomes
         return [outcomes]
 
-
+# %% ../../nbs/pages/15_witnesses.ipynb #aa93da1c
 def _named(commits: Iterable[str]) -> str:
     return ", ".join(commit[:12] for commit in dict.fromkeys(commits))
-
-
-def _is_before(root: Path, commit: str, other: str) -> bool:
-    """Say whether a commit is an ancestor of another one, or that one itself."""
-    command = ["git", "-C", str(root), "merge-base", "--is-ancestor", commit, other]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _repository(folder: Path) -> Path:
-    """Find the repository of a page. Raises `LookupError` that says why its history tells nothing."""
-    try:
-        root = Path(_git(folder, "rev-parse", "--show-toplevel"))
-        if _git(root, "rev-parse", "--is-shallow-repository") == "true":
-            raise LookupError("the history is cut off here; `git fetch --unshallow` gets the rest")
-        if not _git(root, "rev-list", "--all", "--max-count=1"):
-            raise LookupError("nothing is committed in its git repository yet")
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        raise LookupError("the page is in no git repository, so nothing says when it was registered") from error
-    return root
 
 
 def check_committed(run: Run, archive: Path) -> CheckResult:
