@@ -144,3 +144,16 @@ def test_own_tools_are_one_registry_among_others() -> None:
     assert importing - made_for_them == OWN_TOOLS.keys()
     assert own_tools_imports("from punie.agent.typed_tools import TOOLS, WRITES")
     assert not own_tools_imports("from punie.agent.typed_tools import call_text")
+
+
+# a warning with the path of a module on somebody's machine, or a progress bar with its times
+PASSING = re.compile(r"(?<!\w)/\S+\.py:\d+: \w*Warning|\d(?:it/s|s/it)\]")
+
+
+def test_outputs_hold_no_paths_of_a_machine_and_no_progress() -> None:
+    assert PASSING.search("/home/somebody/punie/blas.py:115: UserWarning: MLX was imported")
+    assert PASSING.search("Fetching 6 files: 100%|##########| 6/6 [00:00<00:00, 76.03it/s]")
+    cells = [(path, cell) for path in NOTEBOOKS.rglob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
+    shown = [(path.name, str(cell.get("outputs", ""))) for path, cell in cells]
+    assert any(text for _, text in shown)
+    assert [name for name, text in shown if PASSING.search(text)] == []
