@@ -13,7 +13,7 @@ from functools import lru_cache
 from .edits import Edit, Names, edited, own_names
 from .fstrings import as_formats, syntax_tree
 from .iterators import SEARCH, iterators, stopping
-from .python_library import LACKING, LIBRARY, OF_LIBRARY, deletions, imports, layouts, library, many, methods
+from .python_library import LACKING, LIBRARY, OF_LIBRARY, deletions, functions, imports, layouts, many, methods
 
 # %% ../nbs/25_prepared.ipynb #74caa495
 _HIGHER_ORDER = re.compile(r"\b(?:map|filter|round|any|all|next)\s*\(|\bkey\s*=")
@@ -52,7 +52,7 @@ def sort_py(items):
 """
 
 # %% ../nbs/25_prepared.ipynb #2d43278f
-_REWRITINGS = (iterators, methods, many, imports, library, deletions, layouts)
+_REWRITINGS = (iterators, methods, many, imports, functions, deletions, layouts)
 
 
 def _edits(tree: ast.AST, own: Names, in_fstrings: bool = False) -> list[Edit]:
