@@ -65,7 +65,7 @@ def _parts(lines: list[bytes], items: ast.AST, own: Names) -> tuple[str, str, st
         )
     return None
 
-
+# %% ../nbs/23_iterators.ipynb #2cfaba5a
 def _otherwise(lines: list[bytes], node: ast.AST, own: Names) -> str | None:
     """Say what is written for a search, and for an iterator that nothing goes through."""
     if (

@@ -66,7 +66,7 @@ def _stated_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types
             return read_value(stated, types.classes) if isinstance(stated, ast.Dict) else types.schema(stated)
     return None
 
-
+# %% ../../nbs/agent/17_python_tools.ipynb #fe630d27
 def _parameters(
     arguments: ast.arguments, types: Types, said: dict[str, str], comments: dict[int, str]
 ) -> tuple[dict[str, Any], list[str]]:
@@ -239,7 +239,7 @@ def _literal_tools(tree: ast.Module) -> list[dict[str, Any]]:
         if isinstance(each, dict) and ("function" in each or {"name", "description"} <= each.keys())
     ]
 
-
+# %% ../../nbs/agent/17_python_tools.ipynb #e1842ec2
 def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
     return tokenize.generate_tokens(io.StringIO(source).readline)
 

@@ -150,7 +150,7 @@ def _whole(value: Any) -> Any:
         return [_whole(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
-
+# %% ../../nbs/agent/01_registry.ipynb #4920fb5a
 @dataclass(frozen=True)
 class Tool(Declaration):
     """One tool: a declaration, and how its calls are read and written.

@@ -39,7 +39,7 @@ def in_percent(share: float, apart: float) -> str:
         digits += 1
     return f"{100 * share:.{digits}f}%"
 
-
+# %% ../../nbs/phases/13_verdict.ipynb #c13da231
 class Judged(BaseModel):
     """Hold one criterion with what was measured, and what that shows.
 

@@ -89,12 +89,7 @@ def own_files() -> dict[str, str]:
             found[path.stem] = str(error)
     return found
 
-
-def _require_name(name: str) -> None:
-    if not name.endswith(".toml") and (Path(name).name != name or name.startswith(".") or not name.isprintable()):
-        raise PunieError(f"{name!r} is not a name of a data set; give a plain name, or the path of a .toml file")
-
-
+# %% ../../nbs/synthesis/17_own_sets.ipynb #43236151
 def own_registry(
     name: str,  # of a data set
 ) -> Registry | None:
@@ -108,6 +103,11 @@ def own_registry(
         return named_registry(path, str(read_toml(path)["registry"]))
     kept = read_json(imported) if imported.is_file() else {}
     return load_registry(str(kept["registry"])) if isinstance(kept, dict) and kept.get("registry") else None
+
+# %% ../../nbs/synthesis/17_own_sets.ipynb #bbe99fc3
+def _require_name(name: str) -> None:
+    if not name.endswith(".toml") and (Path(name).name != name or name.startswith(".") or not name.isprintable()):
+        raise PunieError(f"{name!r} is not a name of a data set; give a plain name, or the path of a .toml file")
 
 
 def build_own(
