@@ -312,18 +312,20 @@ def verify_page(folder: Path, rerun: int = 0, history: bool = True) -> Verified:
             return Verified("", [CheckResult("evidence", False, said)])
         checks = [check for run, results in zip(runs, found) for check in _evidence(results, run_name(run.folder))]
         checks += _check_others(folder, card)
+        told = []  # by the history
+        if history:
+            told = [check_committed(run, archive) for run in runs]
+            told.append(check_seeds(runs, archive, elsewhere=card.kind != "sweep"))
         if card.kind == "comparison":
             names = ", ".join(f"{run_name(run.folder)} {each.verdict.verdict}" for run, each in zip(runs, found))
             by_name = {run_name(run.folder): each for run, each in zip(runs, found)}
-            return Verified(names, [*checks, *_check_comparison(folder, card, by_name)])
+            return Verified(names, [*checks, *_check_comparison(folder, card, by_name), *told])
         if card.kind == "phase":
             fresh, more = _verify_phase(folder, card, runs[0], found[0], edition)
         else:
             fresh, more = _verify_sweep(folder, card, found, edition)
         checks += more
-        if history:
-            checks += [check_committed(run, archive) for run in runs]
-            checks.append(check_seeds(runs, archive, elsewhere=card.kind == "phase"))
+        checks += told
         if rerun:
             homes = [load_settings().runs / run_name(run.folder) / run.model.name for run in runs]
             checks += [ask_again(*each, rerun) for each in zip(runs, found, homes)]
