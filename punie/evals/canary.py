@@ -13,7 +13,7 @@ from pathlib import Path
 from ..agent.prompt_utils import load_tokenizer, render
 from ..blas import mlx_core
 from ..settings import PunieError
-from ..weights.artifacts import artifact_id
+from ..weights.artifacts import artifact_id, load_weights
 
 # %% ../../nbs/evals/14_canary.ipynb #4a5fc54c
 QUESTION = "The canary sings: do re mi fa so la ti"  # unlike anything in the training data
@@ -70,12 +70,10 @@ def _greedy(folder: Path) -> tuple[list[list[float]], float]:
     """Answer the question greedily: the log-probabilities of all tokens at each step, and their rounding."""
     mx = mlx_core()
     from mlx_lm.models.cache import make_prompt_cache
-    from mlx_lm.utils import load
+    from mlx_lm.utils import load_tokenizer as wrapped_tokenizer
 
-    try:
-        model, tokenizer, *_ = load(str(folder))
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
-        raise PunieError(f"cannot load the model in {folder}: {str(error).splitlines()[0]}") from error
+    model, config = load_weights(folder)
+    tokenizer = wrapped_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
     cache = make_prompt_cache(model)
     prompt = render(canary_messages(), load_tokenizer(str(folder)), generate=True)
     tokens = tokenizer.encode(prompt, add_special_tokens=False)
